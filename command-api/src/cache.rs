@@ -1,0 +1,71 @@
+//! Families a lane keeps in memory: the streams decisions looked at, and the head they were true at.
+//!
+//! The cache is never trusted: every append names the head, and the database checks it. It is bounded in families and in
+//! streams per family; what is dropped is loaded again.
+
+use std::collections::HashMap;
+
+use domain::{decide::Streams, id::FamilyId};
+
+/// Streams of one family above which the many short-lived ones (entries, imports) are dropped.
+const STREAMS_MAX: usize = 512;
+
+/// One family in memory.
+pub(crate) struct Cached {
+    /// The `family_seq` up to which the streams are folded.
+    pub head: i64,
+    /// The streams.
+    pub streams: Streams,
+}
+
+/// The families of one lane.
+pub(crate) struct FamilyCache {
+    families: HashMap<FamilyId, (u64, Cached)>,
+    families_max: usize,
+    clock: u64,
+}
+
+impl FamilyCache {
+    pub(crate) fn new(families_max: usize) -> Self {
+        Self { families: HashMap::new(), families_max: families_max.max(1), clock: 0 }
+    }
+
+    /// Takes a family out; whoever has it owns it until it is put back.
+    pub(crate) fn take(&mut self, family_id: FamilyId) -> Option<Cached> {
+        self.families.remove(&family_id).map(|(_, cached)| cached)
+    }
+
+    /// Puts a family back, dropping the least recently used ones when there are too many.
+    pub(crate) fn put(&mut self, family_id: FamilyId, mut cached: Cached) {
+        if cached.streams.len() > STREAMS_MAX {
+            cached.streams.retain(|stream| !matches!(stream.kind, "entry" | "statement-import" | "chore"));
+        }
+        self.clock += 1;
+        self.families.insert(family_id, (self.clock, cached));
+        if self.families.len() > self.families_max {
+            let mut uses: Vec<u64> = self.families.values().map(|(used, _)| *used).collect();
+            let oldest_tenth = (uses.len() / 10).max(1);
+            let (_, cut, _) = uses.select_nth_unstable(oldest_tenth - 1);
+            let cut = *cut;
+            self.families.retain(|_, (used, _)| *used > cut);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_cache_never_holds_more_families_than_it_may() {
+        let mut cache = FamilyCache::new(10);
+        for number in 0..100 {
+            cache.put(FamilyId::from_uuid(Uuid::from_u128(number)), Cached { head: 1, streams: Streams::default() });
+            assert!(cache.families.len() <= 10);
+        }
+        assert!(cache.take(FamilyId::from_uuid(Uuid::from_u128(99))).is_some(), "the newest is kept");
+        assert!(cache.take(FamilyId::from_uuid(Uuid::from_u128(0))).is_none(), "the oldest is not");
+    }
+}

@@ -1,0 +1,251 @@
+//! The routes of commands: one dispatcher for all of them, by name.
+//!
+//! Who may call: a signed-in person. Membership and role are taken from the family's own state when the command is decided;
+//! a person outside the family gets the same 404 as for a family that does not exist.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use domain::{
+    commands::{AnyCommand, find},
+    id::{CommandId, FamilyId},
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use service_kit::{auth::SignedIn, problem::Problem};
+use uuid::Uuid;
+
+use crate::{CommandApi, receipt::Receipt};
+
+/// Largest body of one command, in bytes; statements have their own.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest body of `sync-bank` and of a batch, in bytes.
+const LARGE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most commands in one batch.
+const BATCH_MAX: usize = 1_000;
+
+/// The routes of commands.
+pub fn router(api: CommandApi) -> Router {
+    Router::new()
+        .route("/api/v1/families", post(create_family))
+        .route("/api/v1/families/{family_id}/commands", post(batch))
+        .route("/api/v1/families/{family_id}/commands/{name}", post(command).get(outcome))
+        .layer(DefaultBodyLimit::max(LARGE_BODY_BYTES_MAX))
+        .route("/api/v1/commands", get(list))
+        .with_state(api)
+}
+
+/// The commands there are, with their schemas. Open to everybody: it is documentation.
+async fn list() -> Json<Value> {
+    let commands: Vec<Value> = domain::commands::COMMANDS
+        .iter()
+        .map(|command| json!({"name": command.name, "summary": command.summary, "allowed": command.allowed, "body": (command.schema)()}))
+        .collect();
+    Json(json!({"commands": commands}))
+}
+
+async fn create_family(
+    State(api): State<CommandApi>,
+    signed_in: SignedIn,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let family_id = FamilyId::from_uuid(Uuid::new_v5(&signed_in.user_id.uuid(), key.uuid().as_bytes()));
+    let command = parse("create-family", text(&body)?)?;
+    let receipt = api.execute(request(family_id, key, signed_in, command, &headers)?).await?;
+    Ok((StatusCode::CREATED, Json(receipt)).into_response())
+}
+
+async fn command(
+    State(api): State<CommandApi>,
+    Path((family_id, name)): Path<(String, String)>,
+    signed_in: SignedIn,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Receipt>, Problem> {
+    let family_id = family(&family_id)?;
+    let key = idempotency_key(&headers)?;
+    if body.len() > BODY_BYTES_MAX && name != "sync-bank" {
+        let detail = format!("the body may have at most {BODY_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
+    let command = parse(&name, text(&body)?)?;
+    Ok(Json(api.execute(request(family_id, key, signed_in, command, &headers)?).await?))
+}
+
+/// What became of a command, by its key; for a client whose connection broke before the answer.
+async fn outcome(
+    State(api): State<CommandApi>,
+    Path((family_id, command_id)): Path<(String, String)>,
+    signed_in: SignedIn,
+) -> Result<Json<Receipt>, Problem> {
+    let family_id = family(&family_id)?;
+    let command_id: CommandId = command_id.parse().map_err(|_| Problem::malformed("the command's id is a UUID"))?;
+    api.member_role(family_id, signed_in.user_id).await?.ok_or_else(Problem::unknown_family)?;
+    let receipt = api.receipt(family_id, command_id).await?;
+    receipt.map(Json).ok_or_else(|| Problem::unknown("unknown-command", "no accepted command has this id"))
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Batch {
+    List(Vec<BatchItem>),
+    Object { commands: Vec<BatchItem> },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchItem {
+    name: String,
+    idempotency_key: Uuid,
+    body: Value,
+}
+
+/// Several commands, a verdict each, in order. They are not one transaction: each is accepted or declined on its own.
+async fn batch(
+    State(api): State<CommandApi>,
+    Path(family_id): Path<String>,
+    signed_in: SignedIn,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let family_id = family(&family_id)?;
+    let items = match serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))? {
+        Batch::List(items) | Batch::Object { commands: items } => items,
+    };
+    if items.is_empty() || items.len() > BATCH_MAX {
+        return Err(Problem::malformed(format!("a batch has 1 to {BATCH_MAX} commands")));
+    }
+    let mut waiting = Vec::with_capacity(items.len());
+    for item in items {
+        let submitted = match parse_value(&item.name, &item.body) {
+            Ok(command) => {
+                let key = CommandId::from_uuid(item.idempotency_key);
+                let request = request(family_id, key, signed_in.clone(), command, &headers)?;
+                api.submit(request.without_precondition()).await
+            }
+            Err(problem) => Err(problem),
+        };
+        waiting.push(submitted);
+    }
+    let mut results = Vec::with_capacity(waiting.len());
+    for submitted in waiting {
+        let verdict = match submitted {
+            Ok(answer) => answer.receive().await,
+            Err(problem) => Err(problem),
+        };
+        results.push(match verdict {
+            Ok(receipt) => json!({"status": 200, "receipt": receipt}),
+            Err(problem) => json!({"status": problem.status().as_u16(), "problem": problem.body()}),
+        });
+    }
+    Ok(Json(json!({"results": results})))
+}
+
+/// A command on its way to its lane.
+pub struct Request {
+    /// The family it is for.
+    pub family_id: FamilyId,
+    /// Its `Idempotency-Key`.
+    pub command_id: CommandId,
+    /// Who asks.
+    pub signed_in: SignedIn,
+    /// What is asked.
+    pub command: Arc<dyn AnyCommand>,
+    /// The head the client insists on.
+    pub if_match: Option<i64>,
+    /// W3C trace context.
+    pub traceparent: String,
+}
+
+impl Request {
+    fn without_precondition(mut self) -> Self {
+        self.if_match = None;
+        self
+    }
+}
+
+fn request(
+    family_id: FamilyId,
+    command_id: CommandId,
+    signed_in: SignedIn,
+    command: Arc<dyn AnyCommand>,
+    headers: &HeaderMap,
+) -> Result<Request, Problem> {
+    let if_match = match headers.get("if-match").map(|value| value.to_str().unwrap_or("?").trim_matches('"')) {
+        None | Some("*") => None,
+        Some(head) => Some(head.parse().map_err(|_| Problem::malformed("If-Match is a family_seq in quotes"))?),
+    };
+    Ok(Request { family_id, command_id, signed_in, command, if_match, traceparent: traceparent(headers) })
+}
+
+/// The request's W3C trace context; a fresh one when it has none or a broken one.
+pub fn traceparent(headers: &HeaderMap) -> String {
+    let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    match given {
+        Some(given) if is_traceparent(given) => given.to_owned(),
+        _ => format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0 | 1),
+    }
+}
+
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [2, 32, 16, 2] && parts.iter().all(is_hex) && parts[0] == "00"
+}
+
+fn family(text: &str) -> Result<FamilyId, Problem> {
+    // What is no id at all names no family either; strangers see the same.
+    text.parse().map_err(|_| Problem::unknown_family())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<CommandId, Problem> {
+    let missing = || Problem::malformed("send a fresh UUID as Idempotency-Key; repeat it when you repeat the request");
+    let key = headers.get("idempotency-key").ok_or_else(missing)?;
+    let key = key.to_str().ok().and_then(|text| Uuid::try_parse(text.trim_matches('"')).ok()).ok_or_else(missing)?;
+    Ok(CommandId::from_uuid(key))
+}
+
+fn text(body: &Bytes) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))
+}
+
+fn parse(name: &str, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
+    let kind = find(name).ok_or_else(|| unknown_command(name))?;
+    let body = if body.trim().is_empty() { "{}" } else { body };
+    (kind.parse)(body).map(Arc::from).map_err(|error| Problem::malformed(error.to_string()))
+}
+
+fn parse_value(name: &str, body: &Value) -> Result<Arc<dyn AnyCommand>, Problem> {
+    let raw = RawValue::from_string(body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
+    parse(name, raw.get())
+}
+
+fn unknown_command(name: &str) -> Problem {
+    let name: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
+    Problem::unknown("unknown-command", format!("there is no command '{name}'; GET /api/v1/commands lists them"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_well_formed_trace_context_is_kept() {
+        let mut headers = HeaderMap::new();
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert("traceparent", good.parse().expect("a header"));
+        assert_eq!(traceparent(&headers), good);
+        headers.insert("traceparent", "00-xyz".parse().expect("a header"));
+        assert!(is_traceparent(&traceparent(&headers)));
+    }
+}

@@ -1,0 +1,76 @@
+//! Reading a request's body: small, JSON, of exactly the expected form. Whatever else it is, the answer is a 400 or 413.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::de::DeserializeOwned;
+use service_kit::problem::Problem;
+
+/// Longest body of a request about identity, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub T);
+
+/// A JSON body that may be left out.
+pub(super) struct OptionalBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        let bytes = read(request).await?;
+        parse(&headers, &bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        let bytes = read(request).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        parse(&headers, &bytes).map(Self)
+    }
+}
+
+/// The limit itself is the router's `DefaultBodyLimit`.
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, &()).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+        }
+        Problem::malformed("the body could not be read")
+    })
+}
+
+/// The parser's words name a place and a form, never a value: a password must not come back in an error.
+fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::malformed("send the body as `Content-Type: application/json`"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        match error.classify() {
+            serde_json::error::Category::Data => {
+                Problem::malformed(format!("the body has not the expected fields ({place})"))
+            }
+            _ => Problem::malformed(format!("the body is not JSON ({place})")),
+        }
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}

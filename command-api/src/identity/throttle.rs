@@ -1,0 +1,313 @@
+//! Guessing is slow, and slowing it locks nobody out.
+//!
+//! After a wrong guess the next one waits: 1 s after the first failures, then 3, 5 and at most 10 s. What comes while it waits
+//! is answered 429 without being looked at and does not count, so the wait never grows by asking. Three counts run side by side:
+//!
+//! - *account from here*: one e-mail address from one network address. Right after a right password it starts again from nothing.
+//! - *account from anywhere*: one e-mail address from all network addresses it has not signed in from lately. Somebody
+//!   guessing elsewhere therefore never slows the owner at home.
+//! - *here*: all e-mail addresses from one network address, with more patience, since a household or a school shares one.
+//!
+//! A guess counts before its password is hashed: while one is under way, no second is admitted in an account that has
+//! failures, and one whose outcome is never told counts as wrong. Everything is in memory: it is bounded, and a restart
+//! forgives.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use service_kit::problem::Problem;
+use sha2::{Digest, Sha256};
+
+/// Counts kept at most.
+const ENTRIES_MAX: usize = 50_000;
+/// A count without a further failure is forgotten after so long.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    AccountFromHere,
+    AccountFromAnywhere,
+    Here,
+}
+
+impl Scope {
+    /// The wait after so many failures, in seconds (Kanidm's soft lock, without its lock for the day).
+    const fn wait_s(self, failures: u32) -> u64 {
+        match (self, failures) {
+            (Self::Here, 0..20) => 0,
+            (Self::Here, 20..100) => 1,
+            (Self::Here, _) => 3,
+            (_, 0) => 0,
+            (_, 1..3) => 1,
+            (_, 3..9) => 3,
+            (_, 9..25) => 5,
+            (_, _) => 10,
+        }
+    }
+
+    /// Guesses looked at at once.
+    const fn at_once(self, failures: u32) -> u32 {
+        match (self, failures) {
+            (Self::Here, _) => 64,
+            (_, 0) => 4,
+            (_, _) => 1,
+        }
+    }
+}
+
+type Key = (Scope, [u8; 16]);
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    failures: u32,
+    under_way: u32,
+    waits_until: Instant,
+    touched_at: Instant,
+}
+
+/// The counts of a process.
+#[derive(Clone, Default)]
+pub(super) struct Throttle {
+    counts: Arc<Mutex<HashMap<Key, Count>>>,
+}
+
+/// One admitted guess. Dropped without a verdict, it counts as wrong.
+pub(super) struct Attempt {
+    throttle: Throttle,
+    keys: Vec<Key>,
+    is_told: bool,
+}
+
+impl Throttle {
+    /// Admits a guess at what `subject` protects.
+    ///
+    /// # Errors
+    /// 429 while an earlier wrong guess keeps this one waiting.
+    pub fn admit(&self, subject: &str, address: Option<IpAddr>, is_known_here: bool) -> Result<Attempt, Problem> {
+        let address_text = address.map(|address| address.to_string());
+        let here = address_text.as_deref().unwrap_or_default();
+        let mut keys = vec![key(Scope::AccountFromHere, &[subject, here])];
+        if !is_known_here {
+            keys.push(key(Scope::AccountFromAnywhere, &[subject]));
+        }
+        if address.is_some() {
+            keys.push(key(Scope::Here, &[here]));
+        }
+        self.admit_at(keys, Instant::now()).map_err(|wait| {
+            let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(10).max(1);
+            Problem::too_fast(seconds, format!("too many attempts; try again in {seconds} s"))
+        })
+    }
+
+    fn admit_at(&self, keys: Vec<Key>, now: Instant) -> Result<Attempt, Duration> {
+        let mut counts = self.lock();
+        for key in &keys {
+            let Some(count) = counts.get(key).filter(|count| !is_forgotten(count, now)) else { continue };
+            if count.waits_until > now {
+                return Err(count.waits_until - now);
+            }
+            if count.under_way >= key.0.at_once(count.failures) {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        make_room(&mut counts, keys.len(), now);
+        for key in &keys {
+            let fresh = Count { failures: 0, under_way: 0, waits_until: now, touched_at: now };
+            let count = counts.entry(*key).or_insert(fresh);
+            if is_forgotten(count, now) {
+                *count = fresh;
+            }
+            count.under_way += 1;
+            count.touched_at = now;
+        }
+        drop(counts);
+        Ok(Attempt { throttle: self.clone(), keys, is_told: false })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// The guess was right.
+    pub fn succeeded(mut self) {
+        self.is_told = true;
+        let mut counts = self.throttle.lock();
+        for key in &self.keys {
+            if key.0 == Scope::AccountFromHere {
+                counts.remove(key);
+            } else {
+                finish(&mut counts, key);
+            }
+        }
+    }
+
+    /// The guess was wrong.
+    pub fn failed(mut self) {
+        self.failed_at(Instant::now());
+    }
+
+    /// The guess was never looked at: we were busy, or failed.
+    pub fn forgiven(mut self) {
+        self.is_told = true;
+        let mut counts = self.throttle.lock();
+        for key in &self.keys {
+            finish(&mut counts, key);
+        }
+    }
+
+    fn failed_at(&mut self, now: Instant) {
+        self.is_told = true;
+        let mut counts = self.throttle.lock();
+        for key in &self.keys {
+            finish(&mut counts, key);
+            if let Some(count) = counts.get_mut(key) {
+                count.failures = count.failures.saturating_add(1);
+                count.waits_until = now + Duration::from_secs(key.0.wait_s(count.failures));
+                count.touched_at = now;
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.failed_at(Instant::now());
+        }
+    }
+}
+
+fn finish(counts: &mut HashMap<Key, Count>, key: &Key) {
+    if let Some(count) = counts.get_mut(key) {
+        count.under_way = count.under_way.saturating_sub(1);
+    }
+}
+
+fn is_forgotten(count: &Count, now: Instant) -> bool {
+    now.saturating_duration_since(count.touched_at) > FORGOTTEN_AFTER
+}
+
+/// Keeps the map within its bound. When it is full of fresh counts, the lightest go first: flooding us with invented
+/// addresses must not wash away the count of an account under attack.
+fn make_room(counts: &mut HashMap<Key, Count>, needed: usize, now: Instant) {
+    if counts.len() + needed <= ENTRIES_MAX {
+        return;
+    }
+    counts.retain(|_, count| !is_forgotten(count, now));
+    for failures_kept in [1, 2, 9, 100, u32::MAX] {
+        if counts.len() + needed <= ENTRIES_MAX / 8 * 7 {
+            return;
+        }
+        counts.retain(|_, count| count.failures > failures_kept);
+    }
+}
+
+fn key(scope: Scope, parts: &[&str]) -> Key {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    (scope, short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guess(throttle: &Throttle, now: Instant) -> Result<Attempt, Duration> {
+        throttle.admit_at(vec![key(Scope::AccountFromHere, &["ada"])], now)
+    }
+
+    #[test]
+    fn the_wait_grows_to_ten_seconds_and_no_further() {
+        let throttle = Throttle::default();
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..1_000 {
+            guess(&throttle, now).ok().unwrap().failed_at(now);
+            let wait = guess(&throttle, now).err().unwrap();
+            waits.push(wait.as_secs());
+            now += wait;
+        }
+        assert_eq!(waits[..10], [1, 1, 3, 3, 3, 3, 3, 3, 5, 5]);
+        assert_eq!(waits[999], 10);
+    }
+
+    #[test]
+    fn asking_while_waiting_does_not_prolong_the_wait() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        guess(&throttle, now).ok().unwrap().failed_at(now);
+        for _ in 0..1_000 {
+            assert!(guess(&throttle, now).is_err());
+        }
+        assert!(guess(&throttle, now + Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn a_right_password_starts_again_from_nothing() {
+        let throttle = Throttle::default();
+        let mut now = Instant::now();
+        for _ in 0..5 {
+            guess(&throttle, now).ok().unwrap().failed_at(now);
+            now += Duration::from_secs(20);
+        }
+        guess(&throttle, now).ok().unwrap().succeeded();
+        assert!(guess(&throttle, now).is_ok());
+    }
+
+    #[test]
+    fn one_guess_at_a_time_once_there_was_a_failure() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        guess(&throttle, now).ok().unwrap().failed_at(now);
+        let later = now + Duration::from_secs(2);
+        let first = guess(&throttle, later).ok().unwrap();
+        assert!(guess(&throttle, later).is_err());
+        first.forgiven();
+        assert!(guess(&throttle, later).is_ok());
+    }
+
+    #[test]
+    fn an_attempt_without_a_verdict_counts_as_wrong() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        drop(guess(&throttle, now));
+        assert!(guess(&throttle, now).is_err());
+    }
+
+    #[test]
+    fn a_stranger_elsewhere_does_not_slow_the_owner_at_home() {
+        let throttle = Throttle::default();
+        throttle.admit("ada", Some("192.0.2.1".parse().unwrap()), false).ok().unwrap().failed();
+        assert!(throttle.admit("ada", Some("192.0.2.2".parse().unwrap()), false).is_err());
+        assert!(throttle.admit("ada", Some("198.51.100.7".parse().unwrap()), true).is_ok());
+    }
+
+    #[test]
+    fn the_counts_are_bounded_and_the_heaviest_stay() {
+        let throttle = Throttle::default();
+        let mut now = Instant::now();
+        for _ in 0..5 {
+            guess(&throttle, now).ok().unwrap().failed_at(now);
+            now += Duration::from_secs(20);
+        }
+        guess(&throttle, now).ok().unwrap().failed_at(now);
+        for number in 0..(2 * ENTRIES_MAX) {
+            let invented = vec![key(Scope::AccountFromHere, &[&number.to_string()])];
+            throttle.admit_at(invented, now).ok().unwrap().failed_at(now);
+        }
+        assert!(throttle.lock().len() <= ENTRIES_MAX);
+        assert!(guess(&throttle, now).is_err());
+    }
+}

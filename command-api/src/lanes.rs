@@ -1,0 +1,550 @@
+//! Lane workers: one task per lane that turns queued commands into one append after another.
+//!
+//! The protocol, told once:
+//! - A family lives in one lane, so one worker sees its commands in order. The queue is bounded; a full one answers 429.
+//! - What queued while the last append was under way is the next batch (natural group commit); no timer waits for more.
+//! - Each family's commands are decided one after another in memory, on streams from the cache or loaded from the log, each
+//!   seeing the events of those before it. The append names the family head every command was decided on.
+//! - The database decides. If another process appended to the family meanwhile, its commands come back as conflicts, the
+//!   cached state is dropped and they are decided again on what is there now, a bounded number of times.
+//! - Streams go back to the cache only after the commit that made them true.
+//! - A refusal is given only after the log was asked whether this very command was accepted before: a repeat gets the first
+//!   answer even when the rules would now say no.
+//!
+//! So any number of processes may run workers for the same lanes; routing a family to one of them only saves conflicts.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::{
+    actor::{Actor, Meta},
+    commands::AnyCommand,
+    decide::{Context, Decision, Stop, Streams},
+    family::Family,
+    id::{CommandId, FamilyId, UserId},
+    refusal::Refusal,
+    stream::StreamId,
+};
+use event_store::{AppendCommand, AppendEvent, Lane, Log, LogError, StoredCommand, Verdict};
+use futures::{StreamExt, stream};
+use service_kit::problem::Problem;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    cache::{Cached, FamilyCache},
+    receipt::{EventReceipt, Receipt},
+};
+
+/// How often a command is decided anew after another process was faster. Source: ours.
+const ATTEMPTS_MAX: u32 = 8;
+/// Streams one decision may ask for in turn, before it is taken for a fault of ours.
+const LOADS_MAX: usize = 64;
+/// Families of one batch that are decided side by side, when they wait for loads.
+const FAMILIES_AT_ONCE: usize = 8;
+
+/// Bounds of the workers.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// Commands that may wait in one lane before 429.
+    pub queue_max: usize,
+    /// Commands in one append.
+    pub batch_commands_max: usize,
+    /// Events in one append; a command with more goes alone.
+    pub batch_events_max: usize,
+    /// Families a lane keeps in memory.
+    pub cached_families_max: usize,
+}
+
+impl Default for LaneSettings {
+    fn default() -> Self {
+        Self { queue_max: 4_096, batch_commands_max: 512, batch_events_max: 4_096, cached_families_max: 2_000 }
+    }
+}
+
+/// A command on its way.
+pub struct Job {
+    /// The family it is for.
+    pub family_id: FamilyId,
+    /// Its `Idempotency-Key`.
+    pub command_id: CommandId,
+    /// Who asks.
+    pub user_id: UserId,
+    /// What is asked.
+    pub command: Arc<dyn AnyCommand>,
+    /// The head the client insists on (`If-Match`).
+    pub if_match: Option<i64>,
+    /// W3C trace context of the request.
+    pub traceparent: String,
+}
+
+struct Queued {
+    job: Job,
+    request_hash: [u8; 32],
+    attempts: u32,
+    reply: oneshot::Sender<Result<Receipt, Problem>>,
+}
+
+/// The queues of all lanes.
+pub struct Lanes {
+    queues: Vec<mpsc::Sender<Queued>>,
+}
+
+impl Lanes {
+    /// Starts one worker per lane of the log. The handles end once the queues are dropped and empty.
+    pub fn start(log: &Log, lanes: i16, settings: LaneSettings) -> (Self, Vec<JoinHandle<()>>) {
+        let mut queues = Vec::new();
+        let mut workers = Vec::new();
+        for lane in 0..lanes {
+            let (sender, receiver) = mpsc::channel(settings.queue_max);
+            let worker = Worker {
+                lane: Lane(lane),
+                log: log.clone(),
+                settings,
+                cache: FamilyCache::new(settings.cached_families_max),
+                lane_label: lane.to_string(),
+            };
+            queues.push(sender);
+            workers.push(tokio::spawn(worker.run(receiver)));
+        }
+        (Self { queues }, workers)
+    }
+
+    /// Queues a command; the answer arrives once it is durable or declined.
+    ///
+    /// # Errors
+    /// A problem at once when the lane's queue is full (429) or the process is stopping (503).
+    pub fn submit(&self, lane: Lane, job: Job) -> Result<oneshot::Receiver<Result<Receipt, Problem>>, Problem> {
+        let stopping = || Problem::unavailable(2, "the service is stopping");
+        let queue = usize::try_from(lane.0).ok().and_then(|lane| self.queues.get(lane)).ok_or_else(stopping)?;
+        let (reply, answer) = oneshot::channel();
+        let request_hash = crate::receipt::request_hash(job.command.as_ref());
+        let queued = Queued { job, request_hash, attempts: 0, reply };
+        match queue.try_send(queued) {
+            Ok(()) => Ok(answer),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Problem::too_fast(1, "too many commands are waiting")),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
+        }
+    }
+}
+
+struct Worker {
+    lane: Lane,
+    log: Log,
+    settings: LaneSettings,
+    cache: FamilyCache,
+    lane_label: String,
+}
+
+/// One family's share of a batch, decided.
+struct Decided {
+    family_id: FamilyId,
+    cached: Option<Cached>,
+    accepted: Vec<(Queued, AppendCommand, Decision)>,
+    refused: Vec<(Queued, Refusal)>,
+    answered: Vec<(Queued, Problem)>,
+    again: Vec<Queued>,
+}
+
+impl Worker {
+    async fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
+        let mut waiting: VecDeque<Queued> = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match queue.recv().await {
+                    Some(first) => waiting.push_back(first),
+                    None => return,
+                }
+            }
+            while waiting.len() < self.settings.batch_commands_max {
+                match queue.try_recv() {
+                    Ok(next) => waiting.push_back(next),
+                    Err(_) => break,
+                }
+            }
+            let batch = take_batch(&mut waiting, self.settings.batch_commands_max);
+            let again = self.process(batch).await;
+            for queued in again.into_iter().rev() {
+                waiting.push_front(queued);
+            }
+        }
+    }
+
+    /// Decides and appends a batch; returns what must be decided again, in order.
+    async fn process(&mut self, batch: Vec<Queued>) -> Vec<Queued> {
+        metrics::histogram!("kinledger_append_batch", "lane" => self.lane_label.clone()).record(batch.len() as f64);
+        let families = by_family(batch);
+        let taken: Vec<_> = families.into_iter().map(|(id, jobs)| (id, self.cache.take(id), jobs)).collect();
+        let (log, lane) = (self.log.clone(), self.lane);
+        let mut decided: Vec<Decided> = stream::iter(taken)
+            .map(|(family_id, cached, jobs)| decide_family(log.clone(), lane, family_id, cached, jobs))
+            .buffered(FAMILIES_AT_ONCE)
+            .collect()
+            .await;
+        for family in &mut decided {
+            for (queued, refusal) in family.refused.drain(..) {
+                refuse(&self.log, self.lane, queued, refusal).await;
+            }
+            for (queued, problem) in family.answered.drain(..) {
+                drop(queued.reply.send(Err(problem)));
+            }
+        }
+        let mut again: Vec<Queued> = decided.iter_mut().flat_map(|family| family.again.drain(..)).collect();
+        let mut part: Vec<Decided> = Vec::new();
+        let mut events = 0;
+        for family in decided {
+            let count: usize = family.accepted.iter().map(|(_, append, _)| append.events.len()).sum();
+            if events > 0 && events + count > self.settings.batch_events_max {
+                again.extend(self.append(std::mem::take(&mut part)).await);
+                events = 0;
+            }
+            events += count;
+            part.push(family);
+        }
+        again.extend(self.append(part).await);
+        again
+    }
+
+    async fn append(&mut self, families: Vec<Decided>) -> Vec<Queued> {
+        let mut appends = Vec::new();
+        let mut waiting = Vec::new();
+        let mut caches = Vec::new();
+        for family in families {
+            caches.push((family.family_id, family.cached));
+            for (queued, append, decision) in family.accepted {
+                appends.push(append);
+                waiting.push((queued, decision));
+            }
+        }
+        if appends.is_empty() {
+            for (family_id, cached) in caches {
+                self.put_back(family_id, cached);
+            }
+            return Vec::new();
+        }
+        let started = Instant::now();
+        let verdicts = self.log.append(self.lane, &appends).await;
+        metrics::histogram!("kinledger_append_seconds", "lane" => self.lane_label.clone()).record(started.elapsed().as_secs_f64());
+        match verdicts {
+            Ok(verdicts) => self.answer(appends, waiting, caches, verdicts).await,
+            Err(error) => self.isolate(appends, waiting, error).await,
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        appends: Vec<AppendCommand>,
+        waiting: Vec<(Queued, Decision)>,
+        caches: Vec<(FamilyId, Option<Cached>)>,
+        verdicts: Vec<Verdict>,
+    ) -> Vec<Queued> {
+        let mut lost = HashSet::new();
+        let mut again = Vec::new();
+        for ((append, (mut queued, decision)), verdict) in appends.into_iter().zip(waiting).zip(verdicts) {
+            let family_id = append.family_id;
+            match verdict {
+                Verdict::Ok(appended) => {
+                    metrics::counter!("kinledger_events_appended_total").increment(append.events.len() as u64);
+                    let receipt = Receipt {
+                        command_id: append.command_id.uuid(),
+                        family_id,
+                        family_seq: appended.last_family_seq,
+                        lane: self.lane.0,
+                        position: appended.last_position,
+                        events: EventReceipt::of_appended(appended.first_family_seq, append.events.iter().map(|e| (e.stream, &e.event))),
+                    };
+                    drop(queued.reply.send(Ok(receipt)));
+                }
+                Verdict::Duplicate(stored) => {
+                    lost.insert(family_id);
+                    repeat(&self.log, self.lane, queued, &stored).await;
+                }
+                Verdict::ClaimTaken { scope } => {
+                    lost.insert(family_id);
+                    let refusal = decision.claims.into_iter().find(|claim| claim.scope == scope).map(|claim| claim.taken);
+                    match refusal {
+                        Some(refusal) => refuse(&self.log, self.lane, queued, refusal).await,
+                        None => drop(queued.reply.send(Err(Problem::conflict("claim-taken", "the value is taken")))),
+                    }
+                }
+                Verdict::Conflict => {
+                    lost.insert(family_id);
+                    queued.attempts += 1;
+                    if queued.attempts >= ATTEMPTS_MAX {
+                        let problem = Problem::conflict("lost-race", "others changed the ledger at the same moment: try again");
+                        drop(queued.reply.send(Err(problem.retry_after(1))));
+                    } else {
+                        again.push(queued);
+                    }
+                }
+            }
+        }
+        for (family_id, cached) in caches {
+            if !lost.contains(&family_id) {
+                self.put_back(family_id, cached);
+            }
+        }
+        again
+    }
+
+    /// The append failed as a whole. When the database itself refused something in it, the families are appended apart, so
+    /// that one faulty command cannot fail its neighbours; when it could not be reached, nobody knows, and that is the answer.
+    async fn isolate(&mut self, appends: Vec<AppendCommand>, waiting: Vec<(Queued, Decision)>, error: LogError) -> Vec<Queued> {
+        let mut by_family: Vec<(FamilyId, Vec<AppendCommand>, Vec<Queued>)> = Vec::new();
+        for (append, (queued, _)) in appends.into_iter().zip(waiting) {
+            match by_family.last_mut().filter(|(family_id, ..)| *family_id == append.family_id) {
+                Some((_, appends, jobs)) => {
+                    appends.push(append);
+                    jobs.push(queued);
+                }
+                None => by_family.push((append.family_id, vec![append], vec![queued])),
+            }
+        }
+        let may_isolate = error.is_refused_by_database() && by_family.len() > 1;
+        let mut again = Vec::new();
+        for (_, _, jobs) in by_family {
+            for mut queued in jobs {
+                queued.attempts += 1;
+                if may_isolate && queued.attempts < ATTEMPTS_MAX {
+                    again.push(queued);
+                } else {
+                    let problem = if error.is_refused_by_database() {
+                        Problem::ours(&error)
+                    } else {
+                        tracing::error!(error = %error, "append failed");
+                        Problem::unavailable(1, "it is not known whether the command was recorded: send it again with the same Idempotency-Key")
+                    };
+                    drop(queued.reply.send(Err(problem)));
+                }
+            }
+        }
+        if may_isolate {
+            let mut left = Vec::new();
+            for queued in again {
+                left.extend(Box::pin(self.process(vec![queued])).await);
+            }
+            return left;
+        }
+        again
+    }
+
+    fn put_back(&mut self, family_id: FamilyId, cached: Option<Cached>) {
+        if let Some(cached) = cached {
+            self.cache.put(family_id, cached);
+        }
+    }
+}
+
+/// The next commands, each id once: a repeat inside one batch waits for the first answer.
+fn take_batch(waiting: &mut VecDeque<Queued>, max: usize) -> Vec<Queued> {
+    let mut batch = Vec::new();
+    let mut seen = HashSet::new();
+    let mut later = VecDeque::new();
+    while batch.len() < max {
+        let Some(queued) = waiting.pop_front() else { break };
+        if seen.insert((queued.job.family_id, queued.job.command_id)) {
+            batch.push(queued);
+        } else {
+            later.push_back(queued);
+        }
+    }
+    later.append(waiting);
+    *waiting = later;
+    batch
+}
+
+/// Families in order of first appearance, each with its commands in order.
+fn by_family(batch: Vec<Queued>) -> Vec<(FamilyId, Vec<Queued>)> {
+    let mut index = HashMap::new();
+    let mut families: Vec<(FamilyId, Vec<Queued>)> = Vec::new();
+    for queued in batch {
+        let family_id = queued.job.family_id;
+        let at = *index.entry(family_id).or_insert_with(|| {
+            families.push((family_id, Vec::new()));
+            families.len() - 1
+        });
+        families[at].1.push(queued);
+    }
+    families
+}
+
+async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option<Cached>, jobs: Vec<Queued>) -> Decided {
+    let mut decided =
+        Decided { family_id, cached: None, accepted: Vec::new(), refused: Vec::new(), answered: Vec::new(), again: Vec::new() };
+    // Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
+    let mut is_checked = cached.is_none();
+    let mut cached = match cached {
+        Some(cached) => cached,
+        None => match load_family(&log, lane, family_id).await {
+            Ok(cached) => cached,
+            Err(error) => {
+                let problem = load_problem(&error);
+                decided.answered = jobs.into_iter().map(|queued| (queued, problem.clone())).collect();
+                return decided;
+            }
+        },
+    };
+    // What the database knows; loads must show the same head, or the cache is of yesterday.
+    let mut durable_head = cached.head;
+    let mut is_stale = false;
+    for queued in jobs {
+        if is_stale {
+            decided.again.push(queued);
+            continue;
+        }
+        if queued.job.if_match.is_some_and(|wanted| wanted != cached.head) {
+            let problem = Problem::new(axum::http::StatusCode::PRECONDITION_FAILED, "precondition-failed", "the ledger has moved on")
+                .with("family_seq", cached.head);
+            decided.answered.push((queued, problem));
+            continue;
+        }
+        let meta = Meta {
+            family_id,
+            command_id: queued.job.command_id,
+            user_id: queued.job.user_id,
+            at: chrono::Utc::now(),
+        };
+        match decide_one(&log, lane, &queued, &meta, &mut cached, &mut durable_head, decided.accepted.is_empty()).await {
+            Ok(decision) => {
+                let append = append_of(&queued, &meta, &mut cached, &decision);
+                decided.accepted.push((queued, append, decision));
+            }
+            Err(Outcome::Refused(refusal)) if is_checked => decided.refused.push((queued, refusal)),
+            Err(Outcome::Refused(refusal)) => match load_family(&log, lane, family_id).await {
+                Ok(fresh) if fresh.head == durable_head => {
+                    is_checked = true;
+                    decided.refused.push((queued, refusal));
+                }
+                Ok(_) => {
+                    is_stale = true;
+                    decided.again.push(queued);
+                }
+                Err(error) => decided.answered.push((queued, load_problem(&error))),
+            },
+            Err(Outcome::Problem(problem)) => decided.answered.push((queued, problem)),
+        }
+    }
+    decided.cached = Some(cached).filter(|_| !is_stale);
+    decided
+}
+
+enum Outcome {
+    Refused(Refusal),
+    Problem(Problem),
+}
+
+/// Decides one command, loading what it asks for. `may_restart`: no earlier command of this batch was decided on the cache.
+async fn decide_one(
+    log: &Log,
+    lane: Lane,
+    queued: &Queued,
+    meta: &Meta,
+    cached: &mut Cached,
+    durable_head: &mut i64,
+    may_restart: bool,
+) -> Result<Decision, Outcome> {
+    for _ in 0..LOADS_MAX {
+        match queued.job.command.decide(&Context::new(&cached.streams, meta)) {
+            Ok(decision) => return Ok(decision),
+            Err(Stop::Refused(refusal)) => return Err(Outcome::Refused(refusal)),
+            Err(Stop::Load(streams)) => {
+                let loaded = log.load(lane, meta.family_id, &streams).await.map_err(|e| Outcome::Problem(load_problem(&e)))?;
+                if loaded.head.family_seq != *durable_head && may_restart {
+                    // Another process appended: begin again from what is durable now.
+                    *cached = Cached { head: loaded.head.family_seq, streams: Streams::default() };
+                    *durable_head = loaded.head.family_seq;
+                }
+                for (stream, state, sequence) in loaded.streams {
+                    cached.streams.insert(stream, state, sequence);
+                }
+            }
+        }
+    }
+    tracing::error!(command = queued.job.command.name(), "a decision asked for ever more streams");
+    let problem = Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; it has been logged");
+    Err(Outcome::Problem(problem))
+}
+
+fn append_of(queued: &Queued, meta: &Meta, cached: &mut Cached, decision: &Decision) -> AppendCommand {
+    let actor = Context::new(&cached.streams, meta).actor();
+    let expected_family_seq = cached.head;
+    let events: Vec<AppendEvent> = decision
+        .events
+        .iter()
+        .map(|new| AppendEvent {
+            stream: new.stream,
+            sequence: cached.streams.apply(new.stream, &new.event),
+            event: new.event.clone(),
+            effective_on: new.effective_on,
+        })
+        .collect();
+    cached.head += events.len() as i64;
+    AppendCommand {
+        family_id: meta.family_id,
+        command_id: meta.command_id,
+        request_hash: queued.request_hash,
+        expected_family_seq,
+        creates_family: queued.job.command.creates_family(),
+        metadata: metadata(&actor, &queued.job.traceparent),
+        events,
+        claims: decision.claims.clone(),
+    }
+}
+
+/// What every event carries beside its payload: strings only, as postgres-es' reader wants them.
+fn metadata(actor: &Actor, traceparent: &str) -> String {
+    let mut fields = serde_json::Map::new();
+    fields.insert("user_id".to_owned(), actor.user_id.to_string().into());
+    if let (Some(member_id), Some(role)) = (actor.member_id, actor.role) {
+        fields.insert("member_id".to_owned(), member_id.to_string().into());
+        fields.insert("role".to_owned(), role.as_str().into());
+    }
+    fields.insert("traceparent".to_owned(), traceparent.into());
+    fields.insert("app_version".to_owned(), env!("CARGO_PKG_VERSION").into());
+    serde_json::Value::Object(fields).to_string()
+}
+
+async fn load_family(log: &Log, lane: Lane, family_id: FamilyId) -> Result<Cached, LogError> {
+    let stream = StreamId { kind: <Family as cqrs_es::Aggregate>::TYPE, id: family_id.uuid() };
+    let loaded = log.load(lane, family_id, &[stream]).await?;
+    let mut streams = Streams::default();
+    for (stream, state, sequence) in loaded.streams {
+        streams.insert(stream, state, sequence);
+    }
+    Ok(Cached { head: loaded.head.family_seq, streams })
+}
+
+fn load_problem(error: &LogError) -> Problem {
+    if error.is_unavailable() {
+        tracing::warn!(error = %error, "the log cannot be read");
+        return Problem::unavailable(1, "the ledger cannot be reached just now");
+    }
+    Problem::ours(error)
+}
+
+/// Declines, unless the log says that this very command was accepted before.
+async fn refuse(log: &Log, lane: Lane, queued: Queued, refusal: Refusal) {
+    match log.command(lane, queued.job.family_id, queued.job.command_id).await {
+        Ok(Some(stored)) => repeat(log, lane, queued, &stored).await,
+        Ok(None) => drop(queued.reply.send(Err(refusal.into()))),
+        Err(error) => drop(queued.reply.send(Err(load_problem(&error)))),
+    }
+}
+
+/// Gives the first answer again; 409 when the key was used for another request.
+async fn repeat(log: &Log, lane: Lane, queued: Queued, stored: &StoredCommand) {
+    let answer = if stored.request_hash == queued.request_hash {
+        Receipt::of_stored(log, lane, queued.job.family_id, queued.job.command_id, stored).await.map_err(|e| load_problem(&e))
+    } else {
+        Err(Problem::conflict("idempotency-key-reused", "this Idempotency-Key was used for another request"))
+    };
+    drop(queued.reply.send(answer));
+}
+
+/// How long a caller waits for an answer before being told to ask again.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);

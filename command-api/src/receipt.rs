@@ -1,0 +1,112 @@
+//! The answer to an accepted command, and the same answer again when it is repeated.
+
+use domain::{
+    aggregate::{LedgerEvent, aggregate_type},
+    commands::AnyCommand,
+    id::{CommandId, FamilyId},
+    stream::StreamId,
+};
+use event_store::{Lane, Log, LogError, StoredCommand};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Events up to which a receipt repeats their payloads.
+const PAYLOADS_MAX: usize = 40;
+
+/// What a command did, once it is durable.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Receipt {
+    /// The `Idempotency-Key`.
+    pub command_id: Uuid,
+    /// The family.
+    pub family_id: FamilyId,
+    /// The family's head after this command: ask a view for `min_family_seq` of this to read your own write.
+    pub family_seq: i64,
+    /// The lane the family lives in.
+    pub lane: i16,
+    /// The last event's place in the lane.
+    pub position: i64,
+    /// The events, in order.
+    pub events: Vec<EventReceipt>,
+}
+
+/// One event of a receipt.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct EventReceipt {
+    /// The event's name.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Its place in the family's ledger.
+    pub family_seq: i64,
+    /// What it is about, such as `acc_…`.
+    pub aggregate_id: String,
+    /// The event as stored; left out when the command had more than 40 events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub payload: Option<Box<RawValue>>,
+}
+
+impl EventReceipt {
+    /// Receipts of events just appended.
+    pub(crate) fn of_appended<'a>(
+        first_family_seq: i64,
+        events: impl ExactSizeIterator<Item = (StreamId, &'a LedgerEvent)>,
+    ) -> Vec<Self> {
+        let with_payload = events.len() <= PAYLOADS_MAX;
+        (first_family_seq..)
+            .zip(events)
+            .map(|(family_seq, (stream, event))| Self {
+                event_type: event.kind().0.to_owned(),
+                family_seq,
+                aggregate_id: stream.public_id(),
+                payload: with_payload.then(|| RawValue::from_string(event.encode()).ok()).flatten(),
+            })
+            .collect()
+    }
+}
+
+impl Receipt {
+    /// The receipt of a command accepted earlier, made from the log itself, so it is the same as the first time.
+    pub(crate) async fn of_stored(
+        log: &Log,
+        lane: Lane,
+        family_id: FamilyId,
+        command_id: CommandId,
+        stored: &StoredCommand,
+    ) -> Result<Self, LogError> {
+        let count = stored.last_family_seq - stored.first_family_seq + 1;
+        let with_payload = usize::try_from(count).unwrap_or(0) <= PAYLOADS_MAX;
+        let mut events = Vec::new();
+        if count > 0 {
+            for record in log.read_family(lane, family_id, stored.first_family_seq - 1, count).await? {
+                let kind = aggregate_type(&record.aggregate_type).unwrap_or("unknown");
+                events.push(EventReceipt {
+                    event_type: record.event_type,
+                    family_seq: record.family_seq,
+                    aggregate_id: StreamId { kind, id: record.aggregate_id }.public_id(),
+                    payload: with_payload.then(|| RawValue::from_string(record.payload).ok()).flatten(),
+                });
+            }
+        }
+        Ok(Self {
+            command_id: command_id.uuid(),
+            family_id,
+            family_seq: stored.last_family_seq,
+            lane: lane.0,
+            position: stored.last_position,
+            events,
+        })
+    }
+}
+
+/// What is compared when a key is used again: name and canonical body.
+pub(crate) fn request_hash(command: &dyn AnyCommand) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(command.name().as_bytes());
+    hash.update([0]);
+    hash.update(command.canonical());
+    hash.finalize().into()
+}

@@ -1,0 +1,3 @@
+//! The outside world behind two ports: bank feeds and notification channels.
+
+pub mod banks;

@@ -1,0 +1,5 @@
+//! Every command of a category, one line each.
+
+mod add_category;
+
+pub use add_category::AddCategory;

@@ -1,0 +1,255 @@
+//! Deciding: `decide(state, command, meta)` gives events or a refusal, and nothing else happens.
+//!
+//! A command may need several aggregates, and which ones can depend on what it finds (approving a chore leads to the
+//! child's wallet). So a decision asks its [`Context`] for the state of a stream; when that stream is not in memory yet, the
+//! answer is [`Stop::Load`], the caller loads it and runs the decision again from the start. Decisions are pure, so running
+//! one twice is harmless, and no command has to declare its reads ahead. ADR 0003 has the choice.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{
+    actor::{Actor, Meta, Role},
+    aggregate::{AggregateState, LedgerEvent, Stored},
+    family::{Family, FamilyRefusal, Member},
+    refusal::Refusal,
+    stream::StreamId,
+};
+
+/// A request in the imperative, with its decision. One file per command.
+pub trait Decide: Clone + Send + Sync + Serialize + DeserializeOwned + JsonSchema + 'static {
+    /// The name in the URL, kebab-case: `add-expense`.
+    const NAME: &'static str;
+    /// One sentence for the API's documentation.
+    const SUMMARY: &'static str;
+    /// Roles that may ask. Finer rules (own wallet only) are in the decision.
+    const ALLOWED: &'static [Role];
+    /// Does it bring the family into being? Only `create-family` does.
+    const CREATES_FAMILY: bool = false;
+    /// May somebody ask who is no member? Only to found a family or to take up an invitation.
+    const FOR_STRANGERS: bool = false;
+
+    /// Events or a refusal.
+    ///
+    /// # Errors
+    /// [`Stop::Refused`] when a rule says no; [`Stop::Load`] when a stream has to be loaded first.
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop>;
+}
+
+/// Why a decision ended without events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The rules decline.
+    Refused(Refusal),
+    /// These streams are needed; load them and decide again.
+    Load(Vec<StreamId>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+/// One event about to be appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// The stream it goes to.
+    pub stream: StreamId,
+    /// The fact.
+    pub event: LedgerEvent,
+    /// The day it counts for, in the family's calendar.
+    pub effective_on: NaiveDate,
+}
+
+/// A value that must be unique in its scope; the log keeps only its keyed hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// What kind of value: `category-name`, `badge` …
+    pub scope: &'static str,
+    /// The value, already brought to its comparable form. The family is part of the hash, so families never collide.
+    pub value: String,
+    /// What to say when another holds it.
+    pub taken: Refusal,
+}
+
+/// What a command does when it is accepted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// The facts, in order; they may touch several streams of the family and are appended together or not at all.
+    pub events: Vec<NewEvent>,
+    /// Values claimed by the same append.
+    pub claims: Vec<Claim>,
+}
+
+impl Decision {
+    /// Adds an event of the stream `id` of its aggregate.
+    pub fn record<A: Stored>(&mut self, id: Uuid, event: A::Event, effective_on: NaiveDate) {
+        self.events.push(NewEvent { stream: StreamId { kind: A::TYPE, id }, event: event.into(), effective_on });
+    }
+
+    /// Adds a claim.
+    pub fn claim(&mut self, scope: &'static str, value: impl Into<String>, taken: impl Into<Refusal>) {
+        self.claims.push(Claim { scope, value: value.into(), taken: taken.into() });
+    }
+}
+
+/// The aggregates in memory while one family's commands are decided: state and sequence per stream.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    states: HashMap<StreamId, (AggregateState, i64)>,
+}
+
+impl Streams {
+    /// Puts a folded stream in; `sequence` is that of its last event, 0 when it has none.
+    pub fn insert(&mut self, stream: StreamId, state: AggregateState, sequence: i64) {
+        self.states.insert(stream, (state, sequence));
+    }
+
+    /// The folded state and last sequence of a stream, when it is in memory.
+    pub fn get(&self, stream: &StreamId) -> Option<&(AggregateState, i64)> {
+        self.states.get(stream)
+    }
+
+    /// Folds an accepted event in and returns its sequence. The stream must be in memory, or new.
+    pub fn apply(&mut self, stream: StreamId, event: &LedgerEvent) -> i64 {
+        let (state, sequence) = self.states.entry(stream).or_insert_with(|| (AggregateState::empty(stream.kind), 0));
+        state.apply(event.clone());
+        *sequence += 1;
+        *sequence
+    }
+
+    /// Streams in memory.
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Is nothing in memory?
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    /// Forgets the streams for which `keep` says no.
+    pub fn retain(&mut self, keep: impl Fn(&StreamId) -> bool) {
+        self.states.retain(|stream, _| keep(stream));
+    }
+}
+
+/// What a decision may look at: the family's streams, who asks, and when.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    streams: &'a Streams,
+    meta: &'a Meta,
+}
+
+impl<'a> Context<'a> {
+    /// A context over streams in memory.
+    pub fn new(streams: &'a Streams, meta: &'a Meta) -> Self {
+        Self { streams, meta }
+    }
+
+    /// Family, command and person of this request.
+    pub fn meta(&self) -> &'a Meta {
+        self.meta
+    }
+
+    /// When the command was taken in hand (UTC).
+    pub fn at(&self) -> DateTime<Utc> {
+        self.meta.at
+    }
+
+    /// The state of a stream; the empty state when it has no events.
+    ///
+    /// # Errors
+    /// [`Stop::Load`] when it is not in memory.
+    pub fn get<A: Stored>(&self, id: Uuid) -> Result<&'a A, Stop> {
+        let stream = StreamId { kind: A::TYPE, id };
+        match self.streams.get(&stream) {
+            Some((state, _)) => A::from_state(state).ok_or_else(|| Stop::Load(vec![stream])),
+            None => Err(Stop::Load(vec![stream])),
+        }
+    }
+
+    /// The states of many streams at once, so that one load serves them all.
+    ///
+    /// # Errors
+    /// [`Stop::Load`] naming every stream that is not in memory.
+    pub fn get_all<A: Stored>(&self, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<&'a A>, Stop> {
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for id in ids {
+            match self.get::<A>(id) {
+                Ok(state) => found.push(state),
+                Err(Stop::Load(streams)) => missing.extend(streams),
+                Err(refused) => return Err(refused),
+            }
+        }
+        if missing.is_empty() { Ok(found) } else { Err(Stop::Load(missing)) }
+    }
+
+    /// The family itself.
+    ///
+    /// # Errors
+    /// A refusal when it does not exist.
+    pub fn family(&self) -> Result<&'a Family, Stop> {
+        let family = self.get::<Family>(self.meta.family_id.uuid())?;
+        if family.exists() { Ok(family) } else { Err(FamilyRefusal::UnknownFamily.into()) }
+    }
+
+    /// The member who asks.
+    ///
+    /// # Errors
+    /// A refusal when the person is not in the family; it reads as if the family did not exist.
+    pub fn asking_member(&self) -> Result<&'a Member, Stop> {
+        self.family()?.member_of_user(self.meta.user_id).ok_or_else(|| FamilyRefusal::UnknownFamily.into())
+    }
+
+    /// Today in the family's own zone.
+    ///
+    /// # Errors
+    /// As [`Context::family`].
+    pub fn today(&self) -> Result<NaiveDate, Stop> {
+        Ok(self.family()?.calendar().day_of(self.meta.at))
+    }
+
+    /// The day a command counts for: as given, today otherwise.
+    ///
+    /// # Errors
+    /// A refusal when the date is outside the years a ledger keeps (1970 to one year ahead).
+    pub fn effective_on(&self, given: Option<NaiveDate>) -> Result<NaiveDate, Stop> {
+        let today = self.today()?;
+        let day = given.unwrap_or(today);
+        let is_sane = day >= crate::calendar::FIRST_DAY && day <= today + chrono::Days::new(366);
+        if is_sane { Ok(day) } else { Err(FamilyRefusal::DateOutOfRange { day }.into()) }
+    }
+
+    /// A fresh id, always the same for the same command and number.
+    pub fn new_id(&self, number: u32) -> Uuid {
+        let name = format!("{}/{}/{number}", self.meta.family_id.uuid(), self.meta.command_id.uuid());
+        Uuid::new_v5(&self.meta.family_id.uuid(), name.as_bytes())
+    }
+
+    /// The person who asks, as events carry them.
+    pub fn actor(&self) -> Actor {
+        let member = self.asking_member().ok();
+        Actor { user_id: self.meta.user_id, member_id: member.map(|m| m.member_id), role: member.map(|m| m.role) }
+    }
+}
+
+/// Runs a command: the family exists, the person belongs to it, the role may ask, and then the command's own decision.
+///
+/// # Errors
+/// As [`Decide::decide`].
+pub fn decide<C: Decide>(command: &C, context: &Context<'_>) -> Result<Decision, Stop> {
+    if !C::FOR_STRANGERS {
+        let role = context.asking_member()?.role;
+        if !C::ALLOWED.contains(&role) {
+            return Err(FamilyRefusal::RoleNotAllowed { role: role.as_str(), command: C::NAME }.into());
+        }
+    }
+    command.decide(context)
+}

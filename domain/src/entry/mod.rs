@@ -1,0 +1,102 @@
+//! A journal entry: balanced when recorded, then never edited. What was wrong is reversed or recategorised by a further event.
+
+pub mod commands;
+mod events;
+mod refusals;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{ImportId, MemberId},
+    journal::{Posting, PostingAccount},
+};
+
+pub use events::*;
+pub use refusals::EntryRefusal;
+
+/// An entry's state: the postings now in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    postings: Vec<Posting>,
+    effective_on: Option<NaiveDate>,
+    entered_by: Option<MemberId>,
+    is_reversed: bool,
+    bank_row: Option<BankRow>,
+}
+
+/// Which row of a bank's an entry stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BankRow {
+    /// The import that brought it.
+    pub import_id: ImportId,
+    /// The bank's own reference, where it gave one.
+    pub reference: Option<BankReference>,
+}
+
+impl Entry {
+    pub(crate) fn fold(&mut self, event: EntryEvent) {
+        match event {
+            EntryEvent::ExpenseAdded(added) => self.begin(added.postings, added.effective_on, added.entered_by),
+            EntryEvent::IncomeAdded(added) => self.begin(added.postings, added.effective_on, added.entered_by),
+            EntryEvent::TransferMade(made) => self.begin(made.postings, made.effective_on, made.entered_by),
+            EntryEvent::OpeningBalanceRecorded(opening) => self.begin(opening.postings, opening.effective_on, None),
+            EntryEvent::BankTransactionBooked(booked) => {
+                self.begin(booked.postings, booked.booked_on, None);
+                self.bank_row = Some(BankRow { import_id: booked.import_id, reference: booked.reference });
+            }
+            EntryEvent::EntryReversed(_) => {
+                self.is_reversed = true;
+                self.postings.clear();
+            }
+            EntryEvent::EntryRecategorised(moved) => {
+                for posting in &mut self.postings {
+                    if posting.ledger_account == PostingAccount::Category(moved.from) {
+                        posting.ledger_account = PostingAccount::Category(moved.to);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, postings: Vec<Posting>, effective_on: NaiveDate, entered_by: Option<MemberId>) {
+        self.postings = postings;
+        self.effective_on = Some(effective_on);
+        self.entered_by = entered_by;
+    }
+
+    /// Has it been recorded?
+    pub fn exists(&self) -> bool {
+        self.effective_on.is_some()
+    }
+
+    /// Recorded, and not reversed since.
+    pub fn is_in_force(&self) -> bool {
+        self.exists() && !self.is_reversed
+    }
+
+    /// Reversed?
+    pub fn is_reversed(&self) -> bool {
+        self.is_reversed
+    }
+
+    /// The postings now in force; none after a reversal.
+    pub fn postings(&self) -> &[Posting] {
+        &self.postings
+    }
+
+    /// The day it counts for.
+    pub fn effective_on(&self) -> Option<NaiveDate> {
+        self.effective_on
+    }
+
+    /// The member who entered it by hand.
+    pub fn entered_by(&self) -> Option<MemberId> {
+        self.entered_by
+    }
+
+    /// The bank's row it stands for.
+    pub fn bank_row(&self) -> Option<&BankRow> {
+        self.bank_row.as_ref()
+    }
+}

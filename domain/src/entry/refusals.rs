@@ -1,0 +1,20 @@
+//! Why an entry declines.
+
+use crate::{MoneyError, refusal::refusals};
+
+refusals! {
+    /// Refusals of entry commands.
+    EntryRefusal {
+        UnknownEntry = Unknown, "unknown-entry", "there is no such entry in this family";
+        AlreadyReversed = Rule, "already-reversed", "the entry is reversed already";
+        NotPositive = Rule, "amount-not-positive", "the amount must be more than nothing";
+        SameAccount = Rule, "same-account", "source and destination are the same account";
+        SplitsMissing = Rule, "splits-missing", "name a category, or splits that sum to the amount, not both";
+        SplitsDoNotSum = Rule, "splits-do-not-sum", "the splits do not sum to the amount";
+        SplitsMax { max: usize } = Rule, "splits-max", "an entry has at most {max} splits";
+        ReceivedMissing = Rule, "received-missing", "the accounts are in two currencies: say what arrives in 'received'";
+        ReceivedNotNeeded = Rule, "received-not-needed", "the accounts are in one currency: leave 'received' out";
+        SameCategory = Rule, "same-category", "the entry is in this category already";
+        Money { problem: MoneyError } = Rule, "bad-amount", "{problem}";
+    }
+}

@@ -1,0 +1,100 @@
+//! A grown-up gives somebody a place in the family; an invitation then lets the person take it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actor::Role,
+    decide::{Context, Decide, Decision, Stop},
+    family::{Family, FamilyRefusal, MemberAdded},
+    id::MemberId,
+    text,
+};
+
+/// Most members of one family. Source: ours.
+pub const MEMBERS_MAX: usize = 50;
+
+/// A grown-up gives somebody a place in the family.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// The name shown in the family.
+    #[schemars(length(min = 1, max = 120))]
+    pub display_name: String,
+    /// What the member may do. A partner may add teens and children only.
+    pub role: Role,
+    /// Show the member on the leaderboard? A teen or child is shown only when a parent says so here or by `choose-leaderboard`.
+    #[serde(default)]
+    pub on_leaderboard: bool,
+}
+
+impl Decide for AddMember {
+    const NAME: &'static str = "add-member";
+    const SUMMARY: &'static str = "Give a person a place in the family";
+    const ALLOWED: &'static [Role] = Role::ADULTS;
+
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
+        let family = context.family()?;
+        let asking = context.asking_member()?;
+        let is_young = matches!(self.role, Role::Teen | Role::Child);
+        if asking.role != Role::Parent && !is_young {
+            return Err(FamilyRefusal::RoleNotAllowed { role: asking.role.as_str(), command: "add-member for adults" }.into());
+        }
+        if family.members().count() >= MEMBERS_MAX {
+            return Err(FamilyRefusal::MembersMax { max: MEMBERS_MAX }.into());
+        }
+        let mut decision = Decision::default();
+        let added = MemberAdded {
+            member_id: MemberId::from_uuid(context.new_id(0)),
+            display_name: text::name("display_name", &self.display_name)?,
+            role: self.role,
+            on_leaderboard: self.on_leaderboard && (asking.role == Role::Parent || !is_young) && self.role != Role::Auditor,
+        };
+        decision.record::<Family>(context.meta().family_id.uuid(), added.into(), context.today()?);
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scenario;
+
+    fn command(role: Role) -> AddMember {
+        AddMember { display_name: "Byron".to_owned(), role, on_leaderboard: false }
+    }
+
+    #[test]
+    fn a_parent_adds_anybody() {
+        for role in [Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor] {
+            assert_eq!(Scenario::family().when(&command(role)).accepted().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_partner_adds_the_young_only() {
+        let scenario = Scenario::family().with_member(Role::Partner).asked_by(Role::Partner);
+        assert_eq!(scenario.when(&command(Role::Child)).accepted().len(), 1);
+        scenario.when(&command(Role::Partner)).refused("role-not-allowed");
+        scenario.when(&command(Role::Parent)).refused("role-not-allowed");
+    }
+
+    #[test]
+    fn a_teen_adds_nobody() {
+        Scenario::family().with_member(Role::Teen).asked_by(Role::Teen).when(&command(Role::Child)).refused("role-not-allowed");
+    }
+
+    #[test]
+    fn a_stranger_learns_nothing() {
+        Scenario::family().asked_by_stranger().when(&command(Role::Child)).refused("unknown-family");
+    }
+
+    #[test]
+    fn the_fifty_first_member_is_refused() {
+        let mut scenario = Scenario::family();
+        for _ in 1..MEMBERS_MAX {
+            scenario = scenario.with_member(Role::Child);
+        }
+        scenario.when(&command(Role::Child)).refused("members-max");
+    }
+}

@@ -1,0 +1,62 @@
+//! The holder of an invitation takes their place. Not in the public list: only a checked invitation leads here.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actor::Role,
+    decide::{Context, Decide, Decision, Stop},
+    family::{Family, FamilyRefusal, MemberJoined},
+    id::MemberId,
+};
+
+/// The holder of an invitation takes their place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinFamily {
+    /// The place the invitation is for.
+    pub member_id: MemberId,
+}
+
+impl Decide for JoinFamily {
+    const NAME: &'static str = "join-family";
+    const SUMMARY: &'static str = "Take the place an invitation is for";
+    const ALLOWED: &'static [Role] = &[];
+    // The person is no member yet, so membership is not asked for; the invitation stands in its place.
+    const FOR_STRANGERS: bool = true;
+
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
+        let family = context.family()?;
+        let member = family.member(self.member_id)?;
+        if family.member_of_user(context.meta().user_id).is_some() {
+            return Err(FamilyRefusal::AlreadyMember.into());
+        }
+        if member.user_id.is_some() {
+            return Err(FamilyRefusal::AlreadyJoined.into());
+        }
+        let mut decision = Decision::default();
+        let joined = MemberJoined { member_id: self.member_id, user_id: context.meta().user_id };
+        decision.record::<Family>(context.meta().family_id.uuid(), joined.into(), context.today()?);
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scenario, member_id};
+
+    #[test]
+    fn a_place_is_taken_once() {
+        let command = JoinFamily { member_id: member_id(Role::Teen) };
+        let scenario = Scenario::family().with_place(Role::Teen).asked_by_stranger();
+        let events = scenario.when(&command).accepted();
+        scenario.given(events).asked_by_another_stranger().when(&command).refused("already-joined");
+    }
+
+    #[test]
+    fn a_member_takes_no_second_place() {
+        let scenario = Scenario::family().with_place(Role::Teen);
+        scenario.when(&JoinFamily { member_id: member_id(Role::Teen) }).refused("already-member");
+    }
+}

@@ -1,0 +1,25 @@
+//! Why the family declines.
+
+use chrono::NaiveDate;
+
+use crate::refusal::refusals;
+
+refusals! {
+    /// Refusals of family commands, and of every command asked by somebody who may not.
+    FamilyRefusal {
+        UnknownFamily = Unknown, "unknown-family", "there is no such family";
+        RoleNotAllowed { role: &'static str, command: &'static str } = Forbidden, "role-not-allowed", "a {role} may not use {command}";
+        AlreadyCreated = Rule, "family-exists", "the family exists already";
+        UnknownMember = Unknown, "unknown-member", "there is no such member in this family";
+        NotYours = Forbidden, "not-yours", "a teen or child may only use what is their own";
+        AlreadyJoined = Rule, "already-joined", "this place in the family is already taken";
+        AlreadyMember = Rule, "already-member", "you already belong to this family";
+        OwnRole = Forbidden, "own-role", "nobody changes their own role";
+        SameRole = Rule, "same-role", "the member already has this role";
+        SameChoice = Rule, "same-choice", "the member is shown like this already";
+        UnknownZone { zone: String } = Rule, "unknown-zone", "'{zone}' is no IANA time zone";
+        BadText { field: &'static str, max: usize } = Rule, "bad-text", "{field} must have 1 to {max} characters and no control characters";
+        DateOutOfRange { day: NaiveDate } = Rule, "date-out-of-range", "{day} is before 1970 or more than a year ahead";
+        MembersMax { max: usize } = Rule, "members-max", "a family has at most {max} members";
+    }
+}

@@ -1,0 +1,50 @@
+//! A member has read their notifications up to a point.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actor::Role,
+    decide::{Context, Decide, Decision, Stop},
+    inbox::{Inbox, InboxRefusal, NotificationsRead},
+};
+
+/// A member has read their notifications up to a point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MarkNotificationsRead {
+    /// The `family_seq` of the newest notification read.
+    pub up_to_family_seq: u64,
+}
+
+impl Decide for MarkNotificationsRead {
+    const NAME: &'static str = "mark-notifications-read";
+    const SUMMARY: &'static str = "Mark your own notifications as read up to a point";
+    const ALLOWED: &'static [Role] = Role::MEMBERS;
+
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
+        let member_id = context.asking_member()?.member_id;
+        let up_to_family_seq = self.up_to_family_seq.min(i64::MAX as u64);
+        if up_to_family_seq <= context.get::<Inbox>(member_id.uuid())?.read_up_to() {
+            return Err(InboxRefusal::NothingNew.into());
+        }
+        let mut decision = Decision::default();
+        let read = NotificationsRead { member_id, up_to_family_seq };
+        decision.record::<Inbox>(member_id.uuid(), read.into(), context.today()?);
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scenario;
+
+    #[test]
+    fn reading_goes_forward_only() {
+        let read = |up_to_family_seq| MarkNotificationsRead { up_to_family_seq };
+        let scenario = Scenario::family().after(&read(7));
+        scenario.when(&read(7)).refused("nothing-new");
+        assert_eq!(scenario.when(&read(8)).accepted().len(), 1);
+    }
+}

@@ -1,0 +1,244 @@
+//! Double entry: every money event is a balanced whole of postings.
+//!
+//! Signs are those of a bookkeeper's debit column: positive is a debit, negative a credit. For the family's own accounts that
+//! reads as money in (positive) and money out (negative); an expense category grows positive, an income category negative.
+//! Postings of one entry sum to zero in every currency; [`post`] is the only way an entry gets into a decision, so an
+//! unbalanced entry, a posting to a closed account or a wallet below zero cannot be recorded.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use chrono::NaiveDate;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    Currency, Money,
+    aggregate::LedgerEvent,
+    decide::{Context, Decision, Stop},
+    entry::{Entry, EntryEvent},
+    family::FamilyRefusal,
+    id::{AccountId, CategoryId, EntryId},
+    ledger_account::{AccountKind, LedgerAccount, LedgerAccountRefusal, WalletBalanceChanged},
+};
+
+/// Equity accounts that every ledger has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Equity {
+    /// What was there before the ledger began.
+    OpeningBalances,
+    /// The far side of a transfer whose other leg is not (yet) matched, as in a statement that names another own account.
+    TransfersInTransit,
+    /// Holds both sides of an exchange, so that each currency balances on its own.
+    Conversion,
+}
+
+impl Equity {
+    const ALL: [Equity; 3] = [Equity::OpeningBalances, Equity::TransfersInTransit, Equity::Conversion];
+
+    /// The name in JSON and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Equity::OpeningBalances => "equity:opening-balances",
+            Equity::TransfersInTransit => "equity:transfers-in-transit",
+            Equity::Conversion => "equity:conversion",
+        }
+    }
+}
+
+/// Where a posting goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PostingAccount {
+    /// An account of the family's own.
+    Account(AccountId),
+    /// An income or expense category.
+    Category(CategoryId),
+    /// An equity account.
+    Equity(Equity),
+}
+
+impl fmt::Display for PostingAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(id) => id.fmt(f),
+            Self::Category(id) => id.fmt(f),
+            Self::Equity(equity) => f.write_str(equity.as_str()),
+        }
+    }
+}
+
+impl fmt::Debug for PostingAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for PostingAccount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(equity) = Equity::ALL.into_iter().find(|equity| equity.as_str() == text) {
+            return Ok(Self::Equity(equity));
+        }
+        let parsed = match text.split_once('_') {
+            Some((AccountId::PREFIX, _)) => text.parse().map(Self::Account).ok(),
+            Some((CategoryId::PREFIX, _)) => text.parse().map(Self::Category).ok(),
+            _ => None,
+        };
+        parsed.ok_or_else(|| "expected acc_…, cat_… or equity:…".to_owned())
+    }
+}
+
+impl Serialize for PostingAccount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PostingAccount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for PostingAccount {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PostingAccount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "acc_…, cat_… or an equity account", "examples": ["equity:opening-balances"]})
+    }
+}
+
+/// One line of a journal entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Posting {
+    /// The ledger account.
+    pub ledger_account: PostingAccount,
+    /// Debit positive, credit negative.
+    pub money: Money,
+}
+
+impl Posting {
+    /// A posting to one of the family's accounts.
+    pub fn account(id: AccountId, money: Money) -> Self {
+        Self { ledger_account: PostingAccount::Account(id), money }
+    }
+
+    /// A posting to a category.
+    pub fn category(id: CategoryId, money: Money) -> Self {
+        Self { ledger_account: PostingAccount::Category(id), money }
+    }
+
+    /// A posting to an equity account.
+    pub fn equity(equity: Equity, money: Money) -> Self {
+        Self { ledger_account: PostingAccount::Equity(equity), money }
+    }
+}
+
+/// The postings with every sign turned.
+pub fn reversed(postings: &[Posting]) -> Vec<Posting> {
+    postings.iter().map(|p| Posting { ledger_account: p.ledger_account, money: p.money.negated() }).collect()
+}
+
+/// Do the postings sum to zero in every currency?
+pub fn is_balanced(postings: &[Posting]) -> bool {
+    let mut sums: BTreeMap<Currency, Money> = BTreeMap::new();
+    for posting in postings {
+        let sum = sums.entry(posting.money.currency()).or_insert_with(|| Money::zero(posting.money.currency()));
+        match sum.checked_add(&posting.money) {
+            Ok(next) => *sum = next,
+            Err(_) => return false,
+        }
+    }
+    sums.values().all(Money::is_zero)
+}
+
+/// Several entries about to be recorded by one command, with the wallets they move.
+#[derive(Default)]
+pub struct Poster {
+    wallets: BTreeMap<AccountId, Money>,
+}
+
+impl Poster {
+    /// Records an entry's event, and beside it one `WalletBalanceChanged` per wallet it moves.
+    ///
+    /// # Errors
+    /// A refusal when a posting names an unknown or closed account or another currency, when the entry is not balanced, or
+    /// when it would take a wallet below zero; [`Stop::Load`] as usual.
+    pub fn post(
+        &mut self,
+        context: &Context<'_>,
+        decision: &mut Decision,
+        entry_id: EntryId,
+        event: impl Into<EntryEvent>,
+        effective_on: NaiveDate,
+    ) -> Result<(), Stop> {
+        let event = event.into();
+        let postings = event.postings().to_vec();
+        if !is_balanced(&postings) {
+            return Err(LedgerAccountRefusal::NotBalanced.into());
+        }
+        decision.record::<Entry>(entry_id.uuid(), event, effective_on);
+        for posting in &postings {
+            let PostingAccount::Account(account_id) = posting.ledger_account else { continue };
+            let account = context.get::<LedgerAccount>(account_id.uuid())?;
+            let currency = account.open_currency(account_id)?;
+            if posting.money.currency() != currency {
+                return Err(LedgerAccountRefusal::OtherCurrency { account: currency, given: posting.money.currency() }.into());
+            }
+            if account.kind() == Some(AccountKind::Wallet) {
+                let before = self.wallets.get(&account_id).copied().unwrap_or_else(|| account.wallet_balance(currency));
+                let after = before.checked_add(&posting.money).map_err(|_| LedgerAccountRefusal::NotBalanced)?;
+                if after.is_negative() && posting.money.is_negative() {
+                    return Err(LedgerAccountRefusal::WalletTooLow { balance: before }.into());
+                }
+                self.wallets.insert(account_id, after);
+                let changed = WalletBalanceChanged { account_id, entry_id, change: posting.money, balance: after };
+                decision.record::<LedgerAccount>(account_id.uuid(), changed.into(), effective_on);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Records one entry; see [`Poster::post`].
+///
+/// # Errors
+/// As [`Poster::post`].
+pub fn post(
+    context: &Context<'_>,
+    decision: &mut Decision,
+    entry_id: EntryId,
+    event: impl Into<EntryEvent>,
+    effective_on: NaiveDate,
+) -> Result<(), Stop> {
+    Poster::default().post(context, decision, entry_id, event, effective_on)
+}
+
+/// An account the person who asks may spend from or move money in: adults any, teens and children their own wallet.
+///
+/// # Errors
+/// A refusal when it is unknown, closed or not theirs; [`Stop::Load`] as usual.
+pub fn usable_account<'a>(context: &Context<'a>, account_id: AccountId) -> Result<(&'a LedgerAccount, Currency), Stop> {
+    let member = context.asking_member()?;
+    let account = context.get::<LedgerAccount>(account_id.uuid())?;
+    if !member.role.is_adult() && account.owner() != Some(member.member_id) {
+        return Err(FamilyRefusal::NotYours.into());
+    }
+    let currency = account.open_currency(account_id)?;
+    Ok((account, currency))
+}
+
+/// Postings of an event of any aggregate; empty when it moves no money.
+pub fn postings_of(event: &LedgerEvent) -> &[Posting] {
+    match event {
+        LedgerEvent::Entry(event) => event.postings(),
+        _ => &[],
+    }
+}

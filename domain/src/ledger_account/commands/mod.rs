@@ -1,0 +1,7 @@
+//! Every command of an account, one line each.
+
+mod close_account;
+mod open_account;
+
+pub use close_account::CloseAccount;
+pub use open_account::OpenAccount;

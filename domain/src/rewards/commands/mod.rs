@@ -1,0 +1,5 @@
+//! Every command of rewards, one line each.
+
+mod award_badge;
+
+pub use award_badge::AwardBadge;

@@ -1,0 +1,229 @@
+//! Given events, when a command, then events or a refusal. Every given event goes through its stored form first, so a rule
+//! never passes on something the log could not hold.
+
+use chrono::{DateTime, NaiveDate, TimeZone, Utc};
+use uuid::Uuid;
+
+use crate::{
+    Currency, Money,
+    actor::{Meta, Role},
+    aggregate::LedgerEvent,
+    calendar::WeekStart,
+    category::{Category, CategoryAdded, CategoryKind},
+    decide::{Context, Decide, NewEvent, Stop, Streams, decide},
+    family::{Family, FamilyCreated, FamilyEvent, MemberAdded, MemberJoined, WalletAssigned},
+    id::{AccountId, CategoryId, CommandId, FamilyId, MemberId, UserId},
+    ledger_account::{AccountKind, AccountOpened, LedgerAccount},
+    refusal::Refusal,
+    stream::StreamId,
+};
+
+/// The family of every scenario.
+pub fn family_id() -> FamilyId {
+    FamilyId::from_uuid(Uuid::from_u128(0xF))
+}
+
+/// The first member of a role.
+pub fn member_id(role: Role) -> MemberId {
+    MemberId::from_uuid(Uuid::from_u128(0x100 * (role as u128 + 1)))
+}
+
+fn user_id(role: Role) -> UserId {
+    UserId::from_uuid(Uuid::from_u128(0x10_000 * (role as u128 + 1)))
+}
+
+/// An account by a number of the test's choosing.
+pub fn account(number: u128) -> AccountId {
+    AccountId::from_uuid(Uuid::from_u128(0xA000 + number))
+}
+
+/// A category by a number of the test's choosing.
+pub fn category(number: u128) -> CategoryId {
+    CategoryId::from_uuid(Uuid::from_u128(0xC000 + number))
+}
+
+/// Euros.
+pub fn eur(amount: &str) -> Money {
+    Money::parse(amount, currency("EUR")).expect("an amount")
+}
+
+/// A currency by code.
+pub fn currency(code: &str) -> Currency {
+    code.parse().expect("a code")
+}
+
+/// The day of every scenario.
+pub fn today() -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, 21).expect("a day")
+}
+
+fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).single().expect("an instant")
+}
+
+/// A history and the person who asks next.
+#[derive(Clone)]
+pub struct Scenario {
+    streams: Streams,
+    user: UserId,
+    members: u128,
+    commands: u128,
+}
+
+/// What came of a command.
+pub struct Outcome {
+    result: Result<Vec<NewEvent>, Refusal>,
+}
+
+impl Scenario {
+    /// No family yet; the founder asks.
+    pub fn empty() -> Self {
+        Self { streams: Streams::default(), user: user_id(Role::Parent), members: 0, commands: 0 }
+    }
+
+    /// A family in Berlin with euros and one parent, who asks.
+    pub fn family() -> Self {
+        let created = FamilyCreated {
+            family_id: family_id(),
+            name: "Lovelace".to_owned(),
+            currency: currency("EUR"),
+            zone: "Europe/Berlin".to_owned(),
+            week_start: WeekStart::Monday,
+        };
+        Self::empty().family_event(created).with_member(Role::Parent)
+    }
+
+    fn family_event(self, event: impl Into<FamilyEvent>) -> Self {
+        self.event::<Family>(family_id().uuid(), event.into())
+    }
+
+    fn event<A: crate::aggregate::Stored>(self, id: Uuid, event: A::Event) -> Self {
+        self.given(vec![NewEvent { stream: StreamId { kind: A::TYPE, id }, event: event.into(), effective_on: today() }])
+    }
+
+    /// A member of a role who has joined. The first of a role is [`member_id`].
+    pub fn with_member(self, role: Role) -> Self {
+        let is_first = !self.has_member(member_id(role));
+        let next = self.members + 1;
+        let id = if is_first { member_id(role) } else { MemberId::from_uuid(Uuid::from_u128(0x900_000 + next)) };
+        let user = if is_first { user_id(role) } else { UserId::from_uuid(Uuid::from_u128(0xA00_000 + next)) };
+        let mut scenario = self.with_place_of(id, role).family_event(MemberJoined { member_id: id, user_id: user });
+        scenario.members = next;
+        scenario
+    }
+
+    /// A place for a role that nobody has taken.
+    pub fn with_place(self, role: Role) -> Self {
+        self.with_place_of(member_id(role), role)
+    }
+
+    fn with_place_of(self, member_id: MemberId, role: Role) -> Self {
+        self.family_event(MemberAdded { member_id, display_name: role.as_str().to_owned(), role, on_leaderboard: false })
+    }
+
+    fn has_member(&self, member: MemberId) -> bool {
+        let stream = StreamId { kind: "family", id: family_id().uuid() };
+        matches!(self.streams.get(&stream), Some((crate::aggregate::AggregateState::Family(family), _)) if family.member(member).is_ok())
+    }
+
+    /// An open account in a currency.
+    pub fn with_account(self, id: AccountId, kind: AccountKind, code: &str) -> Self {
+        let opened = AccountOpened { account_id: id, name: "Account".to_owned(), kind, currency: currency(code), owner: None, opening_balance: None };
+        self.event::<LedgerAccount>(id.uuid(), opened.into())
+    }
+
+    /// The euro wallet of the first member of a role.
+    pub fn with_wallet(self, id: AccountId, role: Role) -> Self {
+        let owner = Some(member_id(role));
+        let opened = AccountOpened { account_id: id, name: "Wallet".to_owned(), kind: AccountKind::Wallet, currency: currency("EUR"), owner, opening_balance: None };
+        self.event::<LedgerAccount>(id.uuid(), opened.into())
+            .family_event(WalletAssigned { member_id: member_id(role), account_id: id, currency: currency("EUR") })
+    }
+
+    /// A category.
+    pub fn with_category(self, id: CategoryId, kind: CategoryKind) -> Self {
+        self.event::<Category>(id.uuid(), CategoryAdded { category_id: id, name: "Category".to_owned(), kind }.into())
+    }
+
+    /// Further history, each event through its stored form.
+    pub fn given(mut self, events: Vec<NewEvent>) -> Self {
+        for new in events {
+            let (event_type, version) = new.event.kind();
+            let stored = new.event.encode();
+            let read = LedgerEvent::decode(new.stream.kind, event_type, version, &stored).expect("the stored form reads back");
+            assert_eq!(read, new.event, "the stored form says the same");
+            self.streams.apply(new.stream, &read);
+        }
+        self.commands += 1;
+        self
+    }
+
+    /// The first member of a role asks from now on.
+    pub fn asked_by(mut self, role: Role) -> Self {
+        self.user = user_id(role);
+        self
+    }
+
+    /// A signed-in person outside the family asks from now on.
+    pub fn asked_by_stranger(mut self) -> Self {
+        self.user = UserId::from_uuid(Uuid::from_u128(0x666));
+        self
+    }
+
+    /// Another such person.
+    pub fn asked_by_another_stranger(mut self) -> Self {
+        self.user = UserId::from_uuid(Uuid::from_u128(0x667));
+        self
+    }
+
+    /// Decides a command on this history.
+    pub fn when<C: Decide>(&self, command: &C) -> Outcome {
+        let command_id = CommandId::from_uuid(Uuid::from_u128(0xD000 + self.commands));
+        let meta = Meta { family_id: family_id(), command_id, user_id: self.user, at: now() };
+        let mut streams = self.streams.clone();
+        let text = serde_json::to_string(command).expect("commands are JSON");
+        let command: C = serde_json::from_str(&text).expect("commands read back");
+        for _ in 0..100 {
+            match decide(&command, &Context::new(&streams, &meta)) {
+                Ok(decision) => return Outcome { result: Ok(decision.events) },
+                Err(Stop::Refused(refusal)) => return Outcome { result: Err(refusal) },
+                Err(Stop::Load(missing)) => {
+                    for stream in missing {
+                        streams.insert(stream, crate::aggregate::AggregateState::empty(stream.kind), 0);
+                    }
+                }
+            }
+        }
+        panic!("the decision asks for ever more streams");
+    }
+
+    /// The history after a command that must be accepted.
+    pub fn after<C: Decide>(self, command: &C) -> Self {
+        let events = self.when(command).accepted();
+        self.given(events)
+    }
+}
+
+impl Outcome {
+    /// The events of an accepted command.
+    #[track_caller]
+    pub fn accepted(self) -> Vec<NewEvent> {
+        self.result.expect("the command is accepted")
+    }
+
+    /// Checks that it was refused for this reason.
+    #[track_caller]
+    pub fn refused(self, code: &str) {
+        match self.result {
+            Ok(events) => panic!("accepted with {events:?}, expected {code}"),
+            Err(refusal) => assert_eq!(refusal.code, code, "{refusal}"),
+        }
+    }
+}
+
+impl NewEvent {
+    /// Name and version of the event.
+    pub fn kind(&self) -> (&'static str, &'static str) {
+        self.event.kind()
+    }
+}

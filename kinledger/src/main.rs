@@ -1,0 +1,2 @@
+//! kinledger
+fn main(){}

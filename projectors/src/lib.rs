@@ -1,0 +1,23 @@
+//! Events to rows: one file per read model.
+//!
+//! [`run`] keeps one task per lane. A task reads a batch from its [`event_store::feed::Feed`], folds it and writes the rows of
+//! every projection in one transaction; [`apply`] tells the protocol that makes the effect exactly-once. A family whose event
+//! cannot be folded is parked alone ([`parking`]); [`Progress`] says how far each lane is and whether one is stuck.
+
+pub mod apply;
+pub mod parking;
+mod progress;
+pub mod projection;
+pub mod projections;
+mod reset;
+mod runner;
+
+pub use progress::Progress;
+pub use reset::reset;
+pub use runner::{Settings, run};
+
+/// The name under which this set of projections keeps its checkpoints.
+pub const GROUP: &str = "views";
+
+/// The version of the tables and of the folding. It goes up when rows have to be built again.
+pub const VERSION: i32 = 1;

@@ -1,0 +1,79 @@
+//! What a projection is: a fold of events into the rows of one read model.
+
+use async_trait::async_trait;
+use domain::aggregate::LedgerEvent;
+use event_store::Record;
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, postgres::PgQueryResult};
+use uuid::Uuid;
+
+/// A stored record and the event in it, decoded once for all projections.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// The record as the log keeps it.
+    pub record: Record,
+    /// The event in it.
+    pub event: LedgerEvent,
+}
+
+impl Fact {
+    /// The family's bare UUID, as rows hold it.
+    pub fn family(&self) -> Uuid {
+        self.record.family_id.uuid()
+    }
+}
+
+/// Why events did not become rows.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// The database refuses the rows, or cannot be reached.
+    #[error("the rows cannot be written")]
+    Database(#[from] sqlx::Error),
+    /// An event is about a row that no earlier event made.
+    #[error("an event is about {what} that is not there")]
+    Missing {
+        /// The kind of row.
+        what: &'static str,
+    },
+    /// A sum is beyond what a decimal holds.
+    #[error("a sum of {what} is too large")]
+    TooLarge {
+        /// What was summed.
+        what: &'static str,
+    },
+}
+
+/// One read model's fold. Facts of one family come in the order of the ledger and exactly once; several families share a
+/// batch. Folding them together, one by one, or again from nothing must leave the same rows.
+#[async_trait]
+pub trait Projection: Send + Sync {
+    /// The read model's name: its table, file and URL.
+    fn name(&self) -> &'static str;
+
+    /// Folds the facts in memory where that pays, and writes the rows set by set, inside the batch's transaction.
+    ///
+    /// # Errors
+    /// [`ProjectionError`]; nothing of the batch is kept then.
+    async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError>;
+}
+
+/// Adds to a running sum.
+///
+/// # Errors
+/// [`ProjectionError::TooLarge`].
+pub(crate) fn add(sum: &mut Decimal, change: Decimal, what: &'static str) -> Result<(), ProjectionError> {
+    *sum = sum.checked_add(change).ok_or(ProjectionError::TooLarge { what })?;
+    Ok(())
+}
+
+/// Did a statement reach every row it was meant for?
+///
+/// # Errors
+/// [`ProjectionError::Missing`].
+pub(crate) fn reached(done: &PgQueryResult, wanted: usize, what: &'static str) -> Result<(), ProjectionError> {
+    if usize::try_from(done.rows_affected()).is_ok_and(|rows| rows == wanted) {
+        Ok(())
+    } else {
+        Err(ProjectionError::Missing { what })
+    }
+}

@@ -1,0 +1,56 @@
+//! What was posted to each ledger account per day it counts for: own accounts, categories and equity alike.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use domain::journal::postings_of;
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+
+use crate::projection::{Fact, Projection, ProjectionError, add};
+
+/// Day buckets of every ledger account. A back-dated event touches its own day only.
+pub struct AccountDays;
+
+#[async_trait]
+impl Projection for AccountDays {
+    fn name(&self) -> &'static str {
+        "account_days"
+    }
+
+    async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+        let mut days = BTreeMap::new();
+        for fact in facts {
+            for posting in postings_of(&fact.event) {
+                let currency = posting.money.currency();
+                let key = (fact.family(), posting.ledger_account.to_string(), currency, fact.record.effective_on);
+                add(days.entry(key).or_insert(Decimal::ZERO), posting.money.amount(), "a day")?;
+            }
+        }
+        if days.is_empty() {
+            return Ok(());
+        }
+        let (mut families, mut accounts, mut currencies, mut on, mut amounts) = (vec![], vec![], vec![], vec![], vec![]);
+        for ((family, account, currency, day), amount) in days {
+            families.push(family);
+            accounts.push(account);
+            currencies.push(currency.code().to_owned());
+            on.push(day);
+            amounts.push(amount);
+        }
+        sqlx::query(
+            "insert into views.account_days as d (family_id, ledger_account, currency, effective_on, amount)
+            select * from unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::numeric[])
+            on conflict (family_id, ledger_account, currency, effective_on)
+            do update set amount = d.amount + excluded.amount",
+        )
+        .bind(families)
+        .bind(accounts)
+        .bind(currencies)
+        .bind(on)
+        .bind(amounts)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+}

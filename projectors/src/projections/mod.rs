@@ -1,0 +1,38 @@
+//! Every projection, one line each. None reads another's tables unless its own file says so.
+
+mod account_days;
+mod accounts;
+mod badges;
+mod bank_connections;
+mod budgets;
+mod categories;
+mod chores;
+mod entries;
+mod families;
+mod imports;
+mod inbox_marks;
+mod leaderboard;
+mod members;
+mod notifications;
+mod spending;
+
+use crate::projection::Projection;
+
+/// The list.
+pub const PROJECTIONS: &[&dyn Projection] = &[
+    &account_days::AccountDays,
+    &accounts::Accounts,
+    &badges::Badges,
+    &bank_connections::BankConnections,
+    &budgets::Budgets,
+    &categories::Categories,
+    &chores::Chores,
+    &entries::Entries,
+    &families::Families,
+    &imports::Imports,
+    &inbox_marks::InboxMarks,
+    &leaderboard::Leaderboard,
+    &members::Members,
+    &notifications::Notifications,
+    &spending::Spending,
+];

@@ -1,0 +1,1 @@
+//! Rows to answers: one file per view.

@@ -1,0 +1,1 @@
+//! Events, bank data and calendar ticks to commands and messages: the process managers.

@@ -1,0 +1,134 @@
+//! The signed-in person, from the access token.
+//!
+//! Every process verifies tokens by itself, from public keys it holds in memory; only `command-api` can sign. A session that
+//! ended is refused at once in the process that ended it, and in every other within [`POLL_SECONDS`] and a round trip: they
+//! read the ended sessions from `identity.revoked_sessions`. Ended sessions are remembered for as long as their last
+//! access token could live.
+
+mod cache;
+mod revocations;
+mod verifier;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{HeaderMap, header, request::Parts},
+};
+use domain::id::UserId;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::problem::Problem;
+
+pub use verifier::{PublicKey, TokenError, TokenVerifier, VerifierError};
+
+/// Who issues access tokens (`iss`).
+pub const ISSUER: &str = "kinledger";
+/// Whom they are for (`aud`).
+pub const AUDIENCE: &str = "kinledger-api";
+/// The header's `typ` (RFC 9068). A refresh token is no JWT at all, so neither can pass for the other.
+pub const TOKEN_TYPE: &str = "at+jwt";
+/// How long an access token lives, in seconds.
+pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
+/// Clock difference between our own machines that is forgiven, in seconds.
+pub const LEEWAY_SECONDS: i64 = 5;
+/// How often a process asks which sessions ended and which keys sign, in seconds.
+pub const POLL_SECONDS: u64 = 2;
+/// No access token of ours is longer, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 2_048;
+
+/// What an access token says. All instants are seconds since 1970, UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// [`ISSUER`].
+    pub iss: String,
+    /// [`AUDIENCE`].
+    pub aud: String,
+    /// The person, as `usr_…`.
+    pub sub: String,
+    /// The session the token belongs to.
+    pub sid: Uuid,
+    /// When it was issued.
+    pub iat: i64,
+    /// From when it counts.
+    pub nbf: i64,
+    /// Until when it counts.
+    pub exp: i64,
+    /// The token's own id.
+    pub jti: Uuid,
+}
+
+/// The signed-in person: an extractor that answers 401 when there is none.
+///
+/// It says who asks, never what they may do: membership and role come from the family's own state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who signed in.
+    pub user_id: UserId,
+    /// In which session.
+    pub session_id: Uuid,
+}
+
+impl<S> FromRequestParts<S> for SignedIn
+where
+    S: Send + Sync,
+    Arc<TokenVerifier>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Arc::<TokenVerifier>::from_ref(state).signed_in(&parts.headers)
+    }
+}
+
+impl TokenVerifier {
+    /// The person a request's `Authorization: Bearer` header names.
+    ///
+    /// # Errors
+    /// 401 when the header is missing, or its token is not one of ours, has expired, or belongs to an ended session.
+    pub fn signed_in(&self, headers: &HeaderMap) -> Result<SignedIn, Problem> {
+        let token = bearer(headers).ok_or_else(|| {
+            Problem::not_signed_in("sign in first, and send the access token as `Authorization: Bearer …`")
+        })?;
+        self.verify(token).map_err(|refused| Problem::not_signed_in(refused.to_string()))
+    }
+}
+
+/// The token of an `Authorization: Bearer` header. Two such headers are none: which of them would count is anybody's guess.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_scheme_is_read_in_any_case() {
+        assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
+        assert_eq!(bearer(&headers(&["Basic abc"])), None);
+        assert_eq!(bearer(&headers(&["Bearer "])), None);
+    }
+
+    #[test]
+    fn two_authorization_headers_count_as_none() {
+        assert_eq!(bearer(&headers(&["Bearer abc", "Bearer def"])), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Postgres: one pool per part, each acting in the database role that part needs and no other.
+//!
+//! The login in the address is a member of all four roles (the migrations grant them); a pool steps down to its own with
+//! `set role` on every new connection. Time-outs belong to the role a connection acts in, so that a stalled client cannot
+//! hold a lane.
+
+use std::time::Duration;
+
+use sqlx::{
+    Executor, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// What a pool may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseRole {
+    /// Appends to the log and keeps identities.
+    Writer,
+    /// Reads the log and writes views.
+    Projector,
+    /// Reads views, one family at a time.
+    Reader,
+    /// Reads the log and keeps the relay's checkpoints.
+    Relay,
+}
+
+impl DatabaseRole {
+    /// The role's name in Postgres.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Writer => "kinledger_writer",
+            Self::Projector => "kinledger_projector",
+            Self::Reader => "kinledger_reader",
+            Self::Relay => "kinledger_relay",
+        }
+    }
+
+    /// Lock, statement and idle-in-transaction time-outs, in milliseconds.
+    const fn timeouts_ms(self) -> (u32, u32, u32) {
+        match self {
+            Self::Writer => (10_000, 30_000, 10_000),
+            Self::Projector => (10_000, 120_000, 60_000),
+            Self::Reader => (2_000, 10_000, 10_000),
+            Self::Relay => (10_000, 60_000, 60_000),
+        }
+    }
+}
+
+/// The forward-only migrations of all three schemas.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It cannot be reached, or refuses the login.
+    #[error("cannot connect to Postgres")]
+    Connect(#[source] sqlx::Error),
+    /// Its tables cannot be brought up to date.
+    #[error("cannot migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// Opens a pool that acts in `role`. Durability is switched on for every connection, whatever the server's default.
+///
+/// # Errors
+/// [`DatabaseError::Connect`].
+pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Result<PgPool, DatabaseError> {
+    let options: PgConnectOptions = url.parse().map_err(DatabaseError::Connect)?;
+    let options = options.application_name(role.as_str()).statement_cache_capacity(200);
+    let (lock_ms, statement_ms, idle_ms) = role.timeouts_ms();
+    let durability = if role == DatabaseRole::Writer { "on" } else { "local" };
+    let setup = format!(
+        "set role {}; set lock_timeout = {lock_ms}; set statement_timeout = {statement_ms}; \
+         set idle_in_transaction_session_timeout = {idle_ms}; set synchronous_commit = {durability}; set time zone 'UTC'",
+        role.as_str()
+    );
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(move |connection, _| {
+            let setup = setup.clone();
+            Box::pin(async move {
+                connection.execute(sqlx::raw_sql(&setup)).await?;
+                Ok(())
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(DatabaseError::Connect)
+}
+
+/// Brings every table up to date, as the login itself. Safe to run from several processes at once.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn migrate(url: &str) -> Result<(), DatabaseError> {
+    let pool = PgPoolOptions::new().max_connections(1).connect(url).await.map_err(DatabaseError::Connect)?;
+    let done = MIGRATIONS.run(&pool).await.map_err(DatabaseError::Migrate);
+    pool.close().await;
+    done
+}

@@ -1,0 +1,10 @@
+//! What every binary needs: configuration, telemetry, health, shutdown, problem details and the signed-in actor.
+
+pub mod auth;
+pub mod database;
+pub mod health;
+pub mod problem;
+pub mod shutdown;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
