@@ -263,15 +263,15 @@ create table views.imports (
     import_id uuid not null,
     family_seq bigint not null,
     connection_id uuid not null,
-    account_id uuid not null,
+    account_id uuid,
     source text not null,
     file_sha256 text not null,
     rows bigint not null,
     rows_booked bigint not null,
     rows_known bigint not null,
     rows_zero bigint not null,
-    booked numeric not null,
-    currency text not null,
+    booked numeric,
+    currency text,
     imported_at timestamptz not null,
     is_undone boolean not null,
     entries_reversed bigint not null,
@@ -282,7 +282,7 @@ create index imports_newest on views.imports (family_id, family_seq desc);
 -- Who may touch what. The second wall behind the checks in the code: the reader sees one family at a time, named by a
 -- setting of its transaction, and the lane book-keeping not at all.
 grant usage on schema views to kinledger_projector, kinledger_reader;
-grant select, insert, update, delete on all tables in schema views to kinledger_projector;
+grant select, insert, update, delete, truncate on all tables in schema views to kinledger_projector;
 do $$
 declare
     family_table text;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, FromRef, Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -19,7 +19,10 @@ use domain::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use service_kit::{auth::SignedIn, problem::Problem};
+use service_kit::{
+    auth::{SignedIn, TokenVerifier},
+    problem::Problem,
+};
 use uuid::Uuid;
 
 use crate::{CommandApi, receipt::Receipt};
@@ -31,15 +34,22 @@ const LARGE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most commands in one batch.
 const BATCH_MAX: usize = 1_000;
 
+/// What the routes of commands need.
+#[derive(Clone, FromRef)]
+struct Routes {
+    api: CommandApi,
+    verifier: Arc<TokenVerifier>,
+}
+
 /// The routes of commands.
-pub fn router(api: CommandApi) -> Router {
+pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
     Router::new()
         .route("/api/v1/families", post(create_family))
         .route("/api/v1/families/{family_id}/commands", post(batch))
         .route("/api/v1/families/{family_id}/commands/{name}", post(command).get(outcome))
         .layer(DefaultBodyLimit::max(LARGE_BODY_BYTES_MAX))
         .route("/api/v1/commands", get(list))
-        .with_state(api)
+        .with_state(Routes { api, verifier })
 }
 
 /// The commands there are, with their schemas. Open to everybody: it is documentation.
@@ -129,7 +139,7 @@ async fn batch(
         let submitted = match parse_value(&item.name, &item.body) {
             Ok(command) => {
                 let key = CommandId::from_uuid(item.idempotency_key);
-                let request = request(family_id, key, signed_in.clone(), command, &headers)?;
+                let request = request(family_id, key, signed_in, command, &headers)?;
                 api.submit(request.without_precondition()).await
             }
             Err(problem) => Err(problem),

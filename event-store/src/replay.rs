@@ -2,6 +2,9 @@
 //!
 //! A replay is bounded twice, see [`AsOf`]. Recorded bounds cut the log to a prefix. The log only grows, so the same prefix
 //! is there for ever and its [`Statement`] prints the same bytes on every machine and every day.
+//!
+//! Every record is held against the family's hash chain on the way: a ledger that was altered is never replayed as if it were
+//! not.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
@@ -11,8 +14,12 @@ use domain::{
     id::FamilyId,
 };
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::{Lane, Log, LogError, Record};
+use crate::{
+    Lane, Log, LogError, Record,
+    verify::{Chain, Fault},
+};
 
 /// Events read from the database at once.
 pub const PAGE: i64 = 1_000;
@@ -57,6 +64,14 @@ pub enum ReplayError {
         /// The last there is.
         head: i64,
     },
+    /// An event is not what was recorded.
+    #[error("the log was altered at family_seq {family_seq}: {fault}")]
+    Altered {
+        /// The first bad event.
+        family_seq: i64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
     /// An event does not read.
     #[error("the event with family_seq {family_seq} does not read")]
     Decode {
@@ -100,6 +115,7 @@ pub struct Pages<'a> {
     lane: Lane,
     family: FamilyId,
     as_of: AsOf,
+    chain: Chain,
     last: Option<Last>,
     is_done: bool,
 }
@@ -118,13 +134,14 @@ pub struct Last {
 impl<'a> Pages<'a> {
     /// Begins before the first event.
     pub fn new(log: &'a Log, lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
-        Self { log, lane, family, as_of, last: None, is_done: false }
+        Self { log, lane, family, as_of, chain: Chain::default(), last: None, is_done: false }
     }
 
     /// The next records within the recorded bounds; none after the last. The effective bound is left to the reader.
     ///
     /// # Errors
-    /// [`ReplayError::Log`]; [`ReplayError::BeyondHead`] when the log ends before the number asked for.
+    /// [`ReplayError::Log`]; [`ReplayError::BeyondHead`] when the log ends before the number asked for;
+    /// [`ReplayError::Altered`].
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReplayError> {
         if self.is_done {
             return Ok(None);
@@ -137,6 +154,9 @@ impl<'a> Pages<'a> {
         }
         let mut records =
             self.log.read_family(self.lane, self.family, after, wanted).await.map_err(ReplayError::Log)?;
+        for record in &records {
+            self.chain.next(record).map_err(|(family_seq, fault)| ReplayError::Altered { family_seq, fault })?;
+        }
         let read = records.len();
         records.retain(|record| self.as_of.holds(record));
         self.last = records.last().map(Last::of).or(self.last);
@@ -159,6 +179,18 @@ impl Last {
     fn of(record: &Record) -> Self {
         Self { family_seq: record.family_seq, recorded_at: record.recorded_at, chain_hash: record.chain_hash }
     }
+}
+
+/// Families by id after `after`, with their lanes; for a walk over all of them, page by page.
+///
+/// # Errors
+/// [`LogError::Database`].
+pub async fn families(log: &Log, after: Option<FamilyId>) -> Result<Vec<(FamilyId, Lane)>, LogError> {
+    let statement = "select family_id, lane from log.families where $1::uuid is null or family_id > $1 \
+         order by family_id limit $2";
+    let after = after.map(FamilyId::uuid);
+    let rows: Vec<(Uuid, i16)> = sqlx::query_as(statement).bind(after).bind(PAGE).fetch_all(log.pool()).await?;
+    Ok(rows.into_iter().map(|(family, lane)| (FamilyId::from_uuid(family), Lane(lane))).collect())
 }
 
 /// Folds one record into a book.

@@ -5,6 +5,7 @@
 //! cannot be folded is parked alone ([`parking`]); [`Progress`] says how far each lane is and whether one is stuck.
 
 pub mod apply;
+mod causes;
 pub mod parking;
 mod progress;
 pub mod projection;

@@ -91,7 +91,8 @@ impl TokenVerifier {
         let token = bearer(headers).ok_or_else(|| {
             Problem::not_signed_in("sign in first, and send the access token as `Authorization: Bearer …`")
         })?;
-        self.verify(token).map_err(|refused| Problem::not_signed_in(refused.to_string()))
+        self.verify(token)
+            .map_err(|refused| Problem::not_signed_in(refused.to_string()))
     }
 }
 
@@ -103,7 +104,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         return None;
     }
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]

@@ -43,7 +43,12 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{}' is no network like 10.0.0.0/8", text.chars().take(50).collect::<String>());
+        let wrong = || {
+            format!(
+                "'{}' is no network like 10.0.0.0/8",
+                text.chars().take(50).collect::<String>()
+            )
+        };
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -51,7 +56,12 @@ impl FromStr for Network {
         let address: IpAddr = address.trim().parse().map_err(|_| wrong())?;
         let bits_max = if address.is_ipv4() { 32 } else { 128 };
         let prefix_bits = match prefix {
-            Some(prefix) => prefix.trim().parse().ok().filter(|bits| *bits <= bits_max).ok_or_else(wrong)?,
+            Some(prefix) => prefix
+                .trim()
+                .parse()
+                .ok()
+                .filter(|bits| *bits <= bits_max)
+                .ok_or_else(wrong)?,
             None => bits_max,
         };
         Ok(Self { address, prefix_bits })
@@ -81,9 +91,15 @@ impl FromRequestParts<Identity> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, identity: &Identity) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip());
         let address = peer.map(|peer| behind_proxies(peer, &parts.headers, identity.trusted_proxies()));
-        Ok(Self { address: address.map(one_household), device: device(&parts.headers) })
+        Ok(Self {
+            address: address.map(one_household),
+            device: device(&parts.headers),
+        })
     }
 }
 
@@ -118,9 +134,16 @@ fn one_household(address: IpAddr) -> IpAddr {
 }
 
 fn device(headers: &HeaderMap) -> String {
-    let agent = headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let agent = headers
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let agent: String = agent.chars().filter(|c| !c.is_control()).take(200).collect();
-    if agent.is_empty() { "unnamed device".to_owned() } else { agent }
+    if agent.is_empty() {
+        "unnamed device".to_owned()
+    } else {
+        agent
+    }
 }
 
 #[cfg(test)]
@@ -147,9 +170,18 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_says_who_is_behind_it() {
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 203.0.113.9, 10.0.0.2"));
+        headers.insert(
+            "x-forwarded-for",
+            HeaderValue::from_static("6.6.6.6, 203.0.113.9, 10.0.0.2"),
+        );
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        assert_eq!(behind_proxies(address("10.0.0.1"), &headers, &trusted), address("203.0.113.9"));
-        assert_eq!(behind_proxies(address("198.51.100.1"), &headers, &trusted), address("198.51.100.1"));
+        assert_eq!(
+            behind_proxies(address("10.0.0.1"), &headers, &trusted),
+            address("203.0.113.9")
+        );
+        assert_eq!(
+            behind_proxies(address("198.51.100.1"), &headers, &trusted),
+            address("198.51.100.1")
+        );
     }
 }

@@ -31,11 +31,32 @@ static COMMON: &str = include_str!("common_passwords.txt");
 /// Hashes and verifies.
 #[derive(Clone)]
 pub(super) struct Passwords {
-    hasher: Arc<Argon2<'static>>,
+    recipe: Arc<Recipe>,
     cores: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     /// Verified against when nobody has the e-mail address, so that the answer takes as long.
     nobody: Arc<str>,
+}
+
+struct Recipe {
+    params: Params,
+    pepper: [u8; 32],
+}
+
+impl Recipe {
+    fn hasher(&self) -> Result<Argon2<'_>, HashError> {
+        Argon2::new_with_secret(&self.pepper, Algorithm::Argon2id, Version::V0x13, self.params.clone())
+            .map_err(|error| HashError::Argon2(error.into()))
+    }
+
+    fn hash(&self, password: &str) -> Result<String, HashError> {
+        let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(HashError::Argon2)?;
+        let phc = self
+            .hasher()?
+            .hash_password(password.as_bytes(), &salt)
+            .map_err(HashError::Argon2)?;
+        Ok(phc.to_string())
+    }
 }
 
 /// What became of a guess.
@@ -62,24 +83,30 @@ impl Passwords {
         // OWASP's floors; below them a stolen table is cheap to guess through.
         let is_strong = (memory_kib >= 19_456 && iterations >= 2) || memory_kib >= 47_104;
         if !is_strong {
-            return Err(IdentityError::Argon2("needs at least 19456 KiB with 2 iterations, or 47104 KiB with 1".into()));
+            return Err(IdentityError::Argon2(
+                "needs at least 19456 KiB with 2 iterations, or 47104 KiB with 1".into(),
+            ));
         }
         let wrong = |error: argon2::Error| IdentityError::Argon2(error.to_string());
         let mut params = ParamsBuilder::new();
-        params.m_cost(memory_kib).t_cost(iterations).p_cost(config.argon2_parallelism);
+        params
+            .m_cost(memory_kib)
+            .t_cost(iterations)
+            .p_cost(config.argon2_parallelism);
         params.keyid(argon2::KeyId::new(PEPPER_ID).map_err(wrong)?);
         let params: Params = params.build().map_err(wrong)?;
-        // One per process, for as long as it runs.
-        let pepper: &'static [u8; 32] = Box::leak(Box::new(secret.derive("password-pepper/1")));
-        let hasher =
-            Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params).map_err(wrong)?;
-        let nobody = hash_now(&hasher, &hex::encode(rand::random::<[u8; 16]>()))
+        let recipe = Recipe {
+            params,
+            pepper: secret.derive("password-pepper/1"),
+        };
+        let nobody = recipe
+            .hash(&hex::encode(rand::random::<[u8; 16]>()))
             .map_err(|error| IdentityError::Argon2(error.to_string()))?;
-        let at_once = config.password_hashes_at_once.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
+        let at_once = config
+            .password_hashes_at_once
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
         Ok(Self {
-            hasher: Arc::new(hasher),
+            recipe: Arc::new(recipe),
             cores: Arc::new(Semaphore::new(at_once.max(1))),
             queue: Arc::new(Semaphore::new(at_once.max(1) + config.password_queue_max)),
             nobody: nobody.into(),
@@ -91,8 +118,8 @@ impl Passwords {
     /// # Errors
     /// 429 when too many wait already.
     pub async fn hash(&self, password: String) -> Result<String, Problem> {
-        let hasher = Arc::clone(&self.hasher);
-        self.run(move || hash_now(&hasher, &password)).await
+        let recipe = Arc::clone(&self.recipe);
+        self.run(move || recipe.hash(&password)).await
     }
 
     /// Compares a guess with the stored PHC string, or with nobody's: as long a wait, and always wrong.
@@ -100,11 +127,11 @@ impl Passwords {
     /// # Errors
     /// 429 when too many wait already.
     pub async fn verify(&self, guess: String, stored: Option<String>) -> Result<Verdict, Problem> {
-        let hasher = Arc::clone(&self.hasher);
+        let recipe = Arc::clone(&self.recipe);
         let nobody = Arc::clone(&self.nobody);
         self.run(move || {
             let phc = PasswordHash::new(stored.as_deref().unwrap_or(&nobody)).map_err(HashError::Argon2)?;
-            let matches = match hasher.verify_password(guess.as_bytes(), &phc) {
+            let matches = match recipe.hasher()?.verify_password(guess.as_bytes(), &phc) {
                 Ok(()) => stored.is_some(),
                 Err(argon2::password_hash::Error::Password) => false,
                 Err(error) => return Err(HashError::Argon2(error)),
@@ -113,7 +140,11 @@ impl Passwords {
                 return Ok(Verdict::Wrong);
             }
             let params = Params::try_from(&phc).map_err(HashError::Argon2)?;
-            Ok(if is_outdated(&params, hasher.params()) { Verdict::RightButOutdated } else { Verdict::Right })
+            Ok(if is_outdated(&params, &recipe.params) {
+                Verdict::RightButOutdated
+            } else {
+                Verdict::Right
+            })
         })
         .await
     }
@@ -143,11 +174,6 @@ impl fmt::Debug for Passwords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Passwords(…)")
     }
-}
-
-fn hash_now(hasher: &Argon2<'_>, password: &str) -> Result<String, HashError> {
-    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(HashError::Argon2)?;
-    Ok(hasher.hash_password(password.as_bytes(), &salt).map_err(HashError::Argon2)?.to_string())
 }
 
 fn is_outdated(stored: &Params, ours: &Params) -> bool {
@@ -184,13 +210,17 @@ fn is_common(password: &str) -> bool {
     let core = lower.trim_matches(|c: char| !c.is_alphabetic());
     distinct.len() < 4
         || is_a_run(&lower)
-        || COMMON.lines().any(|common| common == lower || (!core.is_empty() && common == core))
+        || COMMON
+            .lines()
+            .any(|common| common == lower || (!core.is_empty() && common == core))
 }
 
 /// `abcdefgh`, `87654321`: each character the neighbour of the one before.
 fn is_a_run(lower: &str) -> bool {
     let codes: Vec<i64> = lower.chars().map(|c| i64::from(u32::from(c))).collect();
-    [1, -1].iter().any(|step| codes.windows(2).all(|pair| pair[1] - pair[0] == *step))
+    [1, -1]
+        .iter()
+        .any(|step| codes.windows(2).all(|pair| pair[1] - pair[0] == *step))
 }
 
 fn without_own_words(password: &str, email: &str, display_name: &str) -> String {
@@ -226,7 +256,16 @@ mod tests {
 
     #[test]
     fn common_passwords_are_refused_with_their_decorations() {
-        for common in ["password", "Password123!", "12345678", "qwertyuiop", "aaaaaaaa", "87654321", "abcdefgh", "iloveyou2026"] {
+        for common in [
+            "password",
+            "Password123!",
+            "12345678",
+            "qwertyuiop",
+            "aaaaaaaa",
+            "87654321",
+            "abcdefgh",
+            "iloveyou2026",
+        ] {
             assert!(!is_taken(common), "{common}");
         }
     }
@@ -240,24 +279,43 @@ mod tests {
 
     #[test]
     fn weak_parameters_are_refused_at_start() {
-        let config = IdentityConfig { argon2_memory_kib: 8_192, ..IdentityConfig::default() };
+        let config = IdentityConfig {
+            argon2_memory_kib: 8_192,
+            ..IdentityConfig::default()
+        };
         assert!(Passwords::try_new(&config, &Secret::new([1; 32])).is_err());
     }
 
     #[tokio::test]
     async fn a_hash_verifies_only_with_its_pepper_and_is_renewed_when_parameters_rise() {
-        let config = IdentityConfig { argon2_memory_kib: 19_456, argon2_iterations: 2, ..IdentityConfig::default() };
-        let raised = IdentityConfig { argon2_iterations: 3, ..config.clone() };
+        let config = IdentityConfig {
+            argon2_memory_kib: 19_456,
+            argon2_iterations: 2,
+            ..IdentityConfig::default()
+        };
+        let raised = IdentityConfig {
+            argon2_iterations: 3,
+            ..config.clone()
+        };
         let passwords = Passwords::try_new(&config, &Secret::new([1; 32])).unwrap();
         let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1,keyid="), "{stored}");
 
-        let right = passwords.verify("correct horse".to_owned(), Some(stored.clone())).await.unwrap();
+        let right = passwords
+            .verify("correct horse".to_owned(), Some(stored.clone()))
+            .await
+            .unwrap();
         assert_eq!(right, Verdict::Right);
-        let wrong = passwords.verify("Correct horse".to_owned(), Some(stored.clone())).await.unwrap();
+        let wrong = passwords
+            .verify("Correct horse".to_owned(), Some(stored.clone()))
+            .await
+            .unwrap();
         assert_eq!(wrong, Verdict::Wrong);
         let other_pepper = Passwords::try_new(&config, &Secret::new([2; 32])).unwrap();
-        let elsewhere = other_pepper.verify("correct horse".to_owned(), Some(stored.clone())).await.unwrap();
+        let elsewhere = other_pepper
+            .verify("correct horse".to_owned(), Some(stored.clone()))
+            .await
+            .unwrap();
         assert_eq!(elsewhere, Verdict::Wrong);
         let stronger = Passwords::try_new(&raised, &Secret::new([1; 32])).unwrap();
         let outdated = stronger.verify("correct horse".to_owned(), Some(stored)).await.unwrap();
@@ -278,6 +336,10 @@ mod tests {
         assert!(all.iter().any(Result::is_ok));
         let refused = all.iter().filter_map(|one| one.as_ref().err()).collect::<Vec<_>>();
         assert!(!refused.is_empty());
-        assert!(refused.iter().all(|problem| problem.status() == StatusCode::TOO_MANY_REQUESTS));
+        assert!(
+            refused
+                .iter()
+                .all(|problem| problem.status() == StatusCode::TOO_MANY_REQUESTS)
+        );
     }
 }

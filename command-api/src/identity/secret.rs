@@ -58,7 +58,10 @@ impl Secret {
     /// # Errors
     /// [`SecretError`].
     pub fn read_or_create(path: &Path) -> Result<Self, SecretError> {
-        let failed = |source| SecretError::File { path: path.display().to_string(), source };
+        let failed = |source| SecretError::File {
+            path: path.display().to_string(),
+            source,
+        };
         match std::fs::read_to_string(path) {
             Ok(text) => return Self::parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -107,7 +107,9 @@ impl Throttle {
     fn admit_at(&self, keys: Vec<Key>, now: Instant) -> Result<Attempt, Duration> {
         let mut counts = self.lock();
         for key in &keys {
-            let Some(count) = counts.get(key).filter(|count| !is_forgotten(count, now)) else { continue };
+            let Some(count) = counts.get(key).filter(|count| !is_forgotten(count, now)) else {
+                continue;
+            };
             if count.waits_until > now {
                 return Err(count.waits_until - now);
             }
@@ -117,7 +119,12 @@ impl Throttle {
         }
         make_room(&mut counts, keys.len(), now);
         for key in &keys {
-            let fresh = Count { failures: 0, under_way: 0, waits_until: now, touched_at: now };
+            let fresh = Count {
+                failures: 0,
+                under_way: 0,
+                waits_until: now,
+                touched_at: now,
+            };
             let count = counts.entry(*key).or_insert(fresh);
             if is_forgotten(count, now) {
                 *count = fresh;
@@ -126,7 +133,11 @@ impl Throttle {
             count.touched_at = now;
         }
         drop(counts);
-        Ok(Attempt { throttle: self.clone(), keys, is_told: false })
+        Ok(Attempt {
+            throttle: self.clone(),
+            keys,
+            is_told: false,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
@@ -289,9 +300,21 @@ mod tests {
     #[test]
     fn a_stranger_elsewhere_does_not_slow_the_owner_at_home() {
         let throttle = Throttle::default();
-        throttle.admit("ada", Some("192.0.2.1".parse().unwrap()), false).ok().unwrap().failed();
-        assert!(throttle.admit("ada", Some("192.0.2.2".parse().unwrap()), false).is_err());
-        assert!(throttle.admit("ada", Some("198.51.100.7".parse().unwrap()), true).is_ok());
+        throttle
+            .admit("ada", Some("192.0.2.1".parse().unwrap()), false)
+            .ok()
+            .unwrap()
+            .failed();
+        assert!(
+            throttle
+                .admit("ada", Some("192.0.2.2".parse().unwrap()), false)
+                .is_err()
+        );
+        assert!(
+            throttle
+                .admit("ada", Some("198.51.100.7".parse().unwrap()), true)
+                .is_ok()
+        );
     }
 
     #[test]

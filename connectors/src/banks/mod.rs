@@ -1,7 +1,8 @@
 //! The `BankFeed` port and the list of providers.
 //!
-//! A provider is account information from somewhere: a file that a person downloaded, or (later) an aggregator's interface.
-//! Whatever its own habits, it ends at the same [`StatementReading`]s. A new provider is one file and one line in [`PROVIDERS`].
+//! A provider is account information from somewhere: a file that a person downloaded, or (later) an aggregator's
+//! interface. Whatever its own habits, it ends at the same [`StatementReading`]s. A new provider is one file and one
+//! line in [`PROVIDERS`].
 
 pub mod proof;
 pub mod reading;
@@ -78,11 +79,20 @@ mod tests {
 
     #[test]
     fn the_statement_file_provider_reads_through_the_port() {
-        let options = Options { currency: "EUR".parse().ok(), ..Options::default() };
+        let options = Options {
+            currency: "EUR".parse().ok(),
+            ..Options::default()
+        };
         let bytes = b"Date,Amount\n2024-01-31,-4.50\n";
-        let feed = provider("statement_file").expect("listed").read(&Source::File { bytes, options: &options });
+        let feed = provider("statement_file").expect("listed").read(&Source::File {
+            bytes,
+            options: &options,
+        });
         assert_eq!(feed.map(|feed| feed.statements.len()), Ok(1));
-        let nothing = StatementFile.read(&Source::File { bytes: b"", options: &options });
+        let nothing = StatementFile.read(&Source::File {
+            bytes: b"",
+            options: &options,
+        });
         assert_eq!(nothing, Err(FeedError::StatementFile(StatementError::Empty)));
     }
 }

@@ -1,9 +1,9 @@
 //! A statement is a proof: opening + rows = closing, and one statement opens where the one before it closed.
 //!
 //! A proof needs both balances; a file that states one or none proves nothing and is not blamed for it. A proof that
-//! fails means rows are missing, doubled or altered, and the importer refuses the statement whole. Between the two stands a
-//! statement with broken rows: the difference is theirs when it equals their amounts, or when an amount of theirs is
-//! unknown; then the rest may be imported, with the broken rows named and the difference told.
+//! fails means rows are missing, doubled or altered, and the importer refuses the statement whole. Between the two
+//! stands a statement with broken rows: the difference is theirs when it equals their amounts, or when an amount of
+//! theirs is unknown; then the rest may be imported, with the broken rows named and the difference told.
 
 use std::fmt;
 
@@ -48,11 +48,20 @@ pub struct ProofError {
 
 impl fmt::Display for ProofError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { opening, rows, closing, difference, place } = self;
+        let Self {
+            opening,
+            rows,
+            closing,
+            difference,
+            place,
+        } = self;
         if let Some(place) = place {
             write!(f, "{place}; ")?;
         }
-        write!(f, "opening {opening} and rows {rows} should make closing {closing}: the difference is {difference}")
+        write!(
+            f,
+            "opening {opening} and rows {rows} should make closing {closing}: the difference is {difference}"
+        )
     }
 }
 
@@ -66,18 +75,30 @@ pub fn prove(statement: &Statement) -> Result<(), ProofError> {
     };
     match sums(statement, opening, closing) {
         Ok((_, difference)) if difference.is_zero() => Ok(()),
-        Ok((rows, difference)) => Err(ProofError { opening, rows, closing, difference, place: None }),
+        Ok((rows, difference)) => Err(ProofError {
+            opening,
+            rows,
+            closing,
+            difference,
+            place: None,
+        }),
         Err(error) => {
             let zero = Money::zero(statement.currency);
             let place = Some(format!("the rows cannot be added: {error}"));
-            Err(ProofError { opening, rows: zero, closing, difference: zero, place })
+            Err(ProofError {
+                opening,
+                rows: zero,
+                closing,
+                difference: zero,
+                place,
+            })
         }
     }
 }
 
-/// Merges the statements of one account and currency into one, in the order they are first met: daily statements, pages,
-/// intraday reports. Each must open where the one before it closed, read in the file's order or, when that fails, in the
-/// opposite one; a break gives [`Proof::Failed`] with the two statements named.
+/// Merges the statements of one account and currency into one, in the order they are first met: daily statements,
+/// pages, intraday reports. Each must open where the one before it closed, read in the file's order or, when that
+/// fails, in the opposite one; a break gives [`Proof::Failed`] with the two statements named.
 pub fn join_by_account(readings: Vec<StatementReading>) -> Vec<StatementReading> {
     let mut chains: Vec<Vec<StatementReading>> = Vec::new();
     let mut places = std::collections::HashMap::<(String, Currency), usize>::new();
@@ -107,7 +128,9 @@ impl Proof {
         match owed {
             _ if broken.is_empty() || error.place.is_some() => Self::Failed(error),
             Some(Ok(owed)) if owed != error.difference => Self::Failed(error),
-            _ => Self::BrokenRows { difference: error.difference },
+            _ => Self::BrokenRows {
+                difference: error.difference,
+            },
         }
     }
 
@@ -116,7 +139,13 @@ impl Proof {
         let zero = Money::zero(statement.currency);
         let (opening, closing) = (statement.opening.unwrap_or(zero), statement.closing.unwrap_or(zero));
         let (rows, difference) = sums(statement, opening, closing).unwrap_or((zero, zero));
-        Self::Failed(ProofError { opening, rows, closing, difference, place: Some(place) })
+        Self::Failed(ProofError {
+            opening,
+            rows,
+            closing,
+            difference,
+            place: Some(place),
+        })
     }
 
     /// Must the statement be refused whole?
@@ -134,7 +163,9 @@ fn sums(statement: &Statement, opening: Money, closing: Money) -> Result<(Money,
 }
 
 fn sum(amounts: &[Money], currency: Currency) -> Result<Money, MoneyError> {
-    amounts.iter().try_fold(Money::zero(currency), |sum, amount| sum.checked_add(amount))
+    amounts
+        .iter()
+        .try_fold(Money::zero(currency), |sum, amount| sum.checked_add(amount))
 }
 
 /// One statement of a chain of them; none of none.
@@ -175,7 +206,13 @@ fn first_gap(parts: &[StatementReading]) -> Option<ProofError> {
             after.line, before.line
         );
         let rows = Money::zero(after.statement.currency);
-        (!difference.is_zero()).then_some(ProofError { opening: closed, rows, closing: opens, difference, place: Some(place) })
+        (!difference.is_zero()).then_some(ProofError {
+            opening: closed,
+            rows,
+            closing: opens,
+            difference,
+            place: Some(place),
+        })
     })
 }
 
@@ -224,16 +261,30 @@ mod tests {
     }
 
     fn reading(line: usize, opening: &str, rows: &[&str], closing: &str) -> StatementReading {
-        StatementReading::of(statement(Some(opening), rows, Some(closing)), Findings { line, ..Findings::default() })
+        StatementReading::of(
+            statement(Some(opening), rows, Some(closing)),
+            Findings {
+                line,
+                ..Findings::default()
+            },
+        )
     }
 
     fn broken(amount: Option<&str>) -> BrokenRow {
-        BrokenRow { line: 1, field: "date".into(), problem: "bad".into(), amount: amount.map(euro) }
+        BrokenRow {
+            line: 1,
+            field: "date".into(),
+            problem: "bad".into(),
+            amount: amount.map(euro),
+        }
     }
 
     #[test]
     fn opening_and_rows_make_closing() {
-        assert_eq!(prove(&statement(Some("1.00"), &["2.00", "-0.50"], Some("2.50"))), Ok(()));
+        assert_eq!(
+            prove(&statement(Some("1.00"), &["2.00", "-0.50"], Some("2.50"))),
+            Ok(())
+        );
         assert_eq!(prove(&statement(None, &["2.00"], Some("2.50"))), Ok(()));
         let error = prove(&statement(Some("1.00"), &["2.00"], Some("2.50"))).expect_err("a cent is a cent");
         assert_eq!((error.rows, error.difference), (euro("2.00"), euro("-0.50")));
@@ -246,33 +297,61 @@ mod tests {
     #[test]
     fn broken_rows_may_owe_the_difference_but_no_more() {
         let short = statement(Some("0.00"), &["1.00"], Some("3.00"));
-        assert_eq!(Proof::of(&short, &[broken(None)]), Proof::BrokenRows { difference: euro("2.00") });
-        assert_eq!(Proof::of(&short, &[broken(Some("2.00"))]), Proof::BrokenRows { difference: euro("2.00") });
+        assert_eq!(
+            Proof::of(&short, &[broken(None)]),
+            Proof::BrokenRows {
+                difference: euro("2.00")
+            }
+        );
+        assert_eq!(
+            Proof::of(&short, &[broken(Some("2.00"))]),
+            Proof::BrokenRows {
+                difference: euro("2.00")
+            }
+        );
         assert!(Proof::of(&short, &[broken(Some("1.50"))]).is_failed());
         assert!(Proof::of(&short, &[]).is_failed());
     }
 
     #[test]
     fn a_chain_of_statements_becomes_one() {
-        let joined = join_by_account(vec![reading(1, "0.00", &["1.00"], "1.00"), reading(9, "1.00", &["-3.00"], "-2.00")]);
+        let joined = join_by_account(vec![
+            reading(1, "0.00", &["1.00"], "1.00"),
+            reading(9, "1.00", &["-3.00"], "-2.00"),
+        ]);
         assert_eq!(joined.len(), 1);
         assert_eq!((joined[0].rows_read, &joined[0].proof), (2, &Proof::Proved));
-        assert_eq!((joined[0].statement.opening, joined[0].statement.closing), (Some(euro("0.00")), Some(euro("-2.00"))));
+        assert_eq!(
+            (joined[0].statement.opening, joined[0].statement.closing),
+            (Some(euro("0.00")), Some(euro("-2.00")))
+        );
     }
 
     #[test]
     fn a_chain_told_newest_first_is_turned_round() {
-        let joined = join_by_account(vec![reading(1, "1.00", &["-3.00"], "-2.00"), reading(9, "0.00", &["1.00"], "1.00")]);
+        let joined = join_by_account(vec![
+            reading(1, "1.00", &["-3.00"], "-2.00"),
+            reading(9, "0.00", &["1.00"], "1.00"),
+        ]);
         assert_eq!((joined.len(), &joined[0].proof), (1, &Proof::Proved));
         assert_eq!(joined[0].statement.closing, Some(euro("-2.00")));
     }
 
     #[test]
     fn a_gap_in_a_chain_is_named() {
-        let joined = join_by_account(vec![reading(1, "0.00", &["1.00"], "1.00"), reading(9, "5.00", &[], "5.00")]);
-        let Proof::Failed(error) = &joined[0].proof else { panic!("the gap must fail the proof") };
+        let joined = join_by_account(vec![
+            reading(1, "0.00", &["1.00"], "1.00"),
+            reading(9, "5.00", &[], "5.00"),
+        ]);
+        let Proof::Failed(error) = &joined[0].proof else {
+            panic!("the gap must fail the proof")
+        };
         assert_eq!(error.difference, euro("4.00"));
-        assert!(error.to_string().starts_with("the statement at line 9 opens at 5.00 EUR, but the one before it, at line 1"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("the statement at line 9 opens at 5.00 EUR, but the one before it, at line 1")
+        );
     }
 
     #[test]

@@ -123,6 +123,10 @@ pub(crate) struct Findings {
 impl Findings {
     /// Notes something odd.
     pub(crate) fn remark(&mut self, line: usize, field: impl Into<String>, problem: impl Into<String>) {
-        self.remarks.push(Remark { line, field: field.into(), problem: problem.into() });
+        self.remarks.push(Remark {
+            line,
+            field: field.into(),
+            problem: problem.into(),
+        });
     }
 }

@@ -194,6 +194,11 @@ impl Book {
         self.categories.get(&id)
     }
 
+    /// What the family calls itself, once it exists.
+    pub fn family_name(&self) -> Option<&str> {
+        self.created.as_ref().map(|created| created.name.as_str())
+    }
+
     /// The currency of the family's reports, once it exists.
     pub fn currency(&self) -> Option<Currency> {
         self.created.as_ref().map(|created| created.currency)

@@ -338,8 +338,8 @@ impl Book {
 
 fn equity_name(equity: Equity) -> &'static str {
     match equity {
-        Equity::OpeningBalances => "Opening balances",
-        Equity::TransfersInTransit => "Transfers in transit",
+        Equity::OpeningBalances => "Opening Balances",
+        Equity::TransfersInTransit => "Transfers In Transit",
         Equity::Conversion => "Conversion",
     }
 }

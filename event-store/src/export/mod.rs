@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub use chart::{Chart, ChartAccount};
+pub use ndjson::event_json;
 
 /// Every format, one line each.
 pub static FORMATS: &[&dyn Format] = &[&beancount::Beancount, &hledger::Hledger, &ndjson::Ndjson];

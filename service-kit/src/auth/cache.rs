@@ -31,7 +31,9 @@ pub(super) struct TokenCache {
 
 impl TokenCache {
     pub fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 
     pub fn get(&self, key: &[u8; 32]) -> Option<Verified> {
@@ -65,7 +67,9 @@ impl TokenCache {
     }
 
     fn shard(&self, key: &[u8; 32]) -> MutexGuard<'_, Shard> {
-        self.shards[usize::from(key[0]) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[usize::from(key[0]) % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,12 +83,23 @@ mod tests {
     #[test]
     fn it_never_holds_more_than_its_bound() {
         let cache = TokenCache::new();
-        let signed_in = SignedIn { user_id: UserId::from_uuid(Uuid::nil()), session_id: Uuid::nil() };
+        let signed_in = SignedIn {
+            user_id: UserId::from_uuid(Uuid::nil()),
+            session_id: Uuid::nil(),
+        };
         for number in 0..(3 * ENTRIES_MAX as u64) {
             let mut key = [0; 32];
             key[0] = (number % 256) as u8;
             key[1..9].copy_from_slice(&number.to_be_bytes());
-            cache.insert(key, Verified { signed_in, issued_at: 0, expires_at: 100 }, 50);
+            cache.insert(
+                key,
+                Verified {
+                    signed_in,
+                    issued_at: 0,
+                    expires_at: 100,
+                },
+                50,
+            );
             assert!(cache.get(&key).is_some());
         }
         let held: usize = cache.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();

@@ -27,7 +27,10 @@ pub(super) struct Revocations {
 
 impl Revocations {
     pub fn new() -> Self {
-        Self { ended: RwLock::default(), issued_after: AtomicI64::new(i64::MIN) }
+        Self {
+            ended: RwLock::default(),
+            issued_after: AtomicI64::new(i64::MIN),
+        }
     }
 
     pub fn insert(&self, session_id: Uuid, now: i64) {
@@ -46,7 +49,11 @@ impl Revocations {
 
     pub fn refuses(&self, session_id: Uuid, issued_at: i64) -> bool {
         issued_at <= self.issued_after.load(Ordering::SeqCst)
-            || self.ended.read().unwrap_or_else(PoisonError::into_inner).contains_key(&session_id)
+            || self
+                .ended
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(&session_id)
     }
 
     pub fn forget_old(&self) {

@@ -99,8 +99,10 @@ impl TokenVerifier {
 
     /// Exactly these keys verify from now on. When one goes, what it signed goes with it.
     pub fn replace_keys(&self, keys: Vec<PublicKey>) {
-        let keys: HashMap<String, DecodingKey> =
-            keys.into_iter().map(|key| (key.kid, DecodingKey::from_ed_der(&key.public_key))).collect();
+        let keys: HashMap<String, DecodingKey> = keys
+            .into_iter()
+            .map(|key| (key.kid, DecodingKey::from_ed_der(&key.public_key)))
+            .collect();
         let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let lost_one = current.keys().any(|kid| !keys.contains_key(kid));
         *current = keys;
@@ -137,7 +139,10 @@ impl TokenVerifier {
             self.cache.remove(&key);
             return Err(TokenError::Expired);
         }
-        if self.revocations.refuses(verified.signed_in.session_id, verified.issued_at) {
+        if self
+            .revocations
+            .refuses(verified.signed_in.session_id, verified.issued_at)
+        {
             return Err(TokenError::SessionEnded);
         }
         Ok(verified.signed_in)
@@ -147,7 +152,10 @@ impl TokenVerifier {
     fn check(&self, token: &str) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         let is_ours = header.alg == Algorithm::EdDSA
-            && header.typ.as_deref().is_some_and(|typ| typ.eq_ignore_ascii_case(TOKEN_TYPE))
+            && header
+                .typ
+                .as_deref()
+                .is_some_and(|typ| typ.eq_ignore_ascii_case(TOKEN_TYPE))
             && header.crit.is_none();
         let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
         let key = {
@@ -162,7 +170,10 @@ impl TokenVerifier {
             .claims;
         let user_id: UserId = claims.sub.parse().map_err(|_| TokenError::Invalid)?;
         Ok(Verified {
-            signed_in: SignedIn { user_id, session_id: claims.sid },
+            signed_in: SignedIn {
+                user_id,
+                session_id: claims.sid,
+            },
             issued_at: claims.iat,
             expires_at: claims.exp,
         })
@@ -213,8 +224,9 @@ impl TokenVerifier {
         let is_recent = (0..OVERLAP_SECONDS / 2).contains(&since_last_s);
         let look_back_s = if is_recent { OVERLAP_SECONDS } else { LOOK_BACK_SECONDS };
 
-        let keys: Vec<(String, Vec<u8>)> =
-            sqlx::query_as("select kid, public_key from identity.public_keys").fetch_all(pool).await?;
+        let keys: Vec<(String, Vec<u8>)> = sqlx::query_as("select kid, public_key from identity.public_keys")
+            .fetch_all(pool)
+            .await?;
         // The age is reckoned by the database's clock, which is also the one that stamped the end.
         let ended: Vec<(Uuid,)> = sqlx::query_as(
             "select session_id from identity.revoked_sessions
@@ -227,7 +239,11 @@ impl TokenVerifier {
         .fetch_all(pool)
         .await?;
 
-        self.replace_keys(keys.into_iter().map(|(kid, public_key)| PublicKey { kid, public_key }).collect());
+        self.replace_keys(
+            keys.into_iter()
+                .map(|(kid, public_key)| PublicKey { kid, public_key })
+                .collect(),
+        );
         self.revocations.forget_old();
         if ended.len() > revocations::ENTRIES_MAX {
             self.revocations.refuse_all_issued_until(now);
@@ -240,3 +256,6 @@ impl TokenVerifier {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,11 @@ pub(super) fn amount(text: &str, currency: Currency) -> Result<Money, String> {
         Some(mark) => (&digits[..mark], &digits[mark + 1..]),
         None => (digits, ""),
     };
-    let grouping = if digits[whole.len()..].starts_with(',') { '.' } else { ',' };
+    let grouping = if digits[whole.len()..].starts_with(',') {
+        '.'
+    } else {
+        ','
+    };
     let whole = ungrouped(whole, grouping).ok_or_else(not_amount)?;
     if !decimals.bytes().all(|b| b.is_ascii_digit()) || (whole.is_empty() && decimals.is_empty()) {
         return Err(not_amount());
@@ -65,8 +69,14 @@ pub(super) fn date(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
 /// The date that begins a text as `YYYYMMDD`, whatever time and zone follow: the local date as written.
 pub(super) fn compact_date(text: &str) -> Option<NaiveDate> {
     let text = text.trim();
-    let digits = text.get(..8).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    date(digits[..4].parse().ok()?, digits[4..6].parse().ok()?, digits[6..].parse().ok()?)
+    let digits = text
+        .get(..8)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    date(
+        digits[..4].parse().ok()?,
+        digits[4..6].parse().ok()?,
+        digits[6..].parse().ok()?,
+    )
 }
 
 /// The date that begins a text as `YYYY-MM-DD`, whatever time and zone follow: the local date as written.
@@ -74,7 +84,15 @@ pub(super) fn iso_date(text: &str) -> Option<NaiveDate> {
     let text = text.trim().get(..10)?;
     let part = |range: std::ops::Range<usize>| text.get(range).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
     let dashes = text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
-    dashes.then(|| date(part(0..4)?.parse().ok()?, part(5..7)?.parse().ok()?, part(8..10)?.parse().ok()?)).flatten()
+    dashes
+        .then(|| {
+            date(
+                part(0..4)?.parse().ok()?,
+                part(5..7)?.parse().ok()?,
+                part(8..10)?.parse().ok()?,
+            )
+        })
+        .flatten()
 }
 
 #[cfg(test)]
@@ -82,13 +100,27 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<String> {
-        amount(text, "EUR".parse().expect("known")).ok().map(|money| money.amount().to_string())
+        amount(text, "EUR".parse().expect("known"))
+            .ok()
+            .map(|money| money.amount().to_string())
     }
 
     #[test]
     fn amounts_of_machines_are_read() {
-        let read_as = [("380115,", "380115.00"), ("0,12", "0.12"), (",5", "0.50"), ("000000001000,00", "1000.00"), ("-5.5", "-5.50")];
-        let more = [("+0115.8300", "115.83"), ("1.234,56", "1234.56"), ("1,234.56", "1234.56"), ("-0", "0.00"), ("12,34,567.00", "1234567.00")];
+        let read_as = [
+            ("380115,", "380115.00"),
+            ("0,12", "0.12"),
+            (",5", "0.50"),
+            ("000000001000,00", "1000.00"),
+            ("-5.5", "-5.50"),
+        ];
+        let more = [
+            ("+0115.8300", "115.83"),
+            ("1.234,56", "1234.56"),
+            ("1,234.56", "1234.56"),
+            ("-0", "0.00"),
+            ("12,34,567.00", "1234567.00"),
+        ];
         for (text, amount) in read_as.into_iter().chain(more) {
             assert_eq!(read(text).as_deref(), Some(amount), "{text}");
         }
@@ -96,7 +128,20 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", "-", ",", "$120", "1e5", "--1", "1.2.3", "1,2345.00", "0.001", "1 000", "٣", "9999999999999999999999999999999999"] {
+        for text in [
+            "",
+            "-",
+            ",",
+            "$120",
+            "1e5",
+            "--1",
+            "1.2.3",
+            "1,2345.00",
+            "0.001",
+            "1 000",
+            "٣",
+            "9999999999999999999999999999999999",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
@@ -106,7 +151,17 @@ mod tests {
         let day = NaiveDate::from_ymd_opt(2009, 4, 1);
         assert_eq!(compact_date("20090401235959.000[-5:EST]"), day);
         assert_eq!(iso_date("2009-04-01T23:59:59+14:00"), day);
-        assert_eq!((compact_date("201120000000"), compact_date("2009"), compact_date("00010101")), (None, None, None));
-        assert_eq!((iso_date("2009-4-01"), iso_date("2009-02-30"), iso_date("2009é04-01")), (None, None, None));
+        assert_eq!(
+            (
+                compact_date("201120000000"),
+                compact_date("2009"),
+                compact_date("00010101")
+            ),
+            (None, None, None)
+        );
+        assert_eq!(
+            (iso_date("2009-4-01"), iso_date("2009-02-30"), iso_date("2009é04-01")),
+            (None, None, None)
+        );
     }
 }

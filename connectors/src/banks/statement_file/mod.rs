@@ -1,8 +1,8 @@
 //! The `statement_file` provider: bytes of a bank's file in, statements out.
 //!
-//! The format is told from the contents, never from the name. What can be read is read: a row that cannot is named by line
-//! and field, a statement that cannot is named by its line, and the rest is kept. Only a file of which nothing can be used
-//! is an error. Balances are proved but not judged here: the importer refuses what has [`Proof::Failed`].
+//! The format is told from the contents, never from the name. What can be read is read: a row that cannot is named by
+//! line and field, a statement that cannot is named by its line, and the rest is kept. Only a file of which nothing can
+//! be used is an error. Balances are proved but not judged here: the importer refuses what has [`Proof::Failed`].
 //!
 //! Every bound is stated below. No reader recurses into its input, expands an entity or looks anything up.
 
@@ -20,15 +20,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::options::{CsvColumns, CsvOptions, DecimalMark, OptionError, Options};
+use super::{BankFeed, Feed, FeedError, Source};
 pub use super::{
     proof::{Proof, ProofError, join_by_account, prove},
     reading::{BrokenRow, RefusedStatement, Remark, StatementReading, StatementRefusal},
 };
-use super::{BankFeed, Feed, FeedError, Source};
 
 /// Largest file, in bytes. Source: ours; eleven years of a household are a third of a megabyte.
 pub const FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Most rows in one file, pending and broken ones included. Source: ours.
+/// Most rows in one file; pending and broken ones count, and every statement counts as one more. Source: ours.
 pub const FILE_ROWS_MAX: usize = 100_000;
 
 /// Statement files that a person downloaded.
@@ -70,7 +70,7 @@ pub enum StatementError {
     #[error("the file is larger than {FILE_BYTES_MAX} bytes")]
     TooLarge,
     /// Beyond [`FILE_ROWS_MAX`].
-    #[error("the file has more than {FILE_ROWS_MAX} rows")]
+    #[error("the file has more than {FILE_ROWS_MAX} rows and statements")]
     TooManyRows,
     /// None of [`Format`].
     #[error("the file is none of OFX, CSV, CAMT and MT940")]
@@ -105,7 +105,9 @@ pub enum StatementError {
         example: String,
     },
     /// A CSV file whose amounts can all be read in two ways.
-    #[error("the mark in '{example}' may be of decimals or of thousands, and so may every one of the file; state `csv.decimal`")]
+    #[error(
+        "the mark in '{example}' may be of decimals or of thousands, and so may every one of the file; state `csv.decimal`"
+    )]
     AmbiguousDecimal {
         /// The first such amount.
         example: String,
@@ -121,15 +123,19 @@ pub enum StatementError {
 /// Reads a file.
 ///
 /// # Errors
-/// [`StatementError`] when nothing of it can be used. A broken row, a refused statement among others and a failed proof are no errors
-/// here; they stand in the [`Reading`].
+/// [`StatementError`] when nothing of it can be used. A broken row, a refused statement among others and a failed proof
+/// are no errors here; they stand in the [`Reading`].
 pub fn read(bytes: &[u8], options: &Options) -> Result<Reading, StatementError> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(StatementError::TooLarge);
     }
     let asked = options.csv.encoding.as_deref();
     let text = text::decode(bytes, asked)?;
-    let text: Cow<'_, str> = if text.contains('\n') { text } else { text.replace('\r', "\n").into() };
+    let text: Cow<'_, str> = if text.contains('\n') {
+        text
+    } else {
+        text.replace('\r', "\n").into()
+    };
     if text.trim().is_empty() {
         return Err(StatementError::Empty);
     }
@@ -144,24 +150,33 @@ pub fn read(bytes: &[u8], options: &Options) -> Result<Reading, StatementError> 
         let first = feed.refused.into_iter().next();
         return Err(first.map_or(StatementError::NoStatement(format), |refused| refused.refusal.into()));
     }
-    Ok(Reading { format, statements: feed.statements, refused: feed.refused })
+    Ok(Reading {
+        format,
+        statements: feed.statements,
+        refused: feed.refused,
+    })
 }
 
 /// Tells the format by what only that format has.
 fn detect(text: &str) -> Result<Format, StatementError> {
     let head: String = text.chars().take(4_096).collect::<String>().to_uppercase();
     let head = head.trim_start();
-    if head.contains("<OFX>") || head.starts_with("OFXHEADER") {
+    if head.contains("<OFX>") || head.contains("<OFX ") || head.starts_with("OFXHEADER") {
         return Ok(Format::Ofx);
-    }
-    if head.starts_with('<') {
-        let is_camt = head.contains("<") && camt::is_camt(text);
-        return if is_camt { Ok(Format::Camt) } else { Err(StatementError::UnknownFormat) };
     }
     if mt940::is_mt940(head) {
         return Ok(Format::Mt940);
     }
-    if head.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+    if head.starts_with('<') {
+        return if camt::is_camt(text) {
+            Ok(Format::Camt)
+        } else {
+            Err(StatementError::UnknownFormat)
+        };
+    }
+    // Stray control characters occur in files of people; files of machines are full of them.
+    let strays = head.chars().filter(|c| c.is_control() && !c.is_whitespace()).count();
+    if head.starts_with(['{', '[', '%']) || head.contains('\0') || strays * 50 > head.len() {
         return Err(StatementError::UnknownFormat);
     }
     Ok(Format::Csv)
@@ -175,7 +190,10 @@ impl BankFeed for StatementFile {
     fn read(&self, source: &Source<'_>) -> Result<Feed, FeedError> {
         let Source::File { bytes, options } = source;
         let reading = read(bytes, options).map_err(FeedError::StatementFile)?;
-        Ok(Feed { statements: reading.statements, refused: reading.refused })
+        Ok(Feed {
+            statements: reading.statements,
+            refused: reading.refused,
+        })
     }
 }
 

@@ -23,15 +23,16 @@ pub struct CsvOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 3))]
     pub delimiter: Option<String>,
-    /// The order of day, month and year, written as an example of it: `DD/MM/YYYY`, `MM/DD/YY`, `YYYY-MM-DD`, `%d.%m.%Y`. Only the
-    /// order counts; any separator and two or four digits of the year are read.
+    /// The order of day, month and year, written as an example of it: `DD/MM/YYYY`, `MM/DD/YY`, `YYYY-MM-DD`,
+    /// `%d.%m.%Y`. Only the order counts; any separator and two or four digits of the year are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     pub date_format: Option<String>,
     /// The mark before the decimals; the other one groups digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimal: Option<DecimalMark>,
-    /// The character encoding by its WHATWG label: `utf-8`, `windows-1252`, `iso-8859-2`. A byte order mark wins over it.
+    /// The character encoding by its WHATWG label: `utf-8`, `windows-1252`, `iso-8859-2`. A byte order mark wins over
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub encoding: Option<String>,
@@ -53,8 +54,8 @@ pub enum DecimalMark {
     Point,
 }
 
-/// Which column holds what: each by its heading (case and accents do not matter) or by its number, counted from 1. A column
-/// that is left out is looked for by its usual headings; an empty text means that the file has no such column.
+/// Which column holds what: each by its heading (case and accents do not matter) or by its number, counted from 1. A
+/// column that is left out is looked for by its usual headings; an empty text means that the file has no such column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvColumns {
@@ -119,7 +120,8 @@ pub struct OptionError {
 }
 
 impl Options {
-    /// Reads options as a query string or a command line has them: `currency=EUR`, `csv.delimiter=;`, `csv.columns.amount=Betrag`.
+    /// Reads options as a query string or a command line has them: `currency=EUR`, `csv.delimiter=;`,
+    /// `csv.columns.amount=Betrag`.
     ///
     /// # Errors
     /// [`OptionError`] for a name that is none and a value that does not fit.
@@ -133,16 +135,26 @@ impl Options {
 
     /// The same options with one more set, by its dotted name.
     fn with(self, name: &str, text: &str) -> Result<Self, OptionError> {
-        let wrong = |problem: String| OptionError { name: name.chars().take(60).collect(), problem };
+        let wrong = |problem: String| OptionError {
+            name: name.chars().take(60).collect(),
+            problem,
+        };
         let value = match name {
-            "csv.invert_sign" => serde_json::Value::Bool(text.parse().map_err(|_| wrong("'true' or 'false' is wanted".into()))?),
-            "csv.skip_lines" => text.parse::<u32>().map_err(|_| wrong("a whole number is wanted".into()))?.into(),
+            "csv.invert_sign" => {
+                serde_json::Value::Bool(text.parse().map_err(|_| wrong("'true' or 'false' is wanted".into()))?)
+            }
+            "csv.skip_lines" => text
+                .parse::<u32>()
+                .map_err(|_| wrong("a whole number is wanted".into()))?
+                .into(),
             _ => text.into(),
         };
         let mut whole = serde_json::to_value(self).map_err(|error| wrong(error.to_string()))?;
         let mut place = &mut whole;
         for key in name.split('.') {
-            let object = place.as_object_mut().ok_or_else(|| wrong("there is no such option".into()))?;
+            let object = place
+                .as_object_mut()
+                .ok_or_else(|| wrong("there is no such option".into()))?;
             place = object.entry(key).or_insert(serde_json::Value::Null);
         }
         if place.is_object() {
@@ -159,7 +171,12 @@ mod tests {
 
     #[test]
     fn options_read_from_json_and_from_pairs() {
-        let pairs = [("currency", "EUR"), ("csv.delimiter", "tab"), ("csv.skip_lines", "3"), ("csv.columns.amount", "4")];
+        let pairs = [
+            ("currency", "EUR"),
+            ("csv.delimiter", "tab"),
+            ("csv.skip_lines", "3"),
+            ("csv.columns.amount", "4"),
+        ];
         let json = r#"{"currency":"EUR","csv":{"delimiter":"tab","skip_lines":3,"columns":{"amount":"4"}}}"#;
         assert_eq!(Options::from_pairs(pairs).ok(), serde_json::from_str(json).ok());
         assert_eq!(Options::from_pairs([]), Ok(Options::default()));
@@ -167,16 +184,30 @@ mod tests {
 
     #[test]
     fn an_option_that_is_none_is_refused_by_name() {
-        let wrong = [("colour", "red"), ("csv", "x"), ("csv.skip_lines", "-1"), ("csv.columns.amount.more", "x"), ("currency", "euro")];
+        let wrong = [
+            ("colour", "red"),
+            ("csv", "x"),
+            ("csv.skip_lines", "-1"),
+            ("csv.columns.amount.more", "x"),
+            ("currency", "euro"),
+        ];
         for (name, text) in wrong {
-            assert_eq!(Options::from_pairs([(name, text)]).map_err(|error| error.name), Err(name.to_owned()), "{name}");
+            assert_eq!(
+                Options::from_pairs([(name, text)]).map_err(|error| error.name),
+                Err(name.to_owned()),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn every_option_has_its_description() {
         let schema = serde_json::to_value(schemars::schema_for!(Options)).expect("json");
-        let groups = [&schema["properties"], &schema["$defs"]["CsvOptions"]["properties"], &schema["$defs"]["CsvColumns"]["properties"]];
+        let groups = [
+            &schema["properties"],
+            &schema["$defs"]["CsvOptions"]["properties"],
+            &schema["$defs"]["CsvColumns"]["properties"],
+        ];
         for (name, property) in groups.into_iter().filter_map(|group| group.as_object()).flatten() {
             assert!(property["description"].is_string(), "{name}");
         }

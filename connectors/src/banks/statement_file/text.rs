@@ -19,8 +19,8 @@ pub(super) const BANK_ACCOUNT_CHARS_MAX: usize = 64;
 /// Most that an error quotes of a file, in characters.
 const QUOTE_CHARS_MAX: usize = 40;
 
-/// Text of a file. In this order: a byte order mark, the encoding asked for, UTF-16 by its zero bytes, valid UTF-8, what the
-/// file declares of itself, Windows-1252.
+/// Text of a file. In this order: a byte order mark, the encoding asked for, UTF-16 by its zero bytes, valid UTF-8,
+/// what the file declares of itself, Windows-1252.
 ///
 /// # Errors
 /// [`StatementError::Encoding`] when the encoding asked for does not exist or does not fit.
@@ -29,7 +29,8 @@ pub(super) fn decode<'a>(bytes: &'a [u8], asked: Option<&str>) -> Result<Cow<'a,
         return strictly(encoding, &bytes[mark..]);
     }
     if let Some(label) = asked {
-        let encoding = Encoding::for_label(label.as_bytes()).ok_or_else(|| StatementError::Encoding { label: quote(label) })?;
+        let encoding =
+            Encoding::for_label(label.as_bytes()).ok_or_else(|| StatementError::Encoding { label: quote(label) })?;
         return strictly(encoding, bytes);
     }
     match bytes {
@@ -40,14 +41,18 @@ pub(super) fn decode<'a>(bytes: &'a [u8], asked: Option<&str>) -> Result<Cow<'a,
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Ok(Cow::Borrowed(text));
     }
-    let encoding = declared(bytes).filter(|encoding| *encoding != UTF_8).unwrap_or(WINDOWS_1252);
+    let encoding = declared(bytes)
+        .filter(|encoding| *encoding != UTF_8)
+        .unwrap_or(WINDOWS_1252);
     Ok(encoding.decode_without_bom_handling(bytes).0)
 }
 
 fn strictly<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> Result<Cow<'a, str>, StatementError> {
     encoding
         .decode_without_bom_handling_and_without_replacement(bytes)
-        .ok_or_else(|| StatementError::Encoding { label: encoding.name().to_lowercase() })
+        .ok_or_else(|| StatementError::Encoding {
+            label: encoding.name().to_lowercase(),
+        })
 }
 
 /// What a file declares: `encoding="…"` of XML, `CHARSET:` and `ENCODING:` of OFX.
@@ -55,9 +60,15 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]).to_lowercase();
     let after = |key: &str| -> Option<String> {
         let rest = &head[head.find(key)? + key.len()..];
-        Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect())
+        Some(
+            rest.chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+                .collect(),
+        )
     };
-    let label = after("encoding=\"").or_else(|| after("encoding='")).or_else(|| after("charset:"))?;
+    let label = after("encoding=\"")
+        .or_else(|| after("encoding='"))
+        .or_else(|| after("charset:"))?;
     Encoding::for_label(label.as_bytes()).or_else(|| Encoding::for_label(format!("windows-{label}").as_bytes()))
 }
 
@@ -108,7 +119,11 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// At the beginning, on line 1.
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text: text.as_bytes(), byte: 0, line: 1 }
+        Self {
+            text: text.as_bytes(),
+            byte: 0,
+            line: 1,
+        }
     }
 
     /// The line of a byte that is not before the last one asked for.
@@ -137,7 +152,10 @@ mod tests {
         assert_eq!(decode(b"\xff\xfeM\0\xfc\0", None).as_deref(), Ok("Mü"));
         assert_eq!(decode(b"\xfe\xff\0M\0\xfc", None).as_deref(), Ok("Mü"));
         assert_eq!(decode(b"M\0i\0", None).as_deref(), Ok("Mi"));
-        assert_eq!(decode(b"<?xml encoding=\"ISO-8859-2\"?>\xb3", None).as_deref(), Ok("<?xml encoding=\"ISO-8859-2\"?>ł"));
+        assert_eq!(
+            decode(b"<?xml encoding=\"ISO-8859-2\"?>\xb3", None).as_deref(),
+            Ok("<?xml encoding=\"ISO-8859-2\"?>ł")
+        );
         assert_eq!(decode(b"CHARSET:1250\n\xb3", None).as_deref(), Ok("CHARSET:1250\nł"));
         assert_eq!(decode(b"\xb3", Some("iso-8859-2")).as_deref(), Ok("ł"));
     }

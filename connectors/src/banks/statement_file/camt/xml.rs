@@ -86,7 +86,12 @@ impl<'a> Stream<'a> {
         let config = reader.config_mut();
         config.expand_empty_elements = true;
         config.allow_dangling_amp = true;
-        Self { reader, lines: Lines::new(text), depth: 0, opened: Element::default() }
+        Self {
+            reader,
+            lines: Lines::new(text),
+            depth: 0,
+            opened: Element::default(),
+        }
     }
 
     /// The next opening or closing, texts passed over.
@@ -104,7 +109,9 @@ impl<'a> Stream<'a> {
                 }
                 Event::End(end) => {
                     self.depth = self.depth.saturating_sub(1);
-                    return Ok(Piece::Close { name: String::from_utf8_lossy(end.local_name().into_inner()).into_owned() });
+                    return Ok(Piece::Close {
+                        name: String::from_utf8_lossy(end.local_name().into_inner()).into_owned(),
+                    });
                 }
                 Event::Eof => return self.end(),
                 _ => {}
@@ -130,7 +137,9 @@ impl<'a> Stream<'a> {
                 }
                 Event::End(_) => {
                     self.depth = self.depth.saturating_sub(1);
-                    let Some(mut closed) = open.pop() else { return Err(self.malformed("an element closes twice".into())) };
+                    let Some(mut closed) = open.pop() else {
+                        return Err(self.malformed("an element closes twice".into()));
+                    };
                     closed.text = closed.text.trim().to_owned();
                     match open.last_mut() {
                         Some(parent) => parent.children.push(closed),
@@ -153,8 +162,13 @@ impl<'a> Stream<'a> {
             Ok(Event::DocType(_)) => Err(self.malformed("a document type declaration is not allowed".into())),
             Ok(event) => Ok(event),
             Err(error) => {
-                let line = self.lines.at(usize::try_from(self.reader.error_position()).unwrap_or(usize::MAX));
-                Err(StatementError::Malformed { line, problem: error.to_string() })
+                let line = self
+                    .lines
+                    .at(usize::try_from(self.reader.error_position()).unwrap_or(usize::MAX));
+                Err(StatementError::Malformed {
+                    line,
+                    problem: error.to_string(),
+                })
             }
         }
     }
@@ -166,23 +180,38 @@ impl<'a> Stream<'a> {
         }
         let name = String::from_utf8_lossy(start.local_name().into_inner()).into_owned();
         let currency = start.try_get_attribute("Ccy").ok().flatten();
-        let currency = currency.map(|attribute| String::from_utf8_lossy(&attribute.value).trim().to_owned()).unwrap_or_default();
-        Ok(Element { name, line: self.line(), text: String::new(), currency, children: Vec::new() })
+        let currency = currency
+            .map(|attribute| String::from_utf8_lossy(&attribute.value).trim().to_owned())
+            .unwrap_or_default();
+        Ok(Element {
+            name,
+            line: self.line(),
+            text: String::new(),
+            currency,
+            children: Vec::new(),
+        })
     }
 
     fn end(&self) -> Result<Piece, StatementError> {
         if self.depth == 0 {
             return Ok(Piece::End);
         }
-        Err(StatementError::Malformed { line: self.lines.clone().last(), problem: "the file ends within an element".into() })
+        Err(StatementError::Malformed {
+            line: self.lines.clone().last(),
+            problem: "the file ends within an element".into(),
+        })
     }
 
     fn malformed(&mut self, problem: String) -> StatementError {
-        StatementError::Malformed { line: self.line(), problem }
+        StatementError::Malformed {
+            line: self.line(),
+            problem,
+        }
     }
 
     fn line(&mut self) -> usize {
-        self.lines.at(usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX))
+        self.lines
+            .at(usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX))
     }
 }
 
@@ -216,11 +245,20 @@ mod tests {
 
     #[test]
     fn names_texts_and_lines_are_read() {
-        let tree = first_tree("<?xml version=\"1.0\"?>\n<p:A xmlns:p='x'>\n <Amt Ccy='EUR'> 1 </Amt><B/>\n<C>a &amp; b&#233;<![CDATA[<]]>&x;</C></p:A>");
+        let tree = first_tree(
+            "<?xml version=\"1.0\"?>\n<p:A xmlns:p='x'>\n <Amt Ccy='EUR'> 1 </Amt><B/>\n<C>a &amp; b&#233;<![CDATA[<]]>&x;</C></p:A>",
+        );
         let tree = tree.expect("well formed");
         assert_eq!((tree.name.as_str(), tree.line), ("A", 2));
-        assert_eq!(tree.child("Amt").map(|amt| (amt.currency.as_str(), amt.text.as_str(), amt.line)), Some(("EUR", "1", 3)));
-        assert_eq!((tree.text_at(&["C"]), tree.text_at(&["B"]), tree.text_at(&["D", "E"])), ("a & bé<&x;", "", ""));
+        assert_eq!(
+            tree.child("Amt")
+                .map(|amt| (amt.currency.as_str(), amt.text.as_str(), amt.line)),
+            Some(("EUR", "1", 3))
+        );
+        assert_eq!(
+            (tree.text_at(&["C"]), tree.text_at(&["B"]), tree.text_at(&["D", "E"])),
+            ("a & bé<&x;", "", "")
+        );
     }
 
     #[test]
@@ -232,7 +270,9 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused() {
         let deep = "<a>".repeat(100_000);
-        assert!(matches!(first_tree(&deep), Err(StatementError::Malformed { problem, .. }) if problem.contains("deeper")));
+        assert!(
+            matches!(first_tree(&deep), Err(StatementError::Malformed { problem, .. }) if problem.contains("deeper"))
+        );
     }
 
     #[test]
@@ -240,7 +280,10 @@ mod tests {
         assert!(first_tree("<A><B>1</B>").is_err());
         let mut stream = Stream::new("<A>\n<B>");
         let pieces: Vec<_> = std::iter::repeat_with(|| stream.next().map(|_| ())).take(3).collect();
-        let cut = StatementError::Malformed { line: 2, problem: "the file ends within an element".into() };
+        let cut = StatementError::Malformed {
+            line: 2,
+            problem: "the file ends within an element".into(),
+        };
         assert_eq!(pieces, [Ok(()), Ok(()), Err(cut)]);
     }
 }

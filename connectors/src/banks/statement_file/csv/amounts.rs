@@ -9,14 +9,19 @@ use super::super::{
 };
 
 /// What people write beside an amount, folded to lower case. ISO 4217 codes are known besides.
-const SYMBOLS: &[&str] = &["$", "£", "¥", "€", "₹", "₺", "₽", "cr", "dr", "fr", "ft", "kr", "kč", "lei", "r$", "rs", "us$", "zł"];
+const SYMBOLS: &[&str] = &[
+    "$", "£", "¥", "€", "₹", "₺", "₽", "cr", "dr", "fr", "ft", "kr", "kč", "lei", "r$", "rs", "us$", "zł",
+];
 
 /// The mark of decimals.
 ///
 /// # Errors
-/// [`StatementError::AmbiguousDecimal`] when every cell reads both ways in a currency of three decimals, or when as many cells
-/// speak for one mark as for the other.
-pub(super) fn mark<'a>(cells: impl Iterator<Item = &'a str>, has_three_decimals: bool) -> Result<DecimalMark, StatementError> {
+/// [`StatementError::AmbiguousDecimal`] when every cell reads both ways in a currency of three decimals, or when as
+/// many cells speak for one mark as for the other.
+pub(super) fn mark<'a>(
+    cells: impl Iterator<Item = &'a str>,
+    has_three_decimals: bool,
+) -> Result<DecimalMark, StatementError> {
     let (mut commas, mut points) = (0_usize, 0_usize);
     let mut example = None;
     for cell in cells {
@@ -41,13 +46,21 @@ pub(super) fn mark<'a>(cells: impl Iterator<Item = &'a str>, has_three_decimals:
     }
 }
 
-/// Reads a cell: a sign before or after, brackets for what is negative, a currency beside it, spaces or apostrophes grouping.
+/// Reads a cell: a sign before or after, brackets for what is negative, a currency beside it, spaces or apostrophes
+/// grouping.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub(super) fn read(cell: &str, mark: DecimalMark, currency: Currency) -> Result<Money, String> {
     let not_amount = || format!("'{}' is not an amount", quote(cell));
-    let (is_negative, digits) = bare(cell).ok_or_else(not_amount)?;
+    let Bare {
+        is_negative,
+        digits,
+        currency: stated,
+    } = bare(cell).ok_or_else(not_amount)?;
+    if let Some(stated) = stated.filter(|stated| *stated != currency) {
+        return Err(format!("the amount is in {stated}, the account in {currency}"));
+    }
     let (decimal, grouping) = match mark {
         DecimalMark::Comma => (',', '.'),
         DecimalMark::Point => ('.', ','),
@@ -63,7 +76,12 @@ pub(super) fn read(cell: &str, mark: DecimalMark, currency: Currency) -> Result<
 
 /// Is it written as a negative amount?
 pub(super) fn is_negative(cell: &str) -> bool {
-    bare(cell).is_some_and(|(is_negative, digits)| is_negative && digits.bytes().any(|b| (b'1'..=b'9').contains(&b)))
+    bare(cell).is_some_and(|bare| bare.is_negative && bare.digits.bytes().any(|b| (b'1'..=b'9').contains(&b)))
+}
+
+/// The currency that stands beside an amount: a code of ISO 4217, or a sign that only one currency has.
+pub(super) fn stated_currency(cell: &str) -> Option<Currency> {
+    bare(cell)?.currency
 }
 
 enum Spoken {
@@ -75,7 +93,7 @@ enum Spoken {
 
 /// Which mark a cell speaks for; none when it has no mark, or is no amount.
 fn spoken(cell: &str) -> Option<Spoken> {
-    let (_, digits) = bare(cell)?;
+    let digits = bare(cell)?.digits;
     let last = digits.rfind([',', '.'])?;
     let (this, other) = if digits[last..].starts_with(',') {
         (DecimalMark::Comma, DecimalMark::Point)
@@ -88,11 +106,23 @@ fn spoken(cell: &str) -> Option<Spoken> {
         return Some(Spoken::For(other));
     }
     let may_group = after.len() == 3 && (1..=3).contains(&before.len()) && !before.starts_with('0');
-    Some(if may_group { Spoken::Either(this) } else { Spoken::For(this) })
+    Some(if may_group {
+        Spoken::Either(this)
+    } else {
+        Spoken::For(this)
+    })
 }
 
-/// Sign and digits, with their marks; whatever groups digits without being a mark is an apostrophe.
-fn bare(cell: &str) -> Option<(bool, String)> {
+/// A cell's parts.
+struct Bare {
+    is_negative: bool,
+    /// With their marks; whatever groups digits without being a mark is an apostrophe.
+    digits: String,
+    currency: Option<Currency>,
+}
+
+fn bare(cell: &str) -> Option<Bare> {
+    let mut currency = None;
     let cell = cell.trim().to_lowercase();
     let (mut is_negative, mut rest) = match cell.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
         Some(inside) => (true, inside.trim()),
@@ -101,7 +131,10 @@ fn bare(cell: &str) -> Option<(bool, String)> {
     // Sign and currency may stand on either side, in either order, each once.
     for _ in 0..4 {
         let before = rest;
-        if let Some(unsigned) = rest.strip_prefix(['-', '\u{2212}']).or_else(|| rest.strip_suffix(['-', '\u{2212}'])) {
+        if let Some(unsigned) = rest
+            .strip_prefix(['-', '\u{2212}'])
+            .or_else(|| rest.strip_suffix(['-', '\u{2212}']))
+        {
             if is_negative {
                 return None;
             }
@@ -111,6 +144,7 @@ fn bare(cell: &str) -> Option<(bool, String)> {
         } else {
             let (bare, symbol) = without_symbol(rest);
             is_negative |= symbol == "dr";
+            currency = currency.or_else(|| named(symbol));
             rest = bare;
         }
         rest = rest.trim();
@@ -120,8 +154,26 @@ fn bare(cell: &str) -> Option<(bool, String)> {
     }
     let groups = |c: char| c.is_whitespace() || matches!(c, '\'' | '’');
     let digits: String = rest.chars().map(|c| if groups(c) { '\'' } else { c }).collect();
-    let is_amount = digits.len() <= 60 && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | '\''));
-    (is_amount && digits.contains(|c: char| c.is_ascii_digit())).then_some((is_negative, digits))
+    let is_amount = digits.len() <= 60
+        && digits
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | '\''));
+    (is_amount && digits.contains(|c: char| c.is_ascii_digit())).then_some(Bare {
+        is_negative,
+        digits,
+        currency,
+    })
+}
+
+/// The one currency that a word or sign beside an amount names.
+fn named(symbol: &str) -> Option<Currency> {
+    let code = match symbol {
+        "€" => "EUR".to_owned(),
+        "₹" => "INR".to_owned(),
+        "zł" => "PLN".to_owned(),
+        code => code.to_uppercase(),
+    };
+    code.parse().ok()
 }
 
 /// The amount without the currency or word beside it, and that word.
@@ -133,7 +185,11 @@ fn without_symbol(text: &str) -> (&str, &str) {
         return (rest, before.trim());
     }
     let (rest, after) = text.split_at(text.trim_end_matches(|c| !is_of_amount(c)).len());
-    if is_symbol(after.trim()) { (rest, after.trim()) } else { (text, "") }
+    if is_symbol(after.trim()) {
+        (rest, after.trim())
+    } else {
+        (text, "")
+    }
 }
 
 #[cfg(test)]
@@ -141,27 +197,77 @@ mod tests {
     use super::*;
 
     fn told(cell: &str, mark: DecimalMark) -> Option<String> {
-        read(cell, mark, "EUR".parse().expect("known")).ok().map(|money| money.amount().to_string())
+        read(cell, mark, "EUR".parse().expect("known"))
+            .ok()
+            .map(|money| money.amount().to_string())
     }
 
     #[test]
     fn amounts_of_every_habit_are_read() {
-        let points = ["-1,234.50", "(1,234.50)", "1,234.50-", "$-1,234.50", "-$1,234.5", "-1 234.50 USD", "EUR -1'234.50", "1234.50 DR", "\u{2212}1234.5"];
+        let points = [
+            "-1,234.50",
+            "(1,234.50)",
+            "1,234.50-",
+            "$-1,234.50",
+            "-$1,234.5",
+            "-1 234.50 EUR",
+            "EUR -1'234.50",
+            "1234.50 DR",
+            "\u{2212}1234.5",
+        ];
         for cell in points {
             assert_eq!(told(cell, DecimalMark::Point).as_deref(), Some("-1234.50"), "{cell}");
         }
-        for cell in ["-1.234,50", "-1234,5 €", "1.234,50- €", "-1\u{a0}234,50 zł", "- 1.234,50"] {
+        for cell in [
+            "-1.234,50",
+            "-1234,5 €",
+            "1.234,50- €",
+            "-1\u{a0}234,50 Fr",
+            "- 1.234,50",
+        ] {
             assert_eq!(told(cell, DecimalMark::Comma).as_deref(), Some("-1234.50"), "{cell}");
         }
-        assert_eq!((told("+5", DecimalMark::Comma).as_deref(), told(".5", DecimalMark::Point).as_deref()), (Some("5.00"), Some("0.50")));
+        assert_eq!(
+            (
+                told("+5", DecimalMark::Comma).as_deref(),
+                told(".5", DecimalMark::Point).as_deref()
+            ),
+            (Some("5.00"), Some("0.50"))
+        );
         assert_eq!(told("1,23,456.00", DecimalMark::Point).as_deref(), Some("123456.00"));
     }
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for cell in ["", "-", "x", "12x", "1.2.3", "--5", "1,2", "1 2.00", "5.001", "1e5", "٣", "(-5)x", "€", "12,34,5.00"] {
+        for cell in [
+            "",
+            "-",
+            "x",
+            "12x",
+            "1.2.3",
+            "--5",
+            "1,2",
+            "1 2.00",
+            "5.001",
+            "1e5",
+            "٣",
+            "(-5)x",
+            "€",
+            "12,34,5.00",
+        ] {
             assert_eq!(told(cell, DecimalMark::Point), None, "{cell}");
         }
+    }
+
+    #[test]
+    fn an_amount_says_which_currency_it_is_in() {
+        let told = |cell: &str| stated_currency(cell).map(|currency| currency.code().to_owned());
+        assert_eq!(
+            (told("-4,50 PLN"), told("€ 5"), told("$5"), told("5")),
+            (Some("PLN".into()), Some("EUR".into()), None, None)
+        );
+        let error = read("5.00 zł", DecimalMark::Point, "EUR".parse().expect("known"));
+        assert_eq!(error, Err("the amount is in PLN, the account in EUR".into()));
     }
 
     #[test]
@@ -173,7 +279,15 @@ mod tests {
         assert_eq!(decided(&["1.234", "5"]), Ok(DecimalMark::Comma));
         assert_eq!(decided(&["0.123"]), Ok(DecimalMark::Point));
         assert_eq!(decided(&["5", "", "x"]), Ok(DecimalMark::Point));
-        assert!(matches!(decided(&["1,5", "1.5"]), Err(StatementError::AmbiguousDecimal { .. })));
-        assert_eq!(mark(["1.234"].into_iter(), true), Err(StatementError::AmbiguousDecimal { example: "1.234".into() }));
+        assert!(matches!(
+            decided(&["1,5", "1.5"]),
+            Err(StatementError::AmbiguousDecimal { .. })
+        ));
+        assert_eq!(
+            mark(["1.234"].into_iter(), true),
+            Err(StatementError::AmbiguousDecimal {
+                example: "1.234".into()
+            })
+        );
     }
 }

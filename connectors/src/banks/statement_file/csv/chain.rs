@@ -29,8 +29,8 @@ pub(super) struct Chain {
     gaps: usize,
 }
 
-/// Follows the balances down the file and up the file, and takes the way with fewer gaps; of equals the one that goes forward in
-/// time, and of those the one down the file.
+/// Follows the balances down the file and up the file, and takes the way with fewer gaps; of equals the one that goes
+/// forward in time, and of those the one down the file.
 pub(super) fn chain(links: &[Link]) -> Chain {
     let (down, up) = (follow(links.iter()), follow(links.iter().rev()));
     let mut dates = links.iter().filter_map(|link| link.booked_on);
@@ -44,16 +44,27 @@ fn follow<'a>(links: impl Iterator<Item = &'a Link>) -> Chain {
     let mut chain = Chain::default();
     let mut is_first = true;
     for link in links {
-        let expected = chain.closing.zip(link.amount).and_then(|(before, amount)| before.checked_add(&amount).ok());
+        let expected = chain
+            .closing
+            .zip(link.amount)
+            .and_then(|(before, amount)| before.checked_add(&amount).ok());
         if is_first {
-            chain.opening = link.balance.zip(link.amount).and_then(|(balance, amount)| balance.checked_add(&amount.negated()).ok());
+            chain.opening = link
+                .balance
+                .zip(link.amount)
+                .and_then(|(balance, amount)| balance.checked_add(&amount.negated()).ok());
             is_first = false;
         }
         if let (Some(expected), Some(balance)) = (expected, link.balance)
             && expected != balance
         {
             chain.gaps += 1;
-            let told = || format!("line {}: the balance is {balance}, but {expected} follows from the row before it", link.line);
+            let told = || {
+                format!(
+                    "line {}: the balance is {balance}, but {expected} follows from the row before it",
+                    link.line
+                )
+            };
             chain.gap = chain.gap.or_else(|| Some(told()));
         }
         chain.closing = link.balance.or(expected);
@@ -61,7 +72,6 @@ fn follow<'a>(links: impl Iterator<Item = &'a Link>) -> Chain {
     }
     chain
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -83,7 +93,12 @@ mod tests {
 
     fn ends(rows: &[(&str, &str, u32)]) -> (Option<Money>, Option<Money>, Option<u32>, Option<String>) {
         let chain = chain(&links(rows));
-        (chain.opening, chain.closing, chain.closing_on.map(|day| chrono::Datelike::day(&day)), chain.gap)
+        (
+            chain.opening,
+            chain.closing,
+            chain.closing_on.map(|day| chrono::Datelike::day(&day)),
+            chain.gap,
+        )
     }
 
     #[test]
@@ -98,20 +113,38 @@ mod tests {
 
     #[test]
     fn when_both_ways_chain_time_decides() {
-        assert_eq!(ends(&[("5", "10", 2), ("-5", "5", 1)]), (euro("10"), euro("10"), Some(2), None));
-        assert_eq!(ends(&[("5", "10", 1), ("-5", "5", 2)]), (euro("5"), euro("5"), Some(2), None));
+        assert_eq!(
+            ends(&[("5", "10", 2), ("-5", "5", 1)]),
+            (euro("10"), euro("10"), Some(2), None)
+        );
+        assert_eq!(
+            ends(&[("5", "10", 1), ("-5", "5", 2)]),
+            (euro("5"), euro("5"), Some(2), None)
+        );
     }
 
     #[test]
     fn a_row_that_does_not_follow_is_named() {
         let (.., gap) = ends(&[("1", "11", 1), ("-2", "9", 2), ("5", "15", 3), ("1", "16", 4)]);
-        assert_eq!(gap.as_deref(), Some("line 4: the balance is 15.00 EUR, but 14.00 EUR follows from the row before it"));
+        assert_eq!(
+            gap.as_deref(),
+            Some("line 4: the balance is 15.00 EUR, but 14.00 EUR follows from the row before it")
+        );
     }
 
     #[test]
     fn a_gap_in_the_column_is_bridged() {
-        assert_eq!(ends(&[("1", "11", 1), ("-2", "", 2), ("5", "14", 3)]), (euro("10"), euro("14"), Some(3), None));
-        assert_eq!(ends(&[("1", "11", 1), ("x", "9", 2), ("5", "14", 3)]), (euro("10"), euro("14"), Some(3), None));
-        assert_eq!(ends(&[("1", "11", 1), ("x", "", 2), ("5", "14", 3)]), (euro("10"), euro("14"), Some(3), None));
+        assert_eq!(
+            ends(&[("1", "11", 1), ("-2", "", 2), ("5", "14", 3)]),
+            (euro("10"), euro("14"), Some(3), None)
+        );
+        assert_eq!(
+            ends(&[("1", "11", 1), ("x", "9", 2), ("5", "14", 3)]),
+            (euro("10"), euro("14"), Some(3), None)
+        );
+        assert_eq!(
+            ends(&[("1", "11", 1), ("x", "", 2), ("5", "14", 3)]),
+            (euro("10"), euro("14"), Some(3), None)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Dates as people write them. Whether the day or the month comes first is decided by the whole column, never by one cell.
+//! Dates as people write them. Whether the day or the month comes first is decided by the whole column, never by one
+//! cell.
 
 use chrono::NaiveDate;
 
@@ -8,11 +9,11 @@ use super::super::{OptionError, StatementError, decimal::date, text::quote};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     /// `31.01.2024`
-    DayFirst,
+    Day,
     /// `01/31/2024`
-    MonthFirst,
+    Month,
     /// `24-01-31`; never guessed.
-    YearFirst,
+    Year,
 }
 
 /// The beginnings of months' names, by month, in the seven languages of the headings.
@@ -40,10 +41,13 @@ pub(super) fn asked(format: &str) -> Result<Order, OptionError> {
     let mut letters: Vec<char> = format.chars().filter(|c| matches!(c, 'd' | 'm' | 'y')).collect();
     letters.dedup();
     match letters.as_slice() {
-        ['d', 'm', 'y'] => Ok(Order::DayFirst),
-        ['m', 'd', 'y'] => Ok(Order::MonthFirst),
-        ['y', 'm', 'd'] => Ok(Order::YearFirst),
-        _ => Err(OptionError { name: "csv.date_format".into(), problem: format!("'{}' is none of DMY, MDY and YMD", quote(&format)) }),
+        ['d', 'm', 'y'] => Ok(Order::Day),
+        ['m', 'd', 'y'] => Ok(Order::Month),
+        ['y', 'm', 'd'] => Ok(Order::Year),
+        _ => Err(OptionError {
+            name: "csv.date_format".into(),
+            problem: format!("'{}' is none of DMY, MDY and YMD", quote(&format)),
+        }),
     }
 }
 
@@ -55,9 +59,13 @@ pub(super) fn order<'a>(cells: impl Iterator<Item = &'a str>) -> Result<Order, S
     let (mut day_first, mut month_first) = (0_usize, 0_usize);
     let mut example = None;
     for cell in cells {
-        let by_day = read(cell, Order::DayFirst);
+        let by_day = read(cell, Order::Day);
         // Nobody writes the month first and dots between.
-        let by_month = if cell.contains('.') { None } else { read(cell, Order::MonthFirst) };
+        let by_month = if cell.contains('.') {
+            None
+        } else {
+            read(cell, Order::Month)
+        };
         day_first += usize::from(by_day.is_some());
         month_first += usize::from(by_month.is_some());
         if by_day.is_some() && by_month.is_some() && by_day != by_month && example.is_none() {
@@ -65,9 +73,9 @@ pub(super) fn order<'a>(cells: impl Iterator<Item = &'a str>) -> Result<Order, S
         }
     }
     match (day_first.cmp(&month_first), example) {
-        (std::cmp::Ordering::Less, _) => Ok(Order::MonthFirst),
+        (std::cmp::Ordering::Less, _) => Ok(Order::Month),
         (std::cmp::Ordering::Equal, Some(example)) => Err(StatementError::AmbiguousDate { example }),
-        _ => Ok(Order::DayFirst),
+        _ => Ok(Order::Day),
     }
 }
 
@@ -78,7 +86,11 @@ pub(super) fn read(cell: &str, order: Order) -> Option<NaiveDate> {
         Some(colon) => &cell[..cell[..colon].rfind([' ', 'T'])?],
         None => cell,
     };
-    let groups: Vec<&str> = cell.split([' ', '\u{a0}', '.', ',', '-', '/']).filter(|group| !group.is_empty()).take(4).collect();
+    let groups: Vec<&str> = cell
+        .split([' ', '\u{a0}', '.', ',', '-', '/'])
+        .filter(|group| !group.is_empty())
+        .take(4)
+        .collect();
     match groups.as_slice() {
         [digits] if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) => {
             let year_first = numbers(&digits[..4], &digits[4..6], &digits[6..]);
@@ -89,7 +101,7 @@ pub(super) fn read(cell: &str, order: Order) -> Option<NaiveDate> {
             (Some(month), _) => dated(third, month, second),
             (_, Some(month)) if first.len() == 4 => dated(first, month, third),
             (_, Some(month)) => dated(third, month, first),
-            _ if first.len() == 4 => ordered(first, second, third, Order::YearFirst),
+            _ if first.len() == 4 => ordered(first, second, third, Order::Year),
             _ => ordered(first, second, third, order),
         },
         _ => None,
@@ -98,9 +110,9 @@ pub(super) fn read(cell: &str, order: Order) -> Option<NaiveDate> {
 
 fn ordered(first: &str, second: &str, third: &str, order: Order) -> Option<NaiveDate> {
     let (year, month, day) = match order {
-        Order::DayFirst => (third, second, first),
-        Order::MonthFirst => (third, first, second),
-        Order::YearFirst => (first, second, third),
+        Order::Day => (third, second, first),
+        Order::Month => (third, first, second),
+        Order::Year => (first, second, third),
     };
     dated(year, month.parse().ok()?, day)
 }
@@ -116,7 +128,8 @@ fn dated(year: &str, month: u32, day: &str) -> Option<NaiveDate> {
 
 fn numbers(year: &str, month: &str, day: &str) -> Option<(i32, u32, u32)> {
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    (plain(year) && plain(month) && plain(day) && day.len() <= 2).then(|| Some((year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)))?
+    (plain(year) && plain(month) && plain(day) && day.len() <= 2)
+        .then(|| Some((year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)))?
 }
 
 /// The month that a word names.
@@ -125,7 +138,9 @@ fn month(word: &str) -> Option<u32> {
         return None;
     }
     let word = word.to_lowercase();
-    let place = MONTHS.iter().position(|names| names.iter().any(|name| word.starts_with(name)))?;
+    let place = MONTHS
+        .iter()
+        .position(|names| names.iter().any(|name| word.starts_with(name)))?;
     u32::try_from(place + 1).ok()
 }
 
@@ -139,34 +154,72 @@ mod tests {
 
     #[test]
     fn dates_of_every_habit_are_read() {
-        let cells = ["31.01.2024", "31/1/24", "2024-01-31", "2024/01/31 23:59", "2024-01-31T10:00:00Z", "20240131", "31012024"];
-        let more = ["31 Jan 2024", "31-janv.-2024", "Jan 31, 2024", "31 stycznia 2024", "2024-Jan-31", "31.01.2024 10:11:12 PM"];
+        let cells = [
+            "31.01.2024",
+            "31/1/24",
+            "2024-01-31",
+            "2024/01/31 23:59",
+            "2024-01-31T10:00:00Z",
+            "20240131",
+            "31012024",
+        ];
+        let more = [
+            "31 Jan 2024",
+            "31-janv.-2024",
+            "Jan 31, 2024",
+            "31 stycznia 2024",
+            "2024-Jan-31",
+            "31.01.2024 10:11:12 PM",
+        ];
         for cell in cells.into_iter().chain(more) {
-            assert_eq!(told(cell, Order::DayFirst).as_deref(), Some("2024-01-31"), "{cell}");
+            assert_eq!(told(cell, Order::Day).as_deref(), Some("2024-01-31"), "{cell}");
         }
-        assert_eq!(told("1/31/2024", Order::MonthFirst).as_deref(), Some("2024-01-31"));
-        assert_eq!(told("24-01-31", Order::YearFirst).as_deref(), Some("2024-01-31"));
+        assert_eq!(told("1/31/2024", Order::Month).as_deref(), Some("2024-01-31"));
+        assert_eq!(told("24-01-31", Order::Year).as_deref(), Some("2024-01-31"));
     }
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for cell in ["", "31.02.2024", "2024", "1/2", "1/2/3/4", "31.01.024", "12:30", "+1/+2/2024", "0x1.1.2024", "١/١/2024", "é:"] {
-            assert_eq!(told(cell, Order::DayFirst), None, "{cell}");
+        for cell in [
+            "",
+            "31.02.2024",
+            "2024",
+            "1/2",
+            "1/2/3/4",
+            "31.01.024",
+            "12:30",
+            "+1/+2/2024",
+            "0x1.1.2024",
+            "١/١/2024",
+            "é:",
+        ] {
+            assert_eq!(told(cell, Order::Day), None, "{cell}");
         }
     }
 
     #[test]
     fn the_whole_column_decides() {
-        assert_eq!(order(["01/02/2024", "13/02/2024"].into_iter()), Ok(Order::DayFirst));
-        assert_eq!(order(["01/02/2024", "02/13/2024", "broken"].into_iter()), Ok(Order::MonthFirst));
-        assert_eq!(order(["01.02.2024"].into_iter()), Ok(Order::DayFirst));
-        assert_eq!(order(["2024-01-02", "02/02/2024", ""].into_iter()), Ok(Order::DayFirst));
-        assert_eq!(order(["2024-01-02", "01/02/2024"].into_iter()), Err(StatementError::AmbiguousDate { example: "01/02/2024".into() }));
+        assert_eq!(order(["01/02/2024", "13/02/2024"].into_iter()), Ok(Order::Day));
+        assert_eq!(
+            order(["01/02/2024", "02/13/2024", "broken"].into_iter()),
+            Ok(Order::Month)
+        );
+        assert_eq!(order(["01.02.2024"].into_iter()), Ok(Order::Day));
+        assert_eq!(order(["2024-01-02", "02/02/2024", ""].into_iter()), Ok(Order::Day));
+        assert_eq!(
+            order(["2024-01-02", "01/02/2024"].into_iter()),
+            Err(StatementError::AmbiguousDate {
+                example: "01/02/2024".into()
+            })
+        );
     }
 
     #[test]
     fn an_order_may_be_asked_for() {
-        assert_eq!((asked("DD/MM/YYYY"), asked("%m/%d/%Y"), asked("yyyy-mm-dd")), (Ok(Order::DayFirst), Ok(Order::MonthFirst), Ok(Order::YearFirst)));
+        assert_eq!(
+            (asked("DD/MM/YYYY"), asked("%m/%d/%Y"), asked("yyyy-mm-dd")),
+            (Ok(Order::Day), Ok(Order::Month), Ok(Order::Year))
+        );
         assert!(asked("YYYY-DD-MM").is_err());
         assert!(asked("").is_err());
     }

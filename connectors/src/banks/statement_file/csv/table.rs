@@ -4,7 +4,8 @@ use domain::Currency;
 
 use super::{
     super::{CsvColumns, FILE_ROWS_MAX, OptionError, Options, StatementError, text::Lines},
-    headings::{HEADINGS, OWN_ACCOUNT_HEADINGS, ROLES, Role, fold, without_currency},
+    columns::{Columns, by_number, columns},
+    headings::{HEADINGS, OWN_ACCOUNT_HEADINGS, Role, fold},
 };
 
 /// Records among which the headings are looked for: banks write addresses and balances above them.
@@ -32,49 +33,13 @@ pub(super) struct Record {
     cells: ::csv::StringRecord,
 }
 
-/// The column of each role, and the currency that a heading of amounts names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Columns {
-    of: [Option<usize>; ROLES],
-    /// From a heading such as `Betrag (EUR)`.
-    pub(super) currency: Option<Currency>,
-}
-
-impl Columns {
-    /// The column of a role, counted from 0.
-    pub(super) fn get(&self, role: Role) -> Option<usize> {
-        self.of[role as usize]
-    }
-
-    fn set(&mut self, role: Role, column: Option<usize>) {
-        self.of[role as usize] = column;
-    }
-
-    fn is_taken(&self, column: usize) -> bool {
-        self.of.contains(&Some(column))
-    }
-
-    fn has_date(&self) -> bool {
-        self.get(Role::BookedOn).or(self.get(Role::ValueOn)).is_some()
-    }
-
-    fn has_amount(&self) -> bool {
-        self.get(Role::Amount).or(self.get(Role::Debit)).or(self.get(Role::Credit)).is_some()
-    }
-
-    fn is_enough(&self) -> bool {
-        self.has_date() && self.has_amount()
-    }
-
-    fn count(&self) -> usize {
-        self.of.iter().flatten().count()
-    }
-}
-
 impl Record {
     /// A cell, trimmed; empty where the record is shorter.
     pub(super) fn cell(&self, column: Option<usize>) -> &str {
-        column.and_then(|column| self.cells.get(column)).unwrap_or_default().trim()
+        column
+            .and_then(|column| self.cells.get(column))
+            .unwrap_or_default()
+            .trim()
     }
 
     /// Every cell, trimmed.
@@ -90,10 +55,14 @@ impl Record {
 /// Reads a text as a table.
 ///
 /// # Errors
-/// [`StatementError::NoColumn`] when a date or an amount has no column, [`StatementError::UnknownFormat`] when nothing has one.
+/// [`StatementError::NoColumn`] when a date or an amount has no column, [`StatementError::UnknownFormat`] when nothing
+/// has one.
 pub(super) fn table(text: &str, options: &Options) -> Result<Table, StatementError> {
     if text.lines().any(|line| line.len() > LINE_BYTES_MAX) {
-        return Err(StatementError::Malformed { line: 1, problem: format!("a line is longer than {LINE_BYTES_MAX} bytes") });
+        return Err(StatementError::Malformed {
+            line: 1,
+            problem: format!("a line is longer than {LINE_BYTES_MAX} bytes"),
+        });
     }
     let (text, skipped, said) = skipped(text, options.csv.skip_lines);
     let candidates = match (&options.csv.delimiter, said) {
@@ -101,7 +70,9 @@ pub(super) fn table(text: &str, options: &Options) -> Result<Table, StatementErr
         (None, Some(said)) => vec![said],
         (None, None) => DELIMITERS.to_vec(),
     };
-    let heads = candidates.into_iter().map(|delimiter| Ok((delimiter, records(text, skipped, delimiter, HEADING_RECORDS_MAX)?)));
+    let heads = candidates
+        .into_iter()
+        .map(|delimiter| Ok((delimiter, records(text, skipped, delimiter, HEADING_RECORDS_MAX)?)));
     let heads = heads.collect::<Result<Vec<_>, StatementError>>()?;
     let (delimiter, headings) = found(&heads, &options.csv.columns)?;
     let mut preamble = records(text, skipped, delimiter, usize::MAX)?;
@@ -109,14 +80,23 @@ pub(super) fn table(text: &str, options: &Options) -> Result<Table, StatementErr
         Some((place, columns)) => (Some(place), columns),
         None => {
             let columns = by_number(&options.csv.columns);
-            let has_digit = |column| preamble.first().is_some_and(|first| first.cell(column).contains(|c: char| c.is_ascii_digit()));
-            let is_row = columns.of.into_iter().flatten().any(|column| has_digit(Some(column)));
-            ((!is_row).then_some(0), columns)
+            let has_digit = |column| {
+                preamble
+                    .first()
+                    .is_some_and(|first| first.cell(column).contains(|c: char| c.is_ascii_digit()))
+            };
+            let is_row = columns.taken().any(|column| has_digit(Some(column)));
+            ((!is_row && !preamble.is_empty()).then_some(0), columns)
         }
     };
     let records = preamble.split_off(place.map_or(0, |place| place + 1));
     let headings = place.and_then(|_| preamble.pop());
-    let mut table = Table { preamble, headings, columns, records };
+    let mut table = Table {
+        preamble,
+        headings,
+        columns,
+        records,
+    };
     table.settle(&options.csv.columns);
     Ok(table)
 }
@@ -125,31 +105,86 @@ impl Table {
     /// Decides on columns whose heading alone does not tell.
     fn settle(&mut self, asked: &CsvColumns) {
         let Some(headings) = &self.headings else { return };
-        let repeated: Vec<String> = headings.cells().map(str::to_owned).collect();
         // A file put together from several has its headings again and again.
-        self.records.retain(|record| !record.cells().eq(repeated.iter().map(String::as_str)));
-        let column = self.columns.get(Role::BankAccount);
-        let heading = fold(headings.cell(column));
-        let is_own = HEADINGS.iter().any(|(role, names)| *role == Role::BankAccount && names[..OWN_ACCOUNT_HEADINGS].contains(&heading.as_str()));
-        if asked.bank_account.is_none() && !is_own {
-            let mut accounts = self.records.iter().map(|record| record.cell(column)).filter(|account| !account.is_empty());
-            let first = accounts.next();
-            if accounts.any(|account| Some(account) != first) {
-                self.columns.set(Role::BankAccount, None);
-            }
+        self.records.retain(|record| !record.cells().eq(headings.cells()));
+        let folded: Vec<String> = headings.cells().map(fold).collect();
+        if asked.bank_account.is_none() {
+            self.settle_bank_account(&folded);
         }
-        // `Valuta` is the value date in German and the currency in Dutch and Italian.
-        let column = self.columns.get(Role::ValueOn);
-        if asked.value_on.is_none() && fold(headings.cell(column)) == "valuta" {
-            let is_currency = |record: &&Record| record.cell(column).parse::<Currency>().is_ok();
-            if self.records.iter().find(|record| !record.cell(column).is_empty()).as_ref().is_some_and(is_currency) {
-                self.columns.set(Role::ValueOn, None);
-                if self.columns.get(Role::Currency).is_none() {
-                    self.columns.set(Role::Currency, column);
-                }
-            }
+        if asked.value_on.is_none() {
+            self.settle_valuta(&folded);
+        }
+        if asked.remittance.is_none() {
+            self.settle_remittance(&folded);
         }
     }
+
+    /// What may be the other party's account is ours only when every row has the same.
+    fn settle_bank_account(&mut self, folded: &[String]) {
+        let Some(column) = self.columns.get(Role::BankAccount) else {
+            return;
+        };
+        let mut own = headings_of(Role::BankAccount).iter().take(OWN_ACCOUNT_HEADINGS);
+        if own.any(|name| folded.get(column).is_some_and(|heading| heading == name)) {
+            return;
+        }
+        let first = self.filled(column).next();
+        if self.filled(column).any(|account| Some(account) != first) {
+            self.columns.set(Role::BankAccount, None);
+        }
+    }
+
+    /// `Valuta` is the value date in German and the currency in Dutch and Italian.
+    fn settle_valuta(&mut self, folded: &[String]) {
+        let Some(column) = self
+            .columns
+            .get(Role::ValueOn)
+            .filter(|column| folded.get(*column).is_some_and(|heading| heading == "valuta"))
+        else {
+            return;
+        };
+        if self
+            .filled(column)
+            .next()
+            .is_none_or(|cell| cell.parse::<Currency>().is_err())
+        {
+            return;
+        }
+        self.columns.set(Role::ValueOn, None);
+        if self.columns.get(Role::Currency).is_none() {
+            self.columns.set(Role::Currency, Some(column));
+        }
+    }
+
+    /// Of several columns of words the first one with any words in it.
+    fn settle_remittance(&mut self, folded: &[String]) {
+        let places = headings_of(Role::Remittance)
+            .iter()
+            .filter_map(|name| folded.iter().position(|heading| heading == name));
+        let mut free = places.filter(|column| {
+            let is_its_own = self.columns.get(Role::Remittance) == Some(*column);
+            is_its_own || !self.columns.is_taken(*column)
+        });
+        let filled = free.find(|column| self.filled(*column).next().is_some());
+        if filled.is_some() {
+            self.columns.set(Role::Remittance, filled);
+        }
+    }
+
+    /// The cells of a column that are not blank.
+    fn filled(&self, column: usize) -> impl Iterator<Item = &str> {
+        self.records
+            .iter()
+            .map(move |record| record.cell(Some(column)))
+            .filter(|cell| !cell.is_empty())
+    }
+}
+
+fn headings_of(role: Role) -> &'static [&'static str] {
+    HEADINGS
+        .iter()
+        .find(|(of, _)| *of == role)
+        .map_or(&[], |(_, headings)| headings)
 }
 
 /// The text below the lines to skip, how many they are, and the delimiter that a first line `sep=;` states.
@@ -162,7 +197,9 @@ fn skipped(text: &str, lines: usize) -> (&str, usize, Option<u8>) {
     }
     let (first, below) = rest.split_once('\n').unwrap_or((rest, ""));
     match first.trim_end_matches(['\r', '"']).trim_start_matches('"').as_bytes() {
-        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] if delimiter.is_ascii() => (below, count + 1, Some(*delimiter)),
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] if delimiter.is_ascii() => {
+            (below, count + 1, Some(*delimiter))
+        }
         _ => (rest, count, None),
     }
 }
@@ -171,22 +208,39 @@ fn delimiter(asked: &str) -> Result<u8, OptionError> {
     match asked.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
         [one] if one.is_ascii() && !matches!(one, b'"' | b'\n' | b'\r') && !one.is_ascii_alphanumeric() => Ok(*one),
-        _ => Err(OptionError { name: "csv.delimiter".into(), problem: "one sign, or the word 'tab', is wanted".into() }),
+        _ => Err(OptionError {
+            name: "csv.delimiter".into(),
+            problem: "one sign, or the word 'tab', is wanted".into(),
+        }),
     }
 }
 
 /// The records of a text, blank ones left out, up to a number of them.
 fn records(text: &str, lines_before: usize, delimiter: u8, records_max: usize) -> Result<Vec<Record>, StatementError> {
-    let mut reader = ::csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(text.as_bytes());
+    let mut reader = ::csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
     let mut lines = Lines::new(text);
     let mut records = Vec::new();
     while records.len() < records_max {
         let mut cells = ::csv::StringRecord::new();
         // The reader passes over blank lines before a record; the record begins after them.
-        let start = usize::try_from(reader.position().byte()).unwrap_or(usize::MAX).min(text.len());
-        let blank = text.as_bytes()[start..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let start = usize::try_from(reader.position().byte())
+            .unwrap_or(usize::MAX)
+            .min(text.len());
+        let blank = text.as_bytes()[start..]
+            .iter()
+            .take_while(|b| matches!(b, b'\r' | b'\n'))
+            .count();
         let line = lines_before + lines.at(start + blank);
-        let is_read = reader.read_record(&mut cells).map_err(|error| StatementError::Malformed { line, problem: error.to_string() })?;
+        let is_read = reader
+            .read_record(&mut cells)
+            .map_err(|error| StatementError::Malformed {
+                line,
+                problem: error.to_string(),
+            })?;
         if !is_read {
             break;
         }
@@ -209,100 +263,40 @@ type Headings = Option<(usize, Columns)>;
 fn found(heads: &[(u8, Vec<Record>)], asked: &CsvColumns) -> Result<(u8, Headings), StatementError> {
     let best = heads.iter().filter_map(|(delimiter, records)| {
         let columns = records.iter().map(|record| columns(record, asked));
-        let (place, columns) = columns.enumerate().find_map(|(place, columns)| Some((place, columns.filter(Columns::is_enough)?)))?;
+        let (place, columns) = columns
+            .enumerate()
+            .find_map(|(place, columns)| Some((place, columns.filter(Columns::is_enough)?)))?;
         Some((*delimiter, place, columns))
     });
     // Of equals the first one.
-    if let Some((delimiter, place, columns)) = best.reduce(|best, next| if next.2.count() > best.2.count() { next } else { best }) {
+    if let Some((delimiter, place, columns)) =
+        best.reduce(|best, next| if next.2.count() > best.2.count() { next } else { best })
+    {
         return Ok((delimiter, Some((place, columns))));
     }
     if by_number(asked).is_enough() {
-        let widest = heads.iter().max_by_key(|(_, records)| records.iter().map(|record| record.cells.len()).sum::<usize>());
+        let widest = heads
+            .iter()
+            .max_by_key(|(_, records)| records.iter().map(|record| record.cells.len()).sum::<usize>());
         return Ok((widest.map_or(b',', |(delimiter, _)| *delimiter), None));
     }
-    let partial: Vec<Columns> = heads.iter().flat_map(|(_, records)| records).filter_map(|record| columns(record, asked)).collect();
+    let partial: Vec<Columns> = heads
+        .iter()
+        .flat_map(|(_, records)| records)
+        .filter_map(|record| columns(record, asked))
+        .collect();
     let has_date = partial.iter().any(Columns::has_date);
     let has_amount = partial.iter().any(Columns::has_amount);
     match (has_date, has_amount) {
         (true, _) => Err(StatementError::NoColumn { wanted: "amount" }),
         (false, true) => Err(StatementError::NoColumn { wanted: "booking date" }),
-        (false, false) if heads.iter().any(|(_, records)| records.iter().any(|record| record.cells.len() > 1)) => {
+        (false, false)
+            if heads
+                .iter()
+                .any(|(_, records)| records.iter().any(|record| record.cells.len() > 1)) =>
+        {
             Err(StatementError::NoColumn { wanted: "booking date" })
         }
         (false, false) => Err(StatementError::UnknownFormat),
     }
-}
-
-/// What a record means if it is the headings; none when a heading that was asked for is not in it, and when no cell of it is
-/// known as a heading at all.
-fn columns(record: &Record, asked: &CsvColumns) -> Option<Columns> {
-    let folded: Vec<String> = record.cells().map(fold).collect();
-    let mut columns = Columns::default();
-    let mut known = 0;
-    for (role, name) in asked_for(asked) {
-        let column = match number(name) {
-            Some(column) => Some(column).filter(|column| *column < folded.len()),
-            None => folded.iter().position(|heading| *heading == fold(name)),
-        };
-        if !name.is_empty() {
-            columns.set(role, Some(column?));
-            known += usize::from(number(name).is_none());
-        }
-    }
-    let is_asked = |role: Role| asked_for(asked).any(|(asked, _)| asked == role);
-    for (role, headings) in HEADINGS.iter().filter(|(role, _)| !is_asked(*role)) {
-        let is_free = |columns: &Columns, column: &usize| !columns.is_taken(*column);
-        let whole = headings.iter().find_map(|name| folded.iter().position(|heading| heading == name).filter(|c| is_free(&columns, c)));
-        let bare = || {
-            headings.iter().find_map(|name| {
-                let is_it = |heading: &String| without_currency(heading).is_some_and(|(heading, _)| heading == *name);
-                folded.iter().position(is_it).filter(|column| is_free(&columns, column))
-            })
-        };
-        let column = whole.or_else(bare);
-        known += usize::from(column.is_some());
-        columns.set(*role, column);
-    }
-    if known == 0 {
-        return None;
-    }
-    let of_amounts = [Role::Amount, Role::Credit, Role::Debit, Role::Balance].into_iter().filter_map(|role| columns.get(role));
-    columns.currency = of_amounts.filter_map(|column| without_currency(&folded[column])).map(|(_, currency)| currency).next();
-    Some(columns)
-}
-
-/// The columns that were named by number.
-fn by_number(asked: &CsvColumns) -> Columns {
-    let mut columns = Columns::default();
-    for (role, name) in asked_for(asked) {
-        columns.set(role, number(name));
-    }
-    columns
-}
-
-/// `3` is the third column.
-fn number(name: &str) -> Option<usize> {
-    name.parse::<usize>().ok()?.checked_sub(1)
-}
-
-fn asked_for(asked: &CsvColumns) -> impl Iterator<Item = (Role, &str)> {
-    let columns = [
-        (Role::BookedOn, &asked.booked_on),
-        (Role::ValueOn, &asked.value_on),
-        (Role::Amount, &asked.amount),
-        (Role::Debit, &asked.debit),
-        (Role::Credit, &asked.credit),
-        (Role::Fee, &asked.fee),
-        (Role::Balance, &asked.balance),
-        (Role::Currency, &asked.currency),
-        (Role::Direction, &asked.direction),
-        (Role::Counterparty, &asked.counterparty),
-        (Role::Debtor, &asked.debtor),
-        (Role::Remittance, &asked.remittance),
-        (Role::Reference, &asked.reference),
-        (Role::Category, &asked.category),
-        (Role::BankAccount, &asked.bank_account),
-        (Role::Status, &asked.status),
-    ];
-    columns.into_iter().filter_map(|(role, name)| Some((role, name.as_deref()?)))
 }

@@ -2,17 +2,20 @@
 
 use super::super::text;
 
-/// A line of at least this many characters was cut by the bank's printer, not ended by its writer. Source: SWIFT allows 65.
+/// A line of at least this many characters was cut by the bank's printer, not ended by its writer. Source: SWIFT allows
+/// 65.
 const CUT_LINE_CHARS_MIN: usize = 64;
 /// A subfield of at least this many characters goes on in the next one. Source: the German banks' guide allows 27.
 const CUT_SUBFIELD_CHARS_MIN: usize = 27;
 /// The tags between slashes, sorted. Source: guides of ABN AMRO, ING, Rabobank and Triodos.
 const SLASHED_TAGS: &[&str] = &[
-    "ADDR", "BENM", "BIC", "CNTP", "CSID", "EREF", "IBAN", "ID", "INIT", "ISDT", "KREF", "MARF", "NAME", "NRTX", "ORDP", "PREF", "PURP",
-    "REMI", "RTRN", "SVCL", "TRCD", "TRTP", "ULTB", "ULTC", "ULTD",
+    "ADDR", "BENM", "BIC", "CNTP", "CSID", "EREF", "IBAN", "ID", "INIT", "ISDT", "KREF", "MARF", "NAME", "NRTX",
+    "ORDP", "PREF", "PURP", "REMI", "RTRN", "SVCL", "TRCD", "TRTP", "ULTB", "ULTC", "ULTD",
 ];
 /// What ends the remittance information of a SEPA payment within the `?2x` subfields.
-const SEPA_TAGS: &[&str] = &["ABWA+", "ABWE+", "BIC+", "COAM+", "CRED+", "DEBT+", "EREF+", "IBAN+", "KREF+", "MREF+", "OAMT+", "RREF+", "SVWZ+"];
+const SEPA_TAGS: &[&str] = &[
+    "ABWA+", "ABWE+", "BIC+", "COAM+", "CRED+", "DEBT+", "EREF+", "IBAN+", "KREF+", "MREF+", "OAMT+", "RREF+", "SVWZ+",
+];
 
 /// What a row is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +54,10 @@ fn flowed(lines: &[&str]) -> String {
 fn coded(text: &str) -> Option<(String, String)> {
     let text = text.trim_start();
     let (code, rest) = text.split_at_checked(3)?;
-    let separator = rest.chars().next().filter(|c| !c.is_alphanumeric() && !c.is_whitespace())?;
+    let separator = rest
+        .chars()
+        .next()
+        .filter(|c| !c.is_alphanumeric() && !c.is_whitespace())?;
     let subfield = |part: &str| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_digit);
     if !code.bytes().all(|b| b.is_ascii_digit()) || !rest.split(separator).nth(1).is_some_and(subfield) {
         return None;
@@ -80,14 +86,22 @@ fn coded(text: &str) -> Option<(String, String)> {
         goes_to = key;
     }
     let remittance = purpose(&remittance).unwrap_or(&remittance);
-    let remittance = if remittance.trim().is_empty() { &posting } else { remittance };
+    let remittance = if remittance.trim().is_empty() {
+        &posting
+    } else {
+        remittance
+    };
     Some((name, remittance.to_owned()))
 }
 
 /// What stands under `SVWZ+`, the remittance information proper, up to the next tag of its kind.
 fn purpose(remittance: &str) -> Option<&str> {
     let (_, purpose) = remittance.split_once("SVWZ+")?;
-    let end = SEPA_TAGS.iter().filter_map(|tag| purpose.find(tag)).min().unwrap_or(purpose.len());
+    let end = SEPA_TAGS
+        .iter()
+        .filter_map(|tag| purpose.find(tag))
+        .min()
+        .unwrap_or(purpose.len());
     Some(&purpose[..end]).filter(|purpose| !purpose.trim().is_empty())
 }
 
@@ -110,14 +124,22 @@ fn slashed(text: &str) -> Option<(String, String)> {
             "REMI" if remittance.is_none() => {
                 let value = value.join("/");
                 let value = value.trim();
-                let bare = value.strip_prefix("USTD//").or_else(|| value.strip_prefix("STRD/")).unwrap_or(value);
+                let bare = value
+                    .strip_prefix("USTD//")
+                    .or_else(|| value.strip_prefix("STRD/"))
+                    .unwrap_or(value);
                 remittance = Some(bare.trim_end_matches('/').to_owned());
             }
             _ => {}
         }
     }
     let is_slashed = name.is_some() || remittance.is_some();
-    is_slashed.then(|| (name.unwrap_or_default().trim_end_matches('/').to_owned(), remittance.unwrap_or_default()))
+    is_slashed.then(|| {
+        (
+            name.unwrap_or_default().trim_end_matches('/').to_owned(),
+            remittance.unwrap_or_default(),
+        )
+    })
 }
 
 /// The other side's IBAN and name on the first line, what it is about on the others.
@@ -146,9 +168,18 @@ mod tests {
 
     #[test]
     fn coded_details_give_name_and_purpose() {
-        let lines = ["166?00CREDIT?100399?20EREF+7?21SVWZ+Rent for the month of J?2", "2une?31DE1?32Richter Renate 70 Zeichen B?33eginn"];
-        assert_eq!(told(&lines), pair("Richter Renate 70 Zeichen Beginn", "Rent for the month of June"));
-        assert_eq!(told(&["008?00STANDING ORDER?20Rent June?21Ann?3010020030?32MUELLER"]), pair("MUELLER", "Rent June Ann"));
+        let lines = [
+            "166?00CREDIT?100399?20EREF+7?21SVWZ+Rent for the month of J?2",
+            "2une?31DE1?32Richter Renate 70 Zeichen B?33eginn",
+        ];
+        assert_eq!(
+            told(&lines),
+            pair("Richter Renate 70 Zeichen Beginn", "Rent for the month of June")
+        );
+        assert_eq!(
+            told(&["008?00STANDING ORDER?20Rent June?21Ann?3010020030?32MUELLER"]),
+            pair("MUELLER", "Rent June Ann")
+        );
         assert_eq!(told(&[" 844~00Interest~34000"]), pair("", "Interest"));
         assert_eq!(told(&["079?00Really?Yes?109800"]), pair("", "Really ?Yes"));
     }
@@ -156,16 +187,31 @@ mod tests {
     #[test]
     fn slashed_details_give_name_and_remittance() {
         let cut = "/EREF/01-01-2013 12:00 0030000987654321/BENM//NAME/CONTRA ACCOUN";
-        assert_eq!(told(&[cut, "T HOLDER/REMI//ISDT/2013-07-11"]), pair("CONTRA ACCOUNT HOLDER", ""));
-        assert_eq!(told(&["/BENM//NAME/J/K DOE/REMI/Ref 7/8/ISDT/2013"]), pair("J/K DOE", "Ref 7/8"));
-        assert_eq!(told(&["/CNTP/NL1/RABONL2U/SHOP/TOWN//REMI/USTD//Thanks/"]), pair("SHOP", "Thanks"));
+        assert_eq!(
+            told(&[cut, "T HOLDER/REMI//ISDT/2013-07-11"]),
+            pair("CONTRA ACCOUNT HOLDER", "")
+        );
+        assert_eq!(
+            told(&["/BENM//NAME/J/K DOE/REMI/Ref 7/8/ISDT/2013"]),
+            pair("J/K DOE", "Ref 7/8")
+        );
+        assert_eq!(
+            told(&["/CNTP/NL1/RABONL2U/SHOP/TOWN//REMI/USTD//Thanks/"]),
+            pair("SHOP", "Thanks")
+        );
     }
 
     #[test]
     fn plain_details_are_remittance() {
-        assert_eq!(told(&["NL47INGB9999999999 hr paulissen", "", "Betaling"]), pair("hr paulissen", "Betaling"));
+        assert_eq!(
+            told(&["NL47INGB9999999999 hr paulissen", "", "Betaling"]),
+            pair("hr paulissen", "Betaling")
+        );
         assert_eq!(told(&["999PN5477SCHECK"]), pair("", "999PN5477SCHECK"));
-        assert_eq!(told(&["/PT/FT/PY/SOMETHING", "  123"]), pair("", "/PT/FT/PY/SOMETHING 123"));
+        assert_eq!(
+            told(&["/PT/FT/PY/SOMETHING", "  123"]),
+            pair("", "/PT/FT/PY/SOMETHING 123")
+        );
         assert_eq!(told(&[]), pair("", ""));
     }
 

@@ -1,9 +1,9 @@
 //! OFX 1.x (SGML) and 2.x (XML), read by one tolerant tokenizer.
 //!
-//! Banks mix the two: unclosed tags under an XML header, closed ones under an SGML header, empty values, missing headers,
-//! stray ampersands. So nothing is parsed into a tree. An element's value is the text up to the next tag; of the
-//! aggregates only those in [`AGGREGATES`] count, and an element belongs to the innermost of them that is open. OFX states
-//! the closing balance at most (`LEDGERBAL`), never the opening one, so an OFX file alone proves nothing.
+//! Banks mix the two: unclosed tags under an XML header, closed ones under an SGML header, empty values, missing
+//! headers, stray ampersands. So nothing is parsed into a tree. An element's value is the text up to the next tag; of
+//! the aggregates only those in [`AGGREGATES`] count, and an element belongs to the innermost of them that is open. OFX
+//! states the closing balance at most (`LEDGERBAL`), never the opening one, so an OFX file alone proves nothing.
 //! Source: OFX 2.3, sections 11.2 to 11.4 and 13.9.
 
 mod tokens;
@@ -18,7 +18,7 @@ use domain::{
 use self::tokens::{Token, Tokens};
 use super::{
     FILE_ROWS_MAX, Options, StatementError,
-    decimal::{amount, compact_date},
+    decimal::{amount, compact_date, iso_date},
     text,
 };
 use crate::banks::{
@@ -107,7 +107,15 @@ struct Draft {
 impl<'a> Reader<'a> {
     fn new(options: &'a Options) -> Self {
         let (feed, stack) = (Feed::default(), Vec::new());
-        Self { options, feed, rows: 0, stack, statement: None, row: Fields::new(), status: Fields::new() }
+        Self {
+            options,
+            feed,
+            rows: 0,
+            stack,
+            statement: None,
+            row: Fields::new(),
+            status: Fields::new(),
+        }
     }
 
     fn open(&mut self, name: &str, value: String, line: usize) -> Result<(), StatementError> {
@@ -120,12 +128,27 @@ impl<'a> Reader<'a> {
         self.stack.push(AGGREGATES[place]);
         match AGGREGATES[place] {
             "STMTRS" | "CCSTMTRS" | "INVSTMTRS" => {
-                let found = Findings { line, ..Findings::default() };
-                self.statement = Some(Draft { found, ..Draft::default() });
+                self.count_row()?;
+                let found = Findings {
+                    line,
+                    ..Findings::default()
+                };
+                self.statement = Some(Draft {
+                    found,
+                    ..Draft::default()
+                });
             }
             "STMTTRN" => self.begin_row(line)?,
             "STMTTRNP" => self.count_pending()?,
-            "STATUS" => self.status = Fields::from([(String::new(), Field { value: String::new(), line })]),
+            "STATUS" => {
+                self.status = Fields::from([(
+                    String::new(),
+                    Field {
+                        value: String::new(),
+                        line,
+                    },
+                )])
+            }
             "INVTRAN" => {
                 if let Some(statement) = &mut self.statement {
                     let (count, first) = statement.trades;
@@ -155,7 +178,11 @@ impl<'a> Reader<'a> {
 
     fn count_row(&mut self) -> Result<(), StatementError> {
         self.rows += 1;
-        if self.rows > FILE_ROWS_MAX { Err(StatementError::TooManyRows) } else { Ok(()) }
+        if self.rows > FILE_ROWS_MAX {
+            Err(StatementError::TooManyRows)
+        } else {
+            Ok(())
+        }
     }
 
     fn element(&mut self, name: &str, value: String, line: usize) {
@@ -168,7 +195,9 @@ impl<'a> Reader<'a> {
             ("CURRENCY", "CURSYM", _) if self.stack.contains(&"STMTTRN") => keep(&mut self.row, "CURSYM", field),
             ("LEDGERBAL", _, Some(statement)) => keep(&mut statement.closing, name, field),
             ("STMTRS" | "CCSTMTRS" | "INVSTMTRS", "CURDEF", Some(statement)) => statement.currency = field.value,
-            ("BANKACCTFROM" | "CCACCTFROM" | "INVACCTFROM", "ACCTID", Some(statement)) if statement.bank_account.is_empty() => {
+            ("BANKACCTFROM" | "CCACCTFROM" | "INVACCTFROM", "ACCTID", Some(statement))
+                if statement.bank_account.is_empty() =>
+            {
                 statement.bank_account = text::clean(&field.value, text::BANK_ACCOUNT_CHARS_MAX);
             }
             _ => {}
@@ -177,7 +206,9 @@ impl<'a> Reader<'a> {
 
     /// Closes an aggregate and what was left open within it. A close of what is not open is ignored.
     fn close(&mut self, name: &str) -> Result<(), StatementError> {
-        let Some(place) = self.stack.iter().rposition(|open| *open == name) else { return Ok(()) };
+        let Some(place) = self.stack.iter().rposition(|open| *open == name) else {
+            return Ok(());
+        };
         for innermost in self.stack.split_off(place).into_iter().rev() {
             self.finish(innermost)?;
         }
@@ -209,12 +240,20 @@ impl<'a> Reader<'a> {
         if !value("SEVERITY").eq_ignore_ascii_case("ERROR") {
             return Ok(());
         }
-        let refusal = StatementRefusal::BankError { code: text::quote(value("CODE")), message: text::clean(value("MESSAGE"), 200) };
+        let refusal = StatementRefusal::BankError {
+            code: text::quote(value("CODE")),
+            message: text::clean(value("MESSAGE"), 200),
+        };
         if self.stack.contains(&"SONRS") {
             return Err(refusal.into());
         }
+        self.count_row()?;
         let line = status.get("").map_or(1, |field| field.line);
-        self.feed.refused.push(RefusedStatement { line, bank_account: String::new(), refusal });
+        self.feed.refused.push(RefusedStatement {
+            line,
+            bank_account: String::new(),
+            refusal,
+        });
         Ok(())
     }
 
@@ -222,19 +261,35 @@ impl<'a> Reader<'a> {
         let (line, bank_account) = (draft.found.line, draft.bank_account.clone());
         match self.currency_of(&draft) {
             Ok(currency) => self.feed.statements.push(draft.finish(currency)),
-            Err(refusal) => self.feed.refused.push(RefusedStatement { line, bank_account, refusal }),
+            Err(refusal) => self.feed.refused.push(RefusedStatement {
+                line,
+                bank_account,
+                refusal,
+            }),
         }
     }
 
     /// The account's currency; when the bank leaves it empty, that of the rows.
     fn currency_of(&self, draft: &Draft) -> Result<Currency, StatementRefusal> {
-        let of_rows = || draft.rows.iter().find_map(|row| row.get("CURSYM")).map_or("", |field| field.value.as_str());
-        let code = if draft.currency.is_empty() { of_rows() } else { draft.currency.as_str() };
+        let of_rows = || {
+            draft
+                .rows
+                .iter()
+                .find_map(|row| row.get("CURSYM"))
+                .map_or("", |field| field.value.as_str())
+        };
+        let code = if draft.currency.is_empty() {
+            of_rows()
+        } else {
+            draft.currency.as_str()
+        };
         if code.is_empty() {
             return self.options.currency.ok_or(StatementRefusal::NoCurrency);
         }
         let code = code.to_uppercase();
-        code.parse().map_err(|_| StatementRefusal::UnknownCurrency { code: text::quote(&code) })
+        code.parse().map_err(|_| StatementRefusal::UnknownCurrency {
+            code: text::quote(&code),
+        })
     }
 }
 
@@ -252,19 +307,31 @@ impl Draft {
             }
         }
         if self.trades.0 > 0 {
-            let problem = format!("{} trades of an investment account are no bank transactions and are left out", self.trades.0);
+            let problem = format!(
+                "{} trades of an investment account are no bank transactions and are left out",
+                self.trades.0
+            );
             self.found.remark(self.trades.1, "INVTRAN", problem);
         }
         let closing = self.closing(currency);
         let closing_on = self.closing.get("DTASOF").and_then(|field| compact_date(&field.value));
         let closing_on = closing.and(closing_on);
-        let statement = Statement { bank_account: self.bank_account, currency, opening: None, closing, closing_on, rows };
+        let statement = Statement {
+            bank_account: self.bank_account,
+            currency,
+            opening: None,
+            closing,
+            closing_on,
+            rows,
+        };
         StatementReading::of(statement, self.found)
     }
 
     fn closing(&mut self, currency: Currency) -> Option<Money> {
         let field = self.closing.get("BALAMT")?;
-        amount(&field.value, currency).map_err(|problem| self.found.remark(field.line, "LEDGERBAL/BALAMT", problem)).ok()
+        amount(&field.value, currency)
+            .map_err(|problem| self.found.remark(field.line, "LEDGERBAL/BALAMT", problem))
+            .ok()
     }
 }
 
@@ -274,16 +341,23 @@ fn row(fields: &Fields, line: usize, currency: Currency) -> Result<BankTransacti
     let line_of = |name: &str| fields.get(name).map_or(line, |field| field.line);
     let mut wrong = Vec::new();
 
-    let booked_on = compact_date(value("DTPOSTED"));
+    // `YYYYMMDD` by the standard, `YYYY-MM-DD` by some who write OFX themselves.
+    let booked_on = compact_date(value("DTPOSTED")).or_else(|| iso_date(value("DTPOSTED")));
     if booked_on.is_none() {
         wrong.push(("DTPOSTED", not_a_date(value("DTPOSTED"))));
     }
-    let amount = amount(value("TRNAMT"), currency).map_err(|problem| wrong.push(("TRNAMT", problem))).ok();
-    // `CURRENCY` says that the amounts of this row are in another currency; `ORIGCURRENCY` that they were and are converted.
+    let amount = amount(value("TRNAMT"), currency)
+        .map_err(|problem| wrong.push(("TRNAMT", problem)))
+        .ok();
+    // `CURRENCY` says that the amounts of this row are in another currency; `ORIGCURRENCY` that they were and are
+    // converted.
     let row_currency = value("CURSYM");
     let is_foreign = !row_currency.is_empty() && !row_currency.eq_ignore_ascii_case(currency.code());
     if is_foreign {
-        wrong.push(("CURSYM", format!("the row is in {}, the account in {currency}", text::quote(row_currency))));
+        wrong.push((
+            "CURSYM",
+            format!("the row is in {}, the account in {currency}", text::quote(row_currency)),
+        ));
     }
     match (booked_on, amount, wrong.is_empty()) {
         (Some(booked_on), Some(amount), true) => Ok(BankTransaction {
@@ -300,93 +374,23 @@ fn row(fields: &Fields, line: usize, currency: Currency) -> Result<BankTransacti
             let mut wrong = wrong.into_iter();
             let (field, first) = wrong.next().unwrap_or_default();
             let problem = wrong.fold(first, |told, (field, problem)| format!("{told}; {field}: {problem}"));
-            Err(BrokenRow { line: line_of(field), field: field.into(), problem, amount: amount.filter(|_| !is_foreign) })
+            Err(BrokenRow {
+                line: line_of(field),
+                field: field.into(),
+                problem,
+                amount: amount.filter(|_| !is_foreign),
+            })
         }
     }
 }
 
 fn not_a_date(value: &str) -> String {
-    if value.is_empty() { "there is no date".into() } else { format!("'{}' is not a date", text::quote(value)) }
+    if value.is_empty() {
+        "there is no date".into()
+    } else {
+        format!("'{}' is not a date", text::quote(value))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn feed(text: &str) -> Feed {
-        read(text, &Options::default()).expect("readable")
-    }
-
-    const BANK: &str = "OFXHEADER:100\n\n<OFX><BANKMSGSRSV1><STMTTRNRS><STATUS><CODE>0<SEVERITY>INFO</STATUS>\n\
-        <STMTRS><CURDEF>CAD<BANKACCTFROM><BANKID>1<ACCTID>12 34<ACCTTYPE>CHECKING</BANKACCTFROM>\n<BANKTRANLIST>";
-
-    #[test]
-    fn an_sgml_statement_with_unclosed_and_empty_tags_is_read() {
-        let text = format!(
-            "{BANK}<STMTTRN><TRNTYPE>POS<DTPOSTED>20090401122017.000[-5:EST]<TRNAMT>-6,60<FITID>7<NAME><MEMO>Joe &amp; Son's R&B\n\
-             <STMTTRN><DTPOSTED>20090402<TRNAMT>+0012.5<NAME>Caf&#233;<PAYEE><NAME>Other</PAYEE></STMTTRN>\n\
-             </BANKTRANLIST><LEDGERBAL><BALAMT>382.34<DTASOF>20090523122017</LEDGERBAL><AVAILBAL><BALAMT>9</AVAILBAL></STMTRS></OFX>"
-        );
-        let feed = feed(&text);
-        let statement = &feed.statements[0].statement;
-        assert_eq!((statement.bank_account.as_str(), statement.currency.code()), ("12 34", "CAD"));
-        assert_eq!(statement.closing.map(|money| money.to_string()).as_deref(), Some("382.34 CAD"));
-        assert_eq!(statement.closing_on.map(|day| day.to_string()).as_deref(), Some("2009-05-23"));
-        let told: Vec<String> = statement
-            .rows
-            .iter()
-            .map(|row| format!("{} {} {}|{}|{:?}", row.booked_on, row.amount, row.counterparty, row.remittance, row.reference))
-            .collect();
-        assert_eq!(told, ["2009-04-01 -6.60 CAD |Joe & Son's R&B|Some(\"7\")", "2009-04-02 12.50 CAD Café||None"]);
-    }
-
-    #[test]
-    fn a_broken_row_is_named_and_nothing_else_is_lost() {
-        let text = format!(
-            "{BANK}\n<STMTTRN>\n<DTPOSTED>201120000000</DTPOSTED>\n<TRNAMT>$120</TRNAMT></STMTTRN>\n\
-             <STMTTRN><DTPOSTED>20110401<TRNAMT>1</STMTTRN><STMTTRN><DTPOSTED>20110401<TRNAMT>1<CURRENCY><CURSYM>USD</CURRENCY></STMTTRN>"
-        );
-        let reading = &feed(&text).statements[0];
-        assert_eq!((reading.rows_read, reading.statement.rows.len()), (3, 1));
-        let named: Vec<_> = reading.broken.iter().map(|row| (row.line, row.field.as_str(), row.problem.as_str())).collect();
-        let both = "'201120000000' is not a date; TRNAMT: '$120' is not an amount";
-        assert_eq!(named, [(7, "DTPOSTED", both), (9, "CURSYM", "the row is in USD, the account in CAD")]);
-    }
-
-    #[test]
-    fn the_banks_own_error_is_told() {
-        let sign_on = "<OFX><SONRS><STATUS><CODE>15500<SEVERITY>ERROR<MESSAGE>Sign on invalid</STATUS></SONRS></OFX>";
-        let error = StatementRefusal::BankError { code: "15500".into(), message: "Sign on invalid".into() };
-        assert_eq!(read(sign_on, &Options::default()), Err(error.into()));
-        let one_of_two = format!("{BANK}</STMTRS><STMTTRNRS>\n<STATUS><CODE>2000<SEVERITY>ERROR</STATUS></STMTTRNRS>");
-        let feed = feed(&one_of_two);
-        assert_eq!((feed.statements.len(), feed.refused.len(), feed.refused[0].line), (1, 1, 6));
-    }
-
-    #[test]
-    fn a_statement_in_no_currency_in_use_is_refused() {
-        let feed = feed(&BANK.replace("CAD", "DEM"));
-        assert_eq!(feed.refused[0].refusal, StatementRefusal::UnknownCurrency { code: "DEM".into() });
-        assert_eq!(feed.refused[0].bank_account, "12 34");
-        let no_currency = BANK.replace("<CURDEF>CAD", "");
-        assert_eq!(read(&no_currency, &Options::default()).expect("readable").refused[0].refusal, StatementRefusal::NoCurrency);
-        let options = Options { currency: "EUR".parse().ok(), ..Options::default() };
-        assert_eq!(read(&no_currency, &options).expect("readable").statements.len(), 1);
-    }
-
-    #[test]
-    fn pending_rows_and_trades_are_told_and_left_out() {
-        let text = "<OFX><INVSTMTRS><CURDEF>USD<INVTRANLIST><BUYSTOCK><INVBUY><INVTRAN><FITID>1</INVTRAN></INVBUY></BUYSTOCK>\
-            <INVBANKTRAN><STMTTRN><DTPOSTED>20240131<TRNAMT>5.0000</STMTTRN></INVBANKTRAN></INVTRANLIST></INVSTMTRS>\
-            <STMTRS><CURDEF>USD<BANKTRANLISTP><STMTTRNP><DTTRAN>20240131<TRNAMT>1</STMTTRNP></BANKTRANLISTP></STMTRS></OFX>";
-        let feed = feed(text);
-        let (invested, bank) = (&feed.statements[0], &feed.statements[1]);
-        assert_eq!((invested.rows_read, invested.remarks.len()), (1, 1));
-        assert_eq!((bank.rows_read, bank.pending), (0, 1));
-    }
-
-    #[test]
-    fn the_list_of_aggregates_is_sorted() {
-        assert!(AGGREGATES.is_sorted());
-    }
-}
+mod tests;

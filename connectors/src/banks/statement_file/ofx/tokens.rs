@@ -26,7 +26,8 @@ pub(super) enum Token {
     },
 }
 
-/// Walks over the tags of a text. Comments, processing instructions and whatever stands before the first tag are passed over.
+/// Walks over the tags of a text. Comments, processing instructions and whatever stands before the first tag are passed
+/// over.
 pub(super) struct Tokens<'a> {
     text: &'a str,
     at: usize,
@@ -36,7 +37,11 @@ pub(super) struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// At the beginning of a text.
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, lines: Lines::new(text) }
+        Self {
+            text,
+            at: 0,
+            lines: Lines::new(text),
+        }
     }
 
     /// The text up to the next tag. `<` before anything but a tag is text, as in a memo that says `a < b`.
@@ -51,7 +56,11 @@ impl<'a> Tokens<'a> {
             } else if rest.is_empty() || tag(rest).is_some() || rest.starts_with("<!") || rest.starts_with("<?") {
                 return value.split_whitespace().collect::<Vec<_>>().join(" ");
             } else {
-                let length = rest.char_indices().skip(1).find(|(_, c)| *c == '<').map_or(rest.len(), |(place, _)| place);
+                let length = rest
+                    .char_indices()
+                    .skip(1)
+                    .find(|(_, c)| *c == '<')
+                    .map_or(rest.len(), |(place, _)| place);
                 push_resolved(&mut value, &rest[..length]);
                 self.at += length;
             }
@@ -68,34 +77,52 @@ impl Iterator for Tokens<'_> {
             let rest = &self.text[self.at..];
             let Some((name, length)) = tag(rest) else {
                 let is_comment = rest.starts_with("<!--");
-                self.at += if is_comment { rest.find("-->").map_or(rest.len(), |end| end + 3) } else { 1 };
+                self.at += if is_comment {
+                    rest.find("-->").map_or(rest.len(), |end| end + 3)
+                } else {
+                    1
+                };
                 continue;
             };
             let line = self.lines.at(self.at);
             self.at += length;
             let token = match name.strip_prefix('/') {
-                Some(name) => Token::Close { name: name.to_uppercase() },
-                None => Token::Open { name: name.to_uppercase(), value: self.value(), line },
+                Some(name) => Token::Close {
+                    name: name.to_uppercase(),
+                },
+                None => Token::Open {
+                    name: name.to_uppercase(),
+                    value: self.value(),
+                    line,
+                },
             };
             return Some(token);
         }
     }
 }
 
-/// The name of the tag that begins a text (with its `/` when it closes), and the tag's length. Attributes and the slash of
-/// an empty tag are passed over.
+/// The name of the tag that begins a text (with its `/` when it closes), and the tag's length. Attributes and the slash
+/// of an empty tag are passed over.
 fn tag(text: &str) -> Option<(&str, usize)> {
     let inside = text.strip_prefix('<')?;
     let bare = inside.strip_prefix('/').unwrap_or(inside);
     if !bare.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
-    let end = bare.bytes().take(NAME_BYTES_MAX).position(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(&b)))?;
+    let end = bare
+        .bytes()
+        .take(NAME_BYTES_MAX)
+        .position(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(&b)))?;
     let name_end = text.len() - bare.len() + end;
     let close = match text.as_bytes()[name_end] {
         b'>' => name_end,
         b' ' | b'/' | b'\t' | b'\r' | b'\n' => {
-            name_end + text.as_bytes()[name_end..].iter().take(1_024).take_while(|b| **b != b'<').position(|b| *b == b'>')?
+            name_end
+                + text.as_bytes()[name_end..]
+                    .iter()
+                    .take(1_024)
+                    .take_while(|b| **b != b'<')
+                    .position(|b| *b == b'>')?
         }
         _ => return None,
     };
@@ -157,12 +184,18 @@ mod tests {
     #[test]
     fn sgml_and_xml_read_alike() {
         assert_eq!(told("x:1\n<a><b>1 2\n<c>\n</a>"), ["2 A=", "2 B=1 2", "3 C=", "/A"]);
-        assert_eq!(told("<?xml?><A x=\"1\"><B>1</B><C/></A>"), ["1 A=", "1 B=1", "/B", "1 C=", "/A"]);
+        assert_eq!(
+            told("<?xml?><A x=\"1\"><B>1</B><C/></A>"),
+            ["1 A=", "1 B=1", "/B", "1 C=", "/A"]
+        );
     }
 
     #[test]
     fn what_is_no_tag_is_text() {
-        assert_eq!(told("<A>1 < 2 & 3 <4> &lt;&#65;&bogus;"), ["1 A=1 < 2 & 3 <4> <A&bogus;"]);
+        assert_eq!(
+            told("<A>1 < 2 & 3 <4> &lt;&#65;&bogus;"),
+            ["1 A=1 < 2 & 3 <4> <A&bogus;"]
+        );
         assert_eq!(told("<A><![CDATA[<B>]]><!-- <C> --><D>"), ["1 A=<B>", "1 D="]);
         assert_eq!(told("<A"), Vec::<String>::new());
     }

@@ -1,0 +1,110 @@
+//! The auditor's routes: read the log itself, what stood in the books at any moment, proofs and exports.
+//!
+//! Who may call: parents, partners and auditors of the family; everybody else in it is told that the role may not, and a
+//! person outside it gets the same 404 as for a family that does not exist. Everything is read from the log, nothing from
+//! read models.
+//!
+//! A replay costs as much as the history is long, so only [`REPLAYS_AT_ONCE`] run at a time; further ones are answered 429.
+
+mod as_of;
+mod events;
+mod export;
+mod openapi;
+mod query;
+mod verify;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::FromRef,
+    http::{HeaderValue, StatusCode, header},
+    routing::get,
+};
+use domain::{actor::Role, id::FamilyId};
+use event_store::{Lane, Log, replay::ReplayError};
+use service_kit::{
+    auth::{SignedIn, TokenVerifier},
+    problem::Problem,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::{identity::Families, log_problem};
+
+pub use openapi::openapi_paths;
+
+/// Replays, exports and verifications that run at the same time in one process.
+pub const REPLAYS_AT_ONCE: usize = 4;
+
+const ALLOWED: &[Role] = &[Role::Parent, Role::Partner, Role::Auditor];
+
+/// What the auditor's routes need; cheap to clone.
+#[derive(Clone)]
+pub struct AuditState {
+    log: Log,
+    families: Arc<dyn Families>,
+    verifier: Arc<TokenVerifier>,
+    replays: Arc<Semaphore>,
+}
+
+impl AuditState {
+    /// The log to read, who belongs to a family, and who is signed in.
+    pub fn new(log: Log, families: Arc<dyn Families>, verifier: Arc<TokenVerifier>) -> Self {
+        Self { log, families, verifier, replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)) }
+    }
+
+    /// The family and its lane, if this person may look into its log.
+    async fn opened(&self, family_id: &str, signed_in: SignedIn) -> Result<(FamilyId, Lane), Problem> {
+        // What is no id at all names no family either; strangers see the same.
+        let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
+        let place = self.families.role_of(family, signed_in.user_id).await?;
+        let (_, role) = place.ok_or_else(Problem::unknown_family)?;
+        if !ALLOWED.contains(&role) {
+            let detail = format!("the role {} may not look into the log", role.as_str());
+            return Err(Problem::not_allowed(detail));
+        }
+        let lane = self.log.lane_of(family).await.map_err(|error| log_problem(&error))?;
+        Ok((family, lane.ok_or_else(Problem::unknown_family)?))
+    }
+
+    /// Leave to read a whole history.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
+        Arc::clone(&self.replays).try_acquire_owned().map_err(busy)
+    }
+}
+
+impl FromRef<AuditState> for Arc<TokenVerifier> {
+    fn from_ref(state: &AuditState) -> Self {
+        Arc::clone(&state.verifier)
+    }
+}
+
+/// The auditor's routes.
+pub fn router(state: AuditState) -> Router {
+    let not_kept = SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Router::new()
+        .route("/api/v1/families/{family_id}/audit/events", get(events::events))
+        .route("/api/v1/families/{family_id}/audit/as-of", get(as_of::as_of))
+        .route("/api/v1/families/{family_id}/audit/export", get(export::export))
+        .route("/api/v1/families/{family_id}/audit/verify", get(verify::verify))
+        .layer(not_kept)
+        .with_state(state)
+}
+
+/// What a failed replay means to a client.
+fn replay_problem(error: &ReplayError) -> Problem {
+    match error {
+        ReplayError::Log(error) => log_problem(error),
+        ReplayError::BeyondHead { head, .. } => {
+            Problem::malformed(error.to_string()).with("family_seq", *head)
+        }
+        ReplayError::Altered { family_seq, .. } => {
+            tracing::error!(%error, "the log was altered");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "chain-broken", error.to_string())
+                .with("first_bad_family_seq", *family_seq)
+        }
+        _ => Problem::ours(error),
+    }
+}

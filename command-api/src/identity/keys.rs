@@ -1,0 +1,210 @@
+//! The keys that sign access tokens: made here, sealed in the database, changed monthly.
+//!
+//! A new key is published ten minutes before it signs, so that every process and every reader of
+//! `/.well-known/jwks.json` has it by then. The old one verifies on until its last token has expired, and an hour more.
+//! Processes that start together agree under an advisory lock.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use service_kit::auth::{AccessClaims, TOKEN_TYPE};
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+
+use super::{IdentityError, Secret};
+
+/// A key signs for so many days.
+const SIGNS_DAYS: i32 = 30;
+/// It is published so many minutes before.
+const PUBLISHED_MINUTES: i32 = 10;
+/// The old one verifies for so many minutes after the new one has begun to sign.
+const VERIFIES_ON_MINUTES: i32 = 75;
+/// Held while a key is made. The log's lanes lock under 4711.
+const LOCK: (i32, i32) = (4712, 0);
+
+/// All keys that verify, and the one that signs.
+#[derive(Clone)]
+pub(super) struct KeyRing {
+    pool: PgPool,
+    sealing_key: [u8; 32],
+    keys: Arc<RwLock<Vec<SigningKey>>>,
+}
+
+#[derive(Clone)]
+struct SigningKey {
+    kid: String,
+    public_key: Vec<u8>,
+    private_key: EncodingKey,
+    signs_from: DateTime<Utc>,
+}
+
+type Row = (String, Vec<u8>, Vec<u8>, DateTime<Utc>);
+
+const LIVING: &str = "select kid, public_key, sealed_private_key, signs_from
+    from identity.signing_keys
+    where retires_at is null or retires_at > clock_timestamp()
+    order by signs_from desc, kid";
+
+impl KeyRing {
+    /// Reads the keys, and makes the first one.
+    pub async fn open(pool: PgPool, secret: &Secret) -> Result<Self, IdentityError> {
+        let keys = Self {
+            pool,
+            sealing_key: secret.derive("signing-keys/1"),
+            keys: Arc::default(),
+        };
+        keys.refresh().await?;
+        Ok(keys)
+    }
+
+    /// Reads the keys again, and makes a new one when the newest has served its time.
+    pub async fn refresh(&self) -> Result<(), IdentityError> {
+        if self.is_due(&mut *self.pool.acquire().await?).await? {
+            self.make().await?;
+        }
+        let rows: Vec<Row> = sqlx::query_as(LIVING).fetch_all(&self.pool).await?;
+        let keys = rows
+            .into_iter()
+            .map(|row| self.unseal(row))
+            .collect::<Result<Vec<_>, _>>()?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Signs with the newest key whose time has come.
+    pub fn sign(&self, claims: &AccessClaims) -> Result<String, IdentityError> {
+        let now = Utc::now();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        // A clock behind the database's may find no key whose time has come; the oldest one's has, everywhere.
+        let key = keys
+            .iter()
+            .find(|key| key.signs_from <= now)
+            .or(keys.last())
+            .ok_or_else(|| IdentityError::Key("there is none".to_owned()))?;
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some(key.kid.clone());
+        jsonwebtoken::encode(&header, claims, &key.private_key).map_err(|error| IdentityError::Key(error.to_string()))
+    }
+
+    /// The public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
+    pub fn jwks(&self) -> Value {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|key| {
+                json!({
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "alg": "EdDSA",
+                    "use": "sig",
+                    "kid": key.kid,
+                    "x": URL_SAFE_NO_PAD.encode(&key.public_key),
+                })
+            })
+            .collect();
+        json!({ "keys": keys })
+    }
+
+    async fn is_due(&self, connection: &mut PgConnection) -> Result<bool, IdentityError> {
+        let (is_due,) = sqlx::query_as(
+            "select not exists (
+                select 1
+                from identity.signing_keys
+                where retires_at is null and signs_from > clock_timestamp() - make_interval(days => $1)
+            )",
+        )
+        .bind(SIGNS_DAYS)
+        .fetch_one(connection)
+        .await?;
+        Ok(is_due)
+    }
+
+    async fn make(&self) -> Result<(), IdentityError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1, $2)")
+            .bind(LOCK.0)
+            .bind(LOCK.1)
+            .execute(&mut *tx)
+            .await?;
+        if !self.is_due(&mut tx).await? {
+            return Ok(());
+        }
+        let failed = |_| IdentityError::Key("cannot be made".to_owned());
+        let pair = Ed25519KeyPair::generate().map_err(failed)?;
+        let public_key = pair.public_key().as_ref();
+        let kid = hex::encode(&Sha256::digest(public_key)[..8]);
+        let sealed = self.seal(&kid, pair.to_pkcs8().map_err(failed)?.as_ref())?;
+        let (signs_from,): (DateTime<Utc>,) = sqlx::query_as(
+            "insert into identity.signing_keys (kid, public_key, sealed_private_key, signs_from)
+             select $1, $2, $3, clock_timestamp() + case
+                 when exists (select 1 from identity.signing_keys) then make_interval(mins => $4)
+                 else interval '0'
+             end
+             returning signs_from",
+        )
+        .bind(&kid)
+        .bind(public_key)
+        .bind(&sealed)
+        .bind(PUBLISHED_MINUTES)
+        .fetch_one(&mut *tx)
+        .await?;
+        sqlx::query(
+            "update identity.signing_keys
+             set retires_at = $2 + make_interval(mins => $3)
+             where retires_at is null and kid <> $1",
+        )
+        .bind(&kid)
+        .bind(signs_from)
+        .bind(VERIFIES_ON_MINUTES)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("delete from identity.signing_keys where retires_at < clock_timestamp() - interval '1 day'")
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        tracing::info!(key.id = %kid, "made a signing key");
+        Ok(())
+    }
+
+    fn seal(&self, kid: &str, private_key: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let mut bytes = private_key.to_vec();
+        let nonce = self
+            .sealing()?
+            .seal_in_place_append_tag(Aad::from(kid), &mut bytes)
+            .map_err(unsealable)?;
+        Ok([nonce.as_ref().as_slice(), &bytes].concat())
+    }
+
+    fn unseal(&self, (kid, public_key, sealed, signs_from): Row) -> Result<SigningKey, IdentityError> {
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or(IdentityError::OtherSecret)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(unsealable)?;
+        let mut bytes = rest.to_vec();
+        let private_key = self
+            .sealing()?
+            .open_in_place(nonce, Aad::from(&kid), &mut bytes)
+            .map_err(unsealable)?;
+        let private_key = EncodingKey::from_ed_der(private_key);
+        Ok(SigningKey {
+            kid,
+            public_key,
+            private_key,
+            signs_from,
+        })
+    }
+
+    fn sealing(&self) -> Result<RandomizedNonceKey, IdentityError> {
+        RandomizedNonceKey::new(&AES_256_GCM, &self.sealing_key).map_err(unsealable)
+    }
+}
+
+fn unsealable(_: aws_lc_rs::error::Unspecified) -> IdentityError {
+    IdentityError::OtherSecret
+}

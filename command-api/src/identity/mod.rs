@@ -1,0 +1,282 @@
+//! Who somebody is: register, sign in, refresh, sign out, and join a family by invitation.
+//!
+//! What somebody may do is not decided here: membership and role are the family's own state, asked through [`Families`].
+//! A password, a token or a code is never logged and never stored in clear.
+
+mod address;
+mod body;
+mod invitations;
+mod join;
+mod keys;
+mod openapi;
+mod passwords;
+mod profile;
+mod refresh;
+mod register;
+mod secret;
+mod security_events;
+mod sessions;
+mod sign_in;
+mod sign_out;
+mod throttle;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, FromRef, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use domain::{
+    actor::Role,
+    id::{CommandId, FamilyId, MemberId, UserId},
+};
+use serde::Deserialize;
+use service_kit::{
+    auth::{TokenVerifier, VerifierError},
+    problem::Problem,
+    shutdown::Shutdown,
+};
+use sqlx::PgPool;
+
+use keys::KeyRing;
+use passwords::Passwords;
+use throttle::Throttle;
+
+pub use address::Network;
+pub use openapi::openapi_paths;
+pub use secret::{SECRET_VARIABLE, Secret, SecretError};
+
+/// How often keys are read again and old sessions removed.
+const UPKEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// What identity asks of the families' log.
+#[async_trait]
+pub trait Families: Send + Sync {
+    /// The person's place and role in the family; none when the family does not exist or they do not belong to it.
+    async fn role_of(&self, family_id: FamilyId, user_id: UserId) -> Result<Option<(MemberId, Role)>, Problem>;
+
+    /// Whether the member exists and nobody has taken the place; otherwise the problem to answer.
+    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(), Problem>;
+
+    /// Puts the person in the member's place. The same command again answers alike; a taken place is refused.
+    async fn join(
+        &self,
+        family_id: FamilyId,
+        member_id: MemberId,
+        user_id: UserId,
+        command_id: CommandId,
+    ) -> Result<serde_json::Value, Problem>;
+}
+
+/// How identity behaves.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// Memory of one password hash, in KiB. Default 65536; at least 19456 with two iterations or 47104 with one.
+    pub argon2_memory_kib: u32,
+    /// Passes over that memory. Default 3. A raised value renews a stored hash when its owner next signs in.
+    pub argon2_iterations: u32,
+    /// Lanes of one password hash. Default 1.
+    pub argon2_parallelism: u32,
+    /// Password hashes computed at once. Default: one a core.
+    pub password_hashes_at_once: Option<usize>,
+    /// Password hashes that may wait; more are answered 429. Default 32.
+    pub password_queue_max: usize,
+    /// Proxies whose `X-Forwarded-For` is believed, as networks. Default none.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            argon2_memory_kib: 65_536,
+            argon2_iterations: 3,
+            argon2_parallelism: 1,
+            password_hashes_at_once: None,
+            password_queue_max: 32,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// Why identity cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The parameters for password hashes are too weak or impossible.
+    #[error("argon2 parameters: {0}")]
+    Argon2(String),
+    /// A signing key cannot be made or used.
+    #[error("signing key: {0}")]
+    Key(String),
+    /// The signing keys in the database were sealed with another secret.
+    #[error("this database was set up with another secret; restore that one (the secret file or {SECRET_VARIABLE})")]
+    OtherSecret,
+    /// The database does not answer as it should.
+    #[error("cannot read or write identities")]
+    Database(#[from] sqlx::Error),
+    /// Keys and ended sessions cannot be read.
+    #[error(transparent)]
+    Verifier(#[from] VerifierError),
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        Problem::ours(&error)
+    }
+}
+
+/// Everything the routes need. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    keys: KeyRing,
+    verifier: Arc<TokenVerifier>,
+    passwords: Passwords,
+    throttle: Throttle,
+    families: Arc<dyn Families>,
+    trusted_proxies: Vec<Network>,
+    refresh_key: [u8; 32],
+    address_key: [u8; 32],
+}
+
+impl Identity {
+    /// Reads or makes the signing keys. `pool` acts in the writer's role.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: weak parameters, a secret that does not fit the database, or a database that does not answer.
+    pub async fn open(
+        pool: PgPool,
+        secret: &Secret,
+        config: &IdentityConfig,
+        families: Arc<dyn Families>,
+    ) -> Result<Self, IdentityError> {
+        let keys = KeyRing::open(pool.clone(), secret).await?;
+        let verifier = TokenVerifier::load(&pool).await?;
+        let inner = Inner {
+            keys,
+            verifier,
+            passwords: Passwords::try_new(config, secret)?,
+            throttle: Throttle::default(),
+            families,
+            trusted_proxies: config.trusted_proxies.clone(),
+            refresh_key: secret.derive("refresh-tokens/1"),
+            address_key: secret.derive("network-addresses/1"),
+            pool,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What tells signed-in people from others; share it with every other router of the process.
+    pub fn verifier(&self) -> &Arc<TokenVerifier> {
+        &self.inner.verifier
+    }
+
+    /// Keeps keys current, learns of sessions that other processes ended, and removes what is long over, until shutdown.
+    pub async fn run_upkeep(self, shutdown: Shutdown) {
+        let watching = Arc::clone(self.verifier()).watch_revocations(self.inner.pool.clone(), shutdown.clone());
+        let keeping = async {
+            let stop = service_kit::shutdown::requested(shutdown);
+            tokio::pin!(stop);
+            loop {
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = tokio::time::sleep(UPKEEP_EVERY) => {}
+                }
+                if let Err(error) = self.inner.keys.refresh().await {
+                    tracing::warn!(error = %error, "signing keys cannot be read; the known ones stay");
+                }
+                if let Err(error) = sessions::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "old sessions cannot be removed");
+                }
+            }
+        };
+        tokio::join!(watching, keeping);
+    }
+
+    fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    fn keys(&self) -> &KeyRing {
+        &self.inner.keys
+    }
+
+    fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
+    }
+
+    fn throttle(&self) -> &Throttle {
+        &self.inner.throttle
+    }
+
+    fn families(&self) -> &dyn Families {
+        self.inner.families.as_ref()
+    }
+
+    fn trusted_proxies(&self) -> &[Network] {
+        &self.inner.trusted_proxies
+    }
+
+    fn refresh_key(&self) -> &[u8; 32] {
+        &self.inner.refresh_key
+    }
+
+    /// Tells the same address again without keeping it.
+    fn address_hash(&self, address: Option<IpAddr>) -> Option<[u8; 32]> {
+        let text = address?.to_string();
+        Some(secret::keyed_hash(&self.inner.address_key, &[text.as_bytes()]))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+impl FromRef<Identity> for Arc<TokenVerifier> {
+    fn from_ref(identity: &Identity) -> Self {
+        Arc::clone(identity.verifier())
+    }
+}
+
+/// All routes of identity. Serve them with connect info (`into_make_service_with_connect_info::<SocketAddr>()`), or guesses
+/// are counted by account only.
+pub fn router(identity: Identity) -> Router {
+    Router::new()
+        .route("/api/v1/auth/register", post(register::register))
+        .route("/api/v1/auth/login", post(sign_in::sign_in))
+        .route("/api/v1/auth/refresh", post(refresh::refresh))
+        .route("/api/v1/auth/logout", post(sign_out::sign_out))
+        .route("/api/v1/auth/profile", get(profile::profile))
+        .route("/api/v1/auth/join", post(join::join))
+        .route(
+            "/api/v1/families/{family_id}/members/{member_id}/invitation",
+            post(invitations::invite),
+        )
+        .route("/.well-known/jwks.json", get(jwks))
+        .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
+        .with_state(identity)
+}
+
+async fn jwks(State(identity): State<Identity>) -> Response {
+    let caching = [(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"))];
+    (caching, Json(identity.keys().jwks())).into_response()
+}
+
+/// An answer that nobody on the way may keep.
+fn private(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

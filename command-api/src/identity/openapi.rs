@@ -1,0 +1,276 @@
+//! The routes of identity as OpenAPI 3.1 paths, from the types the handlers use.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::{
+    invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register, sessions::Tokens,
+    sign_in::SignIn, sign_out::SignOut,
+};
+
+/// Path to operations, to be merged into the whole document. Expects its `components` to hold the security scheme `bearer` and
+/// the schema `Problem`.
+pub fn openapi_paths() -> Value {
+    let mut paths = Map::new();
+    for route in routes() {
+        paths.insert(route.path.to_owned(), json!({ route.method: route.operation() }));
+    }
+    Value::Object(paths)
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Anybody,
+    SignedIn,
+    Either,
+}
+
+struct Route {
+    path: &'static str,
+    method: &'static str,
+    operation_id: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    caller: Caller,
+    parameters: Value,
+    body: Option<(Value, bool)>,
+    success: (u16, &'static str, Option<Value>),
+    problems: &'static [(u16, &'static str)],
+}
+
+impl Route {
+    fn operation(&self) -> Value {
+        let mut responses = Map::new();
+        let (status, description, schema) = &self.success;
+        let mut success = json!({ "description": description });
+        if let Some(schema) = schema {
+            success["content"] = json!({ "application/json": { "schema": schema } });
+        }
+        responses.insert(status.to_string(), success);
+        for (status, description) in self.problems {
+            let mut problem = json!({
+                "description": description,
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            });
+            if *status == 429 {
+                problem["headers"] = json!({
+                    "Retry-After": { "description": "seconds", "schema": { "type": "integer", "minimum": 1 } },
+                });
+            }
+            responses.insert(status.to_string(), problem);
+        }
+        let mut operation = json!({
+            "operationId": self.operation_id,
+            "tags": ["identity"],
+            "summary": self.summary,
+            "description": self.description,
+            "parameters": self.parameters,
+            "security": match self.caller {
+                Caller::Anybody => json!([]),
+                Caller::SignedIn => json!([{ "bearer": [] }]),
+                Caller::Either => json!([{}, { "bearer": [] }]),
+            },
+            "responses": responses,
+        });
+        if let Some((schema, is_required)) = &self.body {
+            operation["requestBody"] = json!({
+                "required": is_required,
+                "content": { "application/json": { "schema": schema } },
+            });
+        }
+        operation
+    }
+}
+
+const MALFORMED: (u16, &str) = (400, "The body, a header or the content type cannot be read.");
+const TOO_LARGE: (u16, &str) = (413, "The body is longer than 16 KiB.");
+const NOT_SIGNED_IN: (u16, &str) = (401, "No access token, or one that is not valid any more.");
+const TOO_FAST: (u16, &str) = (429, "Too many attempts, or too many at this moment.");
+
+fn routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/api/v1/auth/register",
+            method: "post",
+            operation_id: "register",
+            summary: "Make an account",
+            description: "Who may call: anybody. Signs the new person in at once. A taken e-mail address answers 409.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<Register>(), true)),
+            success: (201, "The account and its first session.", Some(schema::<Tokens>())),
+            problems: &[
+                MALFORMED,
+                (409, "There is an account with this e-mail address."),
+                TOO_LARGE,
+                (
+                    422,
+                    "The password is too short, too long, common, or only the person's own name or address.",
+                ),
+                TOO_FAST,
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/login",
+            method: "post",
+            operation_id: "login",
+            summary: "Sign in with a password",
+            description: "Who may call: anybody. After wrong passwords the next attempt waits up to ten seconds.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<SignIn>(), true)),
+            success: (200, "A session.", Some(schema::<Tokens>())),
+            problems: &[
+                MALFORMED,
+                (401, "The e-mail address or the password is wrong."),
+                TOO_LARGE,
+                TOO_FAST,
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/refresh",
+            method: "post",
+            operation_id: "refresh",
+            summary: "Exchange a refresh token for fresh tokens",
+            description: "Who may call: whoever holds the token. Each refresh token is good for one use; a second use \
+                ends the session. The same request may be repeated within ten seconds under the same Idempotency-Key \
+                and is answered with the same refresh token.",
+            caller: Caller::Anybody,
+            parameters: json!([{
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": false,
+                "description": "names this request, so that it can be sent again when the reply was lost",
+                "schema": { "type": "string", "format": "uuid" },
+            }]),
+            body: Some((schema::<Refresh>(), true)),
+            success: (200, "Fresh tokens of the same session.", Some(schema::<Tokens>())),
+            problems: &[
+                MALFORMED,
+                (401, "The token is unknown, over or was used before."),
+                TOO_LARGE,
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/logout",
+            method: "post",
+            operation_id: "logout",
+            summary: "Sign out, here or everywhere",
+            description: "Who may call: whoever holds an access token, or a refresh token of the session in the body. \
+                Access tokens of the ended session are refused at once here, and within five seconds by every other \
+                process.",
+            caller: Caller::Either,
+            parameters: json!([]),
+            body: Some((schema::<SignOut>(), false)),
+            success: (204, "The session has ended.", None),
+            problems: &[MALFORMED, NOT_SIGNED_IN, TOO_LARGE],
+        },
+        Route {
+            path: "/api/v1/auth/profile",
+            method: "get",
+            operation_id: "profile",
+            summary: "The signed-in person",
+            description: "Who may call: any signed-in person, about themself.",
+            caller: Caller::SignedIn,
+            parameters: json!([]),
+            body: None,
+            success: (200, "The account.", Some(schema::<Profile>())),
+            problems: &[NOT_SIGNED_IN],
+        },
+        Route {
+            path: "/api/v1/families/{family_id}/members/{member_id}/invitation",
+            method: "post",
+            operation_id: "invite",
+            summary: "Make an invitation code for a member's place",
+            description: "Who may call: a parent or partner of the family. The code opens the place once, within a \
+                week; a new code for the same place ends the one before. It is shown only in this answer.",
+            caller: Caller::SignedIn,
+            parameters: json!([id_parameter("family_id", "fam"), id_parameter("member_id", "mem")]),
+            body: None,
+            success: (201, "The code to pass on.", Some(schema::<Invitation>())),
+            problems: &[
+                NOT_SIGNED_IN,
+                (403, "The person is neither parent nor partner."),
+                (404, "There is no such family for this person, or no such member in it."),
+                (409, "Somebody has taken the place."),
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/join",
+            method: "post",
+            operation_id: "join",
+            summary: "Take the place an invitation opens",
+            description: "Who may call: any signed-in person with a code. Of two people with one code, one joins; the \
+                same person may repeat the request.",
+            caller: Caller::SignedIn,
+            parameters: json!([]),
+            body: Some((schema::<Join>(), true)),
+            success: (200, "The join, as recorded.", Some(json!({ "type": "object" }))),
+            problems: &[
+                MALFORMED,
+                NOT_SIGNED_IN,
+                (404, "The code is unknown, over, or was taken by somebody else."),
+                (409, "Somebody has taken the place."),
+                TOO_LARGE,
+                (422, "The family's rules refuse it."),
+                TOO_FAST,
+            ],
+        },
+        Route {
+            path: "/.well-known/jwks.json",
+            method: "get",
+            operation_id: "jwks",
+            summary: "The public keys of access tokens",
+            description: "Who may call: anybody. A new key appears here ten minutes before it signs.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: None,
+            success: (
+                200,
+                "A JSON Web Key Set (RFC 7517).",
+                Some(json!({
+                    "type": "object",
+                    "properties": { "keys": { "type": "array", "items": { "type": "object" } } },
+                    "required": ["keys"],
+                })),
+            ),
+            problems: &[],
+        },
+    ]
+}
+
+fn id_parameter(name: &str, prefix: &str) -> Value {
+    json!({
+        "name": name,
+        "in": "path",
+        "required": true,
+        "description": format!("`{prefix}_…` or a bare UUID"),
+        "schema": { "type": "string" },
+    })
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_says_who_may_call_it_and_takes_no_unknown_field() {
+        let paths = openapi_paths();
+        assert_eq!(paths.as_object().unwrap().len(), 8);
+        for route in routes() {
+            assert!(route.description.contains("Who may call"), "{}", route.path);
+            if let Some((schema, _)) = &route.body {
+                assert_eq!(schema["additionalProperties"], json!(false), "{}", route.path);
+            }
+        }
+    }
+}

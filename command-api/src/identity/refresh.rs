@@ -1,0 +1,188 @@
+//! A client exchanges its refresh token for fresh tokens.
+//!
+//! Each refresh token is good for one use. Two users of one token are its owner and a thief, and nobody can tell which is
+//! which: the session ends for both. The one exception is a lost reply: the same request, named by its `Idempotency-Key`, may be
+//! sent again within ten seconds and gets the same successor. A thief would have to know that name too.
+
+use axum::{Json, extract::State, http::HeaderMap, http::StatusCode, response::Response};
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::{
+    Identity, IdentityError,
+    address::Client,
+    body::Body,
+    private,
+    security_events::{self, Kind},
+    sessions::{self, RefreshToken, hash_of},
+};
+
+/// Longest text that is looked up as a refresh token, in bytes.
+pub(super) const TOKEN_BYTES_MAX: usize = 128;
+/// The same request may be repeated for so many seconds.
+const REPEAT_SECONDS: i32 = 10;
+
+/// A refresh token to exchange. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    /// The newest refresh token of the session.
+    #[schemars(length(max = 128))]
+    refresh_token: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Found {
+    session_id: Uuid,
+    user_id: Uuid,
+    has_ended: bool,
+    is_idle: bool,
+    is_used: bool,
+    used_with: Option<Vec<u8>>,
+    is_just_used: bool,
+}
+
+/// `POST /api/v1/auth/refresh`: whoever holds the token.
+pub(super) async fn refresh(
+    State(identity): State<Identity>,
+    client: Client,
+    headers: HeaderMap,
+    Body(request): Body<Refresh>,
+) -> Result<Response, Problem> {
+    let request_id = request_id(&headers)?;
+    let old = request.refresh_token;
+    if old.len() > TOKEN_BYTES_MAX {
+        return Err(refused());
+    }
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    let found: Option<Found> = sqlx::query_as(
+        "select
+             session.session_id,
+             session.user_id,
+             session.revoked_at is not null or session.expires_at <= clock_timestamp() as has_ended,
+             token.expires_at <= clock_timestamp() as is_idle,
+             token.used_at is not null as is_used,
+             token.used_with,
+             coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used
+         from identity.refresh_tokens as token
+         join identity.sessions as session on session.session_id = token.session_id
+         where token.token_hash = $1
+         for update of token, session",
+    )
+    .bind(hash_of(&old))
+    .bind(REPEAT_SECONDS)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(IdentityError::Database)?;
+    let found = found.filter(|found| !found.has_ended).ok_or_else(refused)?;
+    let user_id = UserId::from_uuid(found.user_id);
+    let request_hash = request_id.map(|id| hash_of(&id.to_string()));
+
+    if found.is_used {
+        let is_repeated = found.is_just_used
+            && request_hash
+                .as_ref()
+                .is_some_and(|hash| found.used_with.as_deref() == Some(hash.as_slice()));
+        if !is_repeated {
+            let address_hash = identity.address_hash(client.address);
+            end_for_reuse_in_tx(&mut tx, found.session_id, user_id, address_hash)
+                .await
+                .map_err(IdentityError::Database)?;
+            tx.commit().await.map_err(IdentityError::Database)?;
+            identity.verifier().revoke(found.session_id);
+            tracing::warn!(user.id = %user_id, session.id = %found.session_id, "a refresh token was used twice");
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "refresh-token-reused",
+                "this refresh token was used before; the session has ended for safety, sign in again",
+            ));
+        }
+    } else if found.is_idle {
+        return Err(refused());
+    }
+
+    let successor = RefreshToken::following(&old, request_id, identity.refresh_key());
+    if !found.is_used {
+        rotate_in_tx(&mut tx, &old, request_hash, &successor, found.session_id)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
+    tx.commit().await.map_err(IdentityError::Database)?;
+    Ok(private(Json(sessions::tokens(
+        &identity,
+        user_id,
+        found.session_id,
+        successor,
+    )?)))
+}
+
+async fn rotate_in_tx(
+    tx: &mut sqlx::PgConnection,
+    old: &str,
+    request_hash: Option<[u8; 32]>,
+    successor: &RefreshToken,
+    session_id: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update identity.refresh_tokens
+         set used_at = clock_timestamp(), used_with = $2
+         where token_hash = $1",
+    )
+    .bind(hash_of(old))
+    .bind(request_hash)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("update identity.sessions set last_used_at = clock_timestamp() where session_id = $1")
+        .bind(session_id)
+        .execute(&mut *tx)
+        .await?;
+    sessions::store_in_tx(tx, successor, session_id).await
+}
+
+async fn end_for_reuse_in_tx(
+    tx: &mut sqlx::PgConnection,
+    session_id: Uuid,
+    user_id: UserId,
+    address_hash: Option<[u8; 32]>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update identity.sessions
+         set revoked_at = clock_timestamp(), revoke_reason = 'refresh-token-reused'
+         where session_id = $1 and revoked_at is null",
+    )
+    .bind(session_id)
+    .execute(&mut *tx)
+    .await?;
+    security_events::record(
+        &mut *tx,
+        Kind::RefreshTokenReused,
+        user_id,
+        Some(session_id),
+        address_hash,
+    )
+    .await
+}
+
+/// Unknown, over and ended read the same.
+fn refused() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "invalid-refresh-token",
+        "this refresh token is not valid; sign in again",
+    )
+}
+
+fn request_id(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| Uuid::try_parse(text.trim()).ok())
+        .map(Some)
+        .ok_or_else(|| Problem::malformed("Idempotency-Key: expected a UUID"))
+}

@@ -1,0 +1,163 @@
+//! A person makes an account and is signed in.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::{
+    Identity, IdentityError,
+    address::Client,
+    body::Body,
+    passwords, private,
+    security_events::{self, Kind},
+    sessions,
+};
+
+/// Longest e-mail address, in bytes (RFC 5321 through erratum 1690).
+const EMAIL_BYTES_MAX: usize = 254;
+/// Longest name, in characters.
+const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
+
+/// A new account. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Register {
+    /// How the person signs in; one account each. Case does not matter.
+    #[schemars(length(min = 3, max = 254), email)]
+    email: String,
+    /// 8 to 256 characters of any kind; not one of the common ones, and more than the person's own name or address.
+    #[schemars(length(min = 8, max = 256))]
+    password: String,
+    /// How the person is called.
+    #[schemars(length(min = 1, max = 100))]
+    display_name: String,
+}
+
+/// `POST /api/v1/auth/register`: anybody.
+///
+/// A taken address answers 409, after the same work as a free one. That somebody has an account can thus be found out, one slow
+/// guess at a time; hiding it needs a confirmation by mail, which an installation without a mail server cannot send.
+pub(super) async fn register(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<Register>,
+) -> Result<Response, Problem> {
+    let email = normal_email(&request.email)?;
+    let display_name = normal_display_name(&request.display_name)?;
+    passwords::check_new(&request.password, &email, &display_name)?;
+
+    let attempt = identity
+        .throttle()
+        .admit(&format!("register {email}"), client.address, false)?;
+    let password_hash = match identity.passwords().hash(request.password).await {
+        Ok(hash) => hash,
+        Err(busy) => {
+            attempt.forgiven();
+            return Err(busy);
+        }
+    };
+    let user_id = UserId::from_uuid(Uuid::new_v4());
+    let inserted = sqlx::query(
+        "insert into identity.users (user_id, email, display_name, password_hash)
+         values ($1, $2, $3, $4)
+         on conflict on constraint users_email_unique do nothing",
+    )
+    .bind(user_id.uuid())
+    .bind(&email)
+    .bind(&display_name)
+    .bind(&password_hash)
+    .execute(identity.pool())
+    .await;
+    match inserted {
+        Ok(done) if done.rows_affected() == 0 => {
+            attempt.failed();
+            return Err(Problem::conflict(
+                "email-taken",
+                "there is an account with this e-mail address; sign in instead",
+            ));
+        }
+        Ok(_) => attempt.succeeded(),
+        Err(error) => {
+            attempt.forgiven();
+            return Err(IdentityError::Database(error).into());
+        }
+    }
+    let address_hash = identity.address_hash(client.address);
+    security_events::record(identity.pool(), Kind::Registered, user_id, None, address_hash)
+        .await
+        .map_err(IdentityError::Database)?;
+    let tokens = sessions::open(&identity, user_id, &client).await?;
+    Ok(private((StatusCode::CREATED, Json(tokens)).into_response()))
+}
+
+/// The form in which an e-mail address is stored and looked up.
+///
+/// # Errors
+/// 400 when it is none. Only what every address has is asked: whether mail arrives there, only mail can tell.
+pub(super) fn normal_email(text: &str) -> Result<String, Problem> {
+    let wrong = || Problem::malformed("email: expected an address like ada@example.org").with("field", "email");
+    let email = text.trim().to_lowercase();
+    let (local_part, host) = email.rsplit_once('@').ok_or_else(wrong)?;
+    let is_sound = email.len() <= EMAIL_BYTES_MAX
+        && !local_part.is_empty()
+        && !host.is_empty()
+        && !host.starts_with('.')
+        && !host.ends_with('.')
+        && !host.contains("..")
+        && !email.chars().any(|c| c.is_control() || c.is_whitespace());
+    if is_sound { Ok(email) } else { Err(wrong()) }
+}
+
+fn normal_display_name(text: &str) -> Result<String, Problem> {
+    let name = text.trim();
+    let characters = name.chars().count();
+    if characters == 0 || characters > DISPLAY_NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
+        let detail = format!("display_name: expected 1 to {DISPLAY_NAME_CHARACTERS_MAX} characters on one line");
+        return Err(Problem::malformed(detail).with("field", "display_name"));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_address_is_kept_in_one_form() {
+        assert_eq!(normal_email(" Ada@Example.ORG ").unwrap(), "ada@example.org");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long = format!("{}@example.org", "a".repeat(250));
+        for text in [
+            "",
+            "ada",
+            "@example.org",
+            "ada@",
+            "ada@.org",
+            "ada@example..org",
+            "a da@example.org",
+            "ada\0@example.org",
+            &long,
+        ] {
+            assert!(normal_email(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_bounded_length() {
+        assert!(normal_display_name(&"é".repeat(100)).is_ok());
+        assert!(normal_display_name(&"é".repeat(101)).is_err());
+        assert!(normal_display_name("  ").is_err());
+        assert!(normal_display_name("two\nlines").is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! Sessions and their tokens.
+//!
+//! A session is one sign-in on one device. It lives 60 days at most, and ends earlier when it is not refreshed for 14 days, when
+//! somebody signs out, or when one of its refresh tokens is used twice. Its refresh tokens follow each other, each good for one
+//! use; what is stored is their SHA-256.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::Utc;
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use service_kit::auth::{ACCESS_TOKEN_SECONDS, AUDIENCE, AccessClaims, ISSUER};
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Identity, IdentityError, address::Client, secret::keyed_hash};
+
+/// A session lives so many days, however often it is refreshed.
+const SESSION_DAYS_MAX: i32 = 60;
+/// A refresh token lies unused for so many days at most.
+const IDLE_DAYS_MAX: i32 = 14;
+/// One person is signed in on so many devices at most; one more ends the session that was used least lately.
+const SESSIONS_MAX: i64 = 100;
+/// What a refresh token begins with, so that one that leaked into a file can be found.
+const REFRESH_PREFIX: &str = "klr_";
+
+/// What a client keeps after signing in. It has no `Debug`: nothing may print it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tokens {
+    /// Who signed in.
+    pub user_id: UserId,
+    /// Sent as `Authorization: Bearer …` with every request.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds until the access token expires.
+    pub expires_in: i64,
+    /// Good for one refresh, within 14 days. Keep it where only this device can read it.
+    pub refresh_token: String,
+}
+
+/// A refresh token in clear, on its way to its owner.
+pub(super) struct RefreshToken(pub String);
+
+impl RefreshToken {
+    fn random() -> Self {
+        Self::from_bytes(rand::random())
+    }
+
+    /// The one token that follows `old` when the request `request_id` asks: asked again, the same one. Nobody without the
+    /// installation's secret can compute it, not even with the old token in hand.
+    pub fn following(old: &str, request_id: Option<Uuid>, key: &[u8; 32]) -> Self {
+        match request_id {
+            Some(request_id) => Self::from_bytes(keyed_hash(key, &[old.as_bytes(), request_id.as_bytes()])),
+            None => Self::random(),
+        }
+    }
+
+    fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(format!("{REFRESH_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    pub fn hash(&self) -> [u8; 32] {
+        hash_of(&self.0)
+    }
+}
+
+/// What is stored of a token or code.
+pub(super) fn hash_of(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Opens a session for somebody who has just proven who they are.
+pub(super) async fn open(identity: &Identity, user_id: UserId, client: &Client) -> Result<Tokens, IdentityError> {
+    let session_id = Uuid::new_v4();
+    let mut tx = identity.pool().begin().await?;
+    sqlx::query(
+        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5))",
+    )
+    .bind(session_id)
+    .bind(user_id.uuid())
+    .bind(&client.device)
+    .bind(identity.address_hash(client.address))
+    .bind(SESSION_DAYS_MAX)
+    .execute(&mut *tx)
+    .await?;
+    let refresh_token = RefreshToken::random();
+    store_in_tx(&mut tx, &refresh_token, session_id).await?;
+    let ended: Vec<(Uuid,)> = sqlx::query_as(
+        "update identity.sessions
+         set revoked_at = clock_timestamp(), revoke_reason = 'too-many-sessions'
+         where session_id in (
+             select session_id
+             from identity.sessions
+             where user_id = $1 and revoked_at is null and session_id <> $2
+             order by last_used_at desc
+             offset $3
+         )
+         returning session_id",
+    )
+    .bind(user_id.uuid())
+    .bind(session_id)
+    .bind(SESSIONS_MAX - 1)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    for (session_id,) in ended {
+        identity.verifier().revoke(session_id);
+    }
+    tokens(identity, user_id, session_id, refresh_token)
+}
+
+/// Stores a refresh token's hash.
+pub(super) async fn store_in_tx(
+    tx: &mut PgConnection,
+    token: &RefreshToken,
+    session_id: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into identity.refresh_tokens (token_hash, session_id, expires_at)
+         select $1, session_id, least(expires_at, clock_timestamp() + make_interval(days => $3))
+         from identity.sessions
+         where session_id = $2",
+    )
+    .bind(token.hash())
+    .bind(session_id)
+    .bind(IDLE_DAYS_MAX)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A fresh access token beside a refresh token.
+pub(super) fn tokens(
+    identity: &Identity,
+    user_id: UserId,
+    session_id: Uuid,
+    refresh_token: RefreshToken,
+) -> Result<Tokens, IdentityError> {
+    let now = Utc::now().timestamp();
+    let claims = AccessClaims {
+        iss: ISSUER.to_owned(),
+        aud: AUDIENCE.to_owned(),
+        sub: user_id.to_string(),
+        sid: session_id,
+        iat: now,
+        nbf: now,
+        exp: now + ACCESS_TOKEN_SECONDS,
+        jti: Uuid::new_v4(),
+    };
+    Ok(Tokens {
+        user_id,
+        access_token: identity.keys().sign(&claims)?,
+        token_type: "Bearer",
+        expires_in: ACCESS_TOKEN_SECONDS,
+        refresh_token: refresh_token.0,
+    })
+}
+
+/// Removes what can no longer matter: sessions a month after their end, invitations a month after theirs.
+pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from identity.sessions
+         where session_id in (
+             select session_id
+             from identity.sessions
+             where least(expires_at, revoked_at) < clock_timestamp() - interval '30 days'
+             limit 10000
+         )",
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query("delete from identity.invitations where expires_at < clock_timestamp() - interval '30 days'")
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_request_gets_the_same_successor_and_any_other_another() {
+        let old = RefreshToken::random();
+        let request = Uuid::from_u128(1);
+        let successor = RefreshToken::following(&old.0, Some(request), &[1; 32]);
+        assert_eq!(successor.0, RefreshToken::following(&old.0, Some(request), &[1; 32]).0);
+        assert_ne!(
+            successor.0,
+            RefreshToken::following(&old.0, Some(Uuid::from_u128(2)), &[1; 32]).0
+        );
+        assert_ne!(successor.0, RefreshToken::following(&old.0, Some(request), &[2; 32]).0);
+        assert_ne!(
+            RefreshToken::following(&old.0, None, &[1; 32]).0,
+            RefreshToken::following(&old.0, None, &[1; 32]).0
+        );
+    }
+}

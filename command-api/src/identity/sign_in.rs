@@ -1,0 +1,131 @@
+//! A person signs in with a password.
+
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::{
+    Identity, IdentityError,
+    address::Client,
+    body::Body,
+    passwords::{CHARACTERS_MAX, Verdict},
+    private,
+    register::normal_email,
+    security_events::{self, Kind},
+    sessions,
+};
+
+/// Somebody says who they are. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    /// The account's e-mail address, in any case.
+    #[schemars(length(max = 254))]
+    email: String,
+    /// Its password.
+    #[schemars(length(max = 256))]
+    password: String,
+}
+
+struct Account {
+    user_id: UserId,
+    password_hash: String,
+    is_known_here: bool,
+}
+
+/// `POST /api/v1/auth/login`: anybody.
+///
+/// An unknown address and a wrong password read the same and take as long.
+pub(super) async fn sign_in(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let email = normal_email(&request.email)?;
+    if request.password.chars().count() > CHARACTERS_MAX {
+        return Err(Problem::malformed(format!(
+            "password: at most {CHARACTERS_MAX} characters"
+        )));
+    }
+    let account = account(&identity, &email, &client).await?;
+    let is_known_here = account.as_ref().is_some_and(|account| account.is_known_here);
+    let attempt = identity.throttle().admit(&email, client.address, is_known_here)?;
+
+    let stored = account.as_ref().map(|account| account.password_hash.clone());
+    let verdict = match identity.passwords().verify(request.password.clone(), stored).await {
+        Ok(verdict) => verdict,
+        Err(busy) => {
+            attempt.forgiven();
+            return Err(busy);
+        }
+    };
+    let address_hash = identity.address_hash(client.address);
+    let account = match account {
+        Some(account) if verdict != Verdict::Wrong => account,
+        account => {
+            attempt.failed();
+            if let Some(Account { user_id, .. }) = account {
+                security_events::record(identity.pool(), Kind::SignInFailed, user_id, None, address_hash)
+                    .await
+                    .map_err(IdentityError::Database)?;
+            }
+            return Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "wrong-credentials",
+                "the e-mail address or the password is wrong",
+            ));
+        }
+    };
+    attempt.succeeded();
+    if verdict == Verdict::RightButOutdated {
+        renew_hash(&identity, &account, request.password).await;
+    }
+    let tokens = sessions::open(&identity, account.user_id, &client).await?;
+    security_events::record(identity.pool(), Kind::SignedIn, account.user_id, None, address_hash)
+        .await
+        .map_err(IdentityError::Database)?;
+    Ok(private(Json(tokens)))
+}
+
+async fn account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {
+    let row: Option<(Uuid, String, bool)> = sqlx::query_as(
+        "select
+             user_id,
+             password_hash,
+             exists (
+                 select 1
+                 from identity.sessions
+                 where sessions.user_id = users.user_id and sessions.address_hash = $2
+             )
+         from identity.users
+         where email = $1",
+    )
+    .bind(email)
+    .bind(identity.address_hash(client.address))
+    .fetch_optional(identity.pool())
+    .await?;
+    Ok(row.map(|(user_id, password_hash, is_known_here)| Account {
+        user_id: UserId::from_uuid(user_id),
+        password_hash,
+        is_known_here,
+    }))
+}
+
+/// Hashes the password anew with today's parameters. If that fails now, it succeeds some other day.
+async fn renew_hash(identity: &Identity, account: &Account, password: String) {
+    let Ok(renewed) = identity.passwords().hash(password).await else {
+        return;
+    };
+    let stored = sqlx::query("update identity.users set password_hash = $3 where user_id = $1 and password_hash = $2")
+        .bind(account.user_id.uuid())
+        .bind(&account.password_hash)
+        .bind(renewed)
+        .execute(identity.pool())
+        .await;
+    if let Err(error) = stored {
+        tracing::warn!(error = %error, "a password hash could not be renewed");
+    }
+}

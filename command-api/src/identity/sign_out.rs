@@ -1,0 +1,135 @@
+//! A person signs out: here, or everywhere.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use service_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::{
+    Identity, IdentityError,
+    address::Client,
+    body::OptionalBody,
+    private,
+    refresh::TOKEN_BYTES_MAX,
+    security_events::{self, Kind},
+    sessions::hash_of,
+};
+
+/// Which session to end. It has no `Debug`: nothing may print it.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SignOut {
+    /// A refresh token of the session, when there is no access token at hand.
+    #[schemars(length(max = 128))]
+    refresh_token: Option<String>,
+    /// Ends all of the person's sessions, not only this one.
+    everywhere: bool,
+}
+
+struct Ending {
+    user_id: UserId,
+    session_id: Uuid,
+    may_end_all: bool,
+}
+
+/// `POST /api/v1/auth/logout`: whoever holds an access token, or a refresh token of the session.
+///
+/// An old refresh token ends its own session only; ending all takes one that still counts.
+pub(super) async fn sign_out(
+    State(identity): State<Identity>,
+    client: Client,
+    headers: HeaderMap,
+    OptionalBody(request): OptionalBody<SignOut>,
+) -> Result<Response, Problem> {
+    let Some(ending) = ending(&identity, &headers, request.refresh_token).await? else {
+        return Ok(private(StatusCode::NO_CONTENT));
+    };
+    let everywhere = request.everywhere && ending.may_end_all;
+    let ended: Vec<(Uuid,)> = sqlx::query_as(
+        "update identity.sessions
+         set revoked_at = clock_timestamp(), revoke_reason = $4
+         where user_id = $1 and (session_id = $2 or $3) and revoked_at is null
+         returning session_id",
+    )
+    .bind(ending.user_id.uuid())
+    .bind(ending.session_id)
+    .bind(everywhere)
+    .bind(if everywhere {
+        "signed-out-everywhere"
+    } else {
+        "signed-out"
+    })
+    .fetch_all(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    for (session_id,) in ended {
+        identity.verifier().revoke(session_id);
+    }
+    let kind = if everywhere {
+        Kind::SignedOutEverywhere
+    } else {
+        Kind::SignedOut
+    };
+    let address_hash = identity.address_hash(client.address);
+    security_events::record(
+        identity.pool(),
+        kind,
+        ending.user_id,
+        Some(ending.session_id),
+        address_hash,
+    )
+    .await
+    .map_err(IdentityError::Database)?;
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// None when the token names no session that could be ended: it is over already, which is what was asked for.
+async fn ending(
+    identity: &Identity,
+    headers: &HeaderMap,
+    refresh_token: Option<String>,
+) -> Result<Option<Ending>, Problem> {
+    let Some(token) = refresh_token else {
+        let signed_in = Arc::clone(identity.verifier()).signed_in(headers)?;
+        let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
+        return Ok(Some(Ending {
+            user_id,
+            session_id,
+            may_end_all: true,
+        }));
+    };
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Err(Problem::malformed("send an access token or a refresh token, not both"));
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return Ok(None);
+    }
+    let row: Option<(Uuid, Uuid, bool)> = sqlx::query_as(
+        "select
+             session.user_id,
+             session.session_id,
+             token.used_at is null
+                 and token.expires_at > clock_timestamp()
+                 and session.expires_at > clock_timestamp()
+         from identity.refresh_tokens as token
+         join identity.sessions as session on session.session_id = token.session_id
+         where token.token_hash = $1 and session.revoked_at is null",
+    )
+    .bind(hash_of(&token))
+    .fetch_optional(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    Ok(row.map(|(user_id, session_id, may_end_all)| Ending {
+        user_id: UserId::from_uuid(user_id),
+        session_id,
+        may_end_all,
+    }))
+}

@@ -1,0 +1,82 @@
+//! A list of places in one family, in memory.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use async_trait::async_trait;
+use command_api::identity::Families;
+use domain::{
+    actor::Role,
+    id::{CommandId, FamilyId, MemberId, UserId},
+};
+use serde_json::{Value, json};
+use service_kit::problem::Problem;
+
+#[derive(Default)]
+pub(crate) struct Places {
+    places: Mutex<HashMap<(FamilyId, MemberId), (Role, Option<UserId>)>>,
+    joins: Mutex<HashMap<CommandId, Value>>,
+    stumbles: Mutex<u32>,
+}
+
+impl Places {
+    pub(crate) fn put(&self, family_id: FamilyId, member_id: MemberId, role: Role, user_id: Option<UserId>) {
+        self.places
+            .lock()
+            .unwrap()
+            .insert((family_id, member_id), (role, user_id));
+    }
+
+    pub(crate) fn holder(&self, family_id: FamilyId, member_id: MemberId) -> Option<UserId> {
+        self.places.lock().unwrap()[&(family_id, member_id)].1
+    }
+
+    /// The next so many joins answer 503.
+    pub(crate) fn stumble(&self, times: u32) {
+        *self.stumbles.lock().unwrap() = times;
+    }
+}
+
+#[async_trait]
+impl Families for Places {
+    async fn role_of(&self, family_id: FamilyId, user_id: UserId) -> Result<Option<(MemberId, Role)>, Problem> {
+        let places = self.places.lock().unwrap();
+        let place = places
+            .iter()
+            .find(|((family, _), (_, user))| *family == family_id && *user == Some(user_id));
+        Ok(place.map(|((_, member_id), (role, _))| (*member_id, *role)))
+    }
+
+    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(), Problem> {
+        match self.places.lock().unwrap().get(&(family_id, member_id)) {
+            None => Err(Problem::unknown("unknown-member", "there is no such member")),
+            Some((_, Some(_))) => Err(Problem::conflict("already-joined", "somebody has this place")),
+            Some((_, None)) => Ok(()),
+        }
+    }
+
+    async fn join(
+        &self,
+        family_id: FamilyId,
+        member_id: MemberId,
+        user_id: UserId,
+        command_id: CommandId,
+    ) -> Result<Value, Problem> {
+        if let Some(answer) = self.joins.lock().unwrap().get(&command_id) {
+            return Ok(answer.clone());
+        }
+        let mut stumbles = self.stumbles.lock().unwrap();
+        if *stumbles > 0 {
+            *stumbles -= 1;
+            return Err(Problem::unavailable(1, "not now"));
+        }
+        let mut places = self.places.lock().unwrap();
+        match places.get_mut(&(family_id, member_id)) {
+            Some((_, user @ None)) => *user = Some(user_id),
+            Some(_) => return Err(Problem::conflict("already-joined", "somebody has this place")),
+            None => return Err(Problem::unknown("unknown-member", "there is no such member")),
+        }
+        let answer = json!({"command_id": command_id, "family_id": family_id, "member_id": member_id});
+        self.joins.lock().unwrap().insert(command_id, answer.clone());
+        Ok(answer)
+    }
+}

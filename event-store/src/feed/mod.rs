@@ -1,0 +1,61 @@
+//! Feeds: a lane's records in order, for projectors and reactors. Where they come from does not matter to them.
+//!
+//! The contract, which `tests/it/feed.rs` holds both implementations to:
+//! - Records come in order of position, each once per call chain, without a gap: the first one has position `after + 1`.
+//! - An empty answer means that `wait` passed without a new record, and nothing else.
+//! - The reader says how far it is. A feed keeps no state that matters; `after` may go back at any time.
+//! - What cannot be read is an error, never a shorter answer.
+
+mod kafka;
+mod postgres;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+pub use kafka::KafkaFeed;
+pub use postgres::PostgresFeed;
+
+use crate::{Lane, LogError, Record, relay::MessageError};
+
+/// Why a feed could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The log could not be read.
+    #[error("the log could not be read")]
+    Log(#[from] LogError),
+    /// Kafka could not be read.
+    #[error("Kafka could not be read")]
+    Kafka(#[source] rdkafka::error::KafkaError),
+    /// A message in Kafka is none that the relay writes.
+    #[error("lane {lane}: the message at offset {offset} is not from the relay")]
+    Message {
+        /// The lane.
+        lane: Lane,
+        /// The message's offset in the partition.
+        offset: i64,
+        /// What is wrong with it.
+        #[source]
+        cause: MessageError,
+    },
+    /// The feed does not hold the next record, only later ones (retention, or a topic made anew). Read what is missing from
+    /// the log itself, then go on.
+    #[error("lane {lane}: the feed goes on at {found}, but {wanted} comes next")]
+    Gap {
+        /// The lane.
+        lane: Lane,
+        /// The position that comes next.
+        wanted: i64,
+        /// The first position the feed has above it.
+        found: i64,
+    },
+}
+
+/// A lane's records in order.
+#[async_trait]
+pub trait Feed: Send + Sync {
+    /// At most `limit` records with a position above `after`; waits up to `wait` for the first.
+    ///
+    /// # Errors
+    /// [`FeedError`]; asking again with the same `after` is always right.
+    async fn next(&mut self, lane: Lane, after: i64, limit: usize, wait: Duration) -> Result<Vec<Record>, FeedError>;
+}

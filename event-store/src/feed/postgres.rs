@@ -1,0 +1,54 @@
+//! The feed straight from the log: no broker needed. Polls, and looks at once when this process has appended.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Feed, FeedError};
+use crate::{Lane, Log, Record, Wakeup};
+
+/// How often a quiet lane is looked at when nobody says that it has grown.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// See the module.
+#[derive(Debug)]
+pub struct PostgresFeed {
+    log: Log,
+    poll_interval: Duration,
+    wakeups: HashMap<Lane, Wakeup>,
+}
+
+impl PostgresFeed {
+    /// A feed over the log. Hints reach it when the log shares its wake-ups with the one that appends.
+    pub fn new(log: Log) -> Self {
+        Self { log, poll_interval: POLL_INTERVAL, wakeups: HashMap::new() }
+    }
+
+    /// Looks at a quiet lane this often.
+    #[must_use]
+    pub fn with_poll_interval(self, poll_interval: Duration) -> Self {
+        Self { poll_interval, ..self }
+    }
+}
+
+#[async_trait]
+impl Feed for PostgresFeed {
+    async fn next(&mut self, lane: Lane, after: i64, limit: usize, wait: Duration) -> Result<Vec<Record>, FeedError> {
+        let deadline = Instant::now() + wait;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Subscribed before the first look, so that an append between look and wait is not slept through.
+        let wakeup = self.wakeups.entry(lane).or_insert_with(|| self.log.wakeups().subscribe(lane));
+        loop {
+            let records = self.log.read_lane(lane, after, limit).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            match records.first() {
+                Some(first) if first.position != after + 1 => {
+                    return Err(FeedError::Gap { lane, wanted: after + 1, found: first.position });
+                }
+                None if !left.is_zero() => wakeup.wait(left.min(self.poll_interval)).await,
+                _ => return Ok(records),
+            }
+        }
+    }
+}

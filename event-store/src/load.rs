@@ -1,0 +1,245 @@
+//! Reading the log: streams to decide on, commands to repeat an answer, pages of records to follow.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    aggregate::{AggregateState, LedgerEvent},
+    id::{CommandId, FamilyId},
+    stream::StreamId,
+};
+use futures::{Stream, TryStreamExt, stream};
+use sqlx::{PgExecutor, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{Lane, Log, LogError, Record, chain::GENESIS, record::RECORD_COLUMNS};
+
+/// Records a page of [`Log::read_family_stream`] holds.
+const PAGE: i64 = 1_000;
+
+/// How far a family's ledger goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FamilyHead {
+    /// The last event's place; 0 when there is none.
+    pub family_seq: i64,
+    /// Its chain hash; zeros when there is none.
+    pub chain_hash: [u8; 32],
+}
+
+impl FamilyHead {
+    /// Before the first event.
+    pub const EMPTY: Self = Self { family_seq: 0, chain_hash: GENESIS };
+}
+
+/// Streams of one family, and the family's head, as of one moment.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The head.
+    pub head: FamilyHead,
+    /// Every stream asked for, in that order: its state and the sequence of its last event (0 when it has none).
+    pub streams: Vec<(StreamId, AggregateState, i64)>,
+}
+
+/// A command the log has accepted before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCommand {
+    /// SHA-256 of the request it was.
+    pub request_hash: [u8; 32],
+    /// Its first event's place in the family.
+    pub first_family_seq: i64,
+    /// Its last event's; one less than the first when it had none.
+    pub last_family_seq: i64,
+    /// The lane's head right after it.
+    pub last_position: i64,
+    /// When the database took it.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// An event by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSummary {
+    /// The event's name.
+    pub event_type: String,
+    /// Its place in the family.
+    pub family_seq: i64,
+    /// The kind of aggregate.
+    pub aggregate_type: String,
+    /// Which one.
+    pub aggregate_id: Uuid,
+}
+
+impl Log {
+    /// Folds streams of a family. One statement, so that the head and all streams are of the same moment.
+    ///
+    /// # Errors
+    /// [`LogError::Decode`] for an event this release does not know: it is never passed over. [`LogError::Inconsistent`] for a
+    /// stream with a hole.
+    pub async fn load(&self, lane: Lane, family: FamilyId, streams: &[StreamId]) -> Result<Loaded, LogError> {
+        let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind).collect();
+        let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+        let mut rows = sqlx::query(include_str!("load.sql"))
+            .bind(lane.0)
+            .bind(family.uuid())
+            .bind(kinds)
+            .bind(ids)
+            .fetch(&self.pool);
+        let mut loaded = Loaded {
+            head: FamilyHead::EMPTY,
+            streams: streams.iter().map(|stream| (*stream, AggregateState::empty(stream.kind), 0)).collect(),
+        };
+        while let Some(row) = rows.try_next().await? {
+            let number: i64 = row.try_get("stream_number")?;
+            let family_seq: i64 = row.try_get("family_seq")?;
+            if number == 0 {
+                loaded.head = FamilyHead { family_seq, chain_hash: row.try_get("chain_hash")? };
+                continue;
+            }
+            let stream = usize::try_from(number - 1).ok().and_then(|index| loaded.streams.get_mut(index));
+            let Some((id, state, last)) = stream else {
+                return Err(LogError::Inconsistent(format!("stream {number} was not asked for")));
+            };
+            let sequence: i64 = row.try_get("sequence")?;
+            if sequence != *last + 1 {
+                return Err(LogError::Inconsistent(format!("{id} has sequence {sequence} after {last}")));
+            }
+            let payload: &str = row.try_get("payload")?;
+            let event =
+                LedgerEvent::decode(id.kind, row.try_get("event_type")?, row.try_get("event_version")?, payload)
+                    .map_err(|cause| LogError::Decode { family_id: family, family_seq, cause })?;
+            state.apply(event);
+            *last = sequence;
+        }
+        Ok(loaded)
+    }
+
+    /// A command accepted earlier; none when the id is new to the family.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn command(
+        &self,
+        lane: Lane,
+        family: FamilyId,
+        command: CommandId,
+    ) -> Result<Option<StoredCommand>, LogError> {
+        let statement = "select request_hash, first_family_seq, last_family_seq, last_position, recorded_at \
+             from log.commands where lane = $1 and family_id = $2 and command_id = $3";
+        let row: Option<PgRow> = sqlx::query(statement)
+            .bind(lane.0)
+            .bind(family.uuid())
+            .bind(command.uuid())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(StoredCommand {
+            request_hash: row.try_get("request_hash")?,
+            first_family_seq: row.try_get("first_family_seq")?,
+            last_family_seq: row.try_get("last_family_seq")?,
+            last_position: row.try_get("last_position")?,
+            recorded_at: row.try_get("recorded_at")?,
+        }))
+    }
+
+    /// The names of a family's events from `first` to `last`, both included.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn events_between(
+        &self,
+        lane: Lane,
+        family: FamilyId,
+        first: i64,
+        last: i64,
+    ) -> Result<Vec<EventSummary>, LogError> {
+        let records = self.read_family(lane, family, first - 1, (last - first + 1).max(0)).await?;
+        let summary = |record: Record| EventSummary {
+            event_type: record.event_type,
+            family_seq: record.family_seq,
+            aggregate_type: record.aggregate_type,
+            aggregate_id: record.aggregate_id,
+        };
+        Ok(records.into_iter().map(summary).collect())
+    }
+
+    /// At most `limit` records of a lane with a position above `after`, in order.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn read_lane(&self, lane: Lane, after: i64, limit: i64) -> Result<Vec<Record>, LogError> {
+        read_lane_in(&self.pool, lane, after, limit).await
+    }
+
+    /// At most `limit` records of a family with a `family_seq` above `after_seq`, in order.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn read_family(
+        &self,
+        lane: Lane,
+        family: FamilyId,
+        after_seq: i64,
+        limit: i64,
+    ) -> Result<Vec<Record>, LogError> {
+        let statement = format!(
+            "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 and e.family_seq > $3 \
+             order by e.family_seq limit $4"
+        );
+        let query = sqlx::query_as(&statement).bind(lane.0).bind(family.uuid()).bind(after_seq).bind(limit);
+        Ok(query.fetch_all(&self.pool).await?)
+    }
+
+    /// All records of one stream, in order.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn read_stream(
+        &self,
+        lane: Lane,
+        family: FamilyId,
+        stream: StreamId,
+    ) -> Result<Vec<Record>, LogError> {
+        let statement = format!(
+            "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 \
+             and e.aggregate_type = $3 and e.aggregate_id = $4 order by e.sequence"
+        );
+        let query = sqlx::query_as(&statement).bind(lane.0).bind(family.uuid());
+        Ok(query.bind(stream.kind).bind(stream.id.to_string()).fetch_all(&self.pool).await?)
+    }
+
+    /// All records of a family with a `family_seq` above `after_seq`, read page by page as they are asked for.
+    pub fn read_family_stream(
+        &self,
+        lane: Lane,
+        family: FamilyId,
+        after_seq: i64,
+    ) -> impl Stream<Item = Result<Record, LogError>> + Send + '_ {
+        let pages = stream::try_unfold(Some(after_seq), move |after| async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = self.read_family(lane, family, after, PAGE).await?;
+            let is_full = i64::try_from(page.len()).is_ok_and(|length| length == PAGE);
+            let next = page.last().filter(|_| is_full).map(|last| last.family_seq);
+            Ok::<_, LogError>(Some((stream::iter(page.into_iter().map(Ok)), next)))
+        });
+        pages.try_flatten()
+    }
+
+    /// The position of a lane's last event; 0 when it is empty.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn lane_head(&self, lane: Lane) -> Result<i64, LogError> {
+        let statement = "select coalesce(max(position), 0) from log.events where lane = $1";
+        Ok(sqlx::query_scalar(statement).bind(lane.0).fetch_one(&self.pool).await?)
+    }
+}
+
+/// [`Log::read_lane`] on a connection of the caller's.
+pub(crate) async fn read_lane_in(
+    executor: impl PgExecutor<'_>,
+    lane: Lane,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Record>, LogError> {
+    let statement = format!(
+        "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.position > $2 order by e.position limit $3"
+    );
+    Ok(sqlx::query_as(&statement).bind(lane.0).bind(after).bind(limit).fetch_all(executor).await?)
+}

@@ -1,0 +1,168 @@
+//! The log as a whole: its pool, its lanes, and what can go wrong with it.
+
+use domain::{aggregate::DecodeError, id::FamilyId};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use sqlx::PgPool;
+
+use crate::Wakeups;
+
+/// Lanes of a new database.
+pub const LANES_DEFAULT: i16 = 8;
+
+/// The part of the log with one order of its own: 0 up to the number of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub i16);
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why the log could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Postgres could not be reached, or refused.
+    #[error("the log's database failed")]
+    Database(#[source] sqlx::Error),
+    /// A stored event is none that this release knows.
+    #[error("the event {family_id} {family_seq} cannot be read")]
+    Decode {
+        /// Whose.
+        family_id: FamilyId,
+        /// Which.
+        family_seq: i64,
+        /// Why.
+        #[source]
+        cause: DecodeError,
+    },
+    /// The log contradicts itself. Never seen while the append function alone writes to it.
+    #[error("the log contradicts itself: {0}")]
+    Inconsistent(String),
+}
+
+impl From<sqlx::Error> for LogError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl LogError {
+    /// Did the database itself refuse a statement (a constraint, a value it cannot hold)? Then nothing was written, and
+    /// sending the same again gives the same answer.
+    pub fn is_refused_by_database(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => !is_transient(error.code().as_deref()),
+            _ => false,
+        }
+    }
+
+    /// Could the database not be reached, or not answer in time? Then a later attempt may succeed.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => is_transient(error.code().as_deref()),
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+            ),
+            Self::Decode { .. } | Self::Inconsistent(_) => false,
+        }
+    }
+}
+
+/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources
+/// (53), lock not available (55P03), operator intervention and time-outs (57), system errors (58).
+fn is_transient(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        code == "55P03" || ["08", "40", "53", "57", "58"].into_iter().any(|class| code.starts_with(class))
+    })
+}
+
+/// The event log. Cheap to clone; clones share pool and wake-ups.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) pool: PgPool,
+    claim_key: [u8; 32],
+    wakeups: Wakeups,
+}
+
+impl std::fmt::Debug for Log {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// A log over a pool in the role its user needs: writer to append, any other to read. `claim_key` is the key under which
+    /// unique claims are hashed; it has to be the same in every process that appends, for ever.
+    pub fn new(pool: PgPool, claim_key: [u8; 32]) -> Self {
+        Self { pool, claim_key, wakeups: Wakeups::default() }
+    }
+
+    /// The same log, sharing wake-ups with others of this process.
+    #[must_use]
+    pub fn with_wakeups(self, wakeups: Wakeups) -> Self {
+        Self { wakeups, ..self }
+    }
+
+    /// The pool behind it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Hints that a lane has grown; [`Log::append`] gives them.
+    pub fn wakeups(&self) -> &Wakeups {
+        &self.wakeups
+    }
+
+    /// How many lanes there are.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn lanes(&self) -> Result<i16, LogError> {
+        let lanes: i64 = sqlx::query_scalar("select count(*) from log.lanes").fetch_one(&self.pool).await?;
+        i16::try_from(lanes).map_err(|_| LogError::Inconsistent(format!("{lanes} lanes")))
+    }
+
+    /// The lane a family lives in; none when there is no such family. It never changes, so callers may keep it.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn lane_of(&self, family: FamilyId) -> Result<Option<Lane>, LogError> {
+        let lane: Option<i16> = sqlx::query_scalar("select lane from log.families where family_id = $1")
+            .bind(family.uuid())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(lane.map(Lane))
+    }
+
+    /// The lane a family is to be created in. Asked once per family: what was chosen is stored, and holds even when the number
+    /// of lanes changes. Keyed, so that nobody can pick ids that all fall into one lane.
+    pub fn lane_for_new(&self, family: FamilyId, lanes: i16) -> Lane {
+        let hash = self.keyed_hash(&[b"lane", family.uuid().as_bytes()]);
+        let number = u16::from_be_bytes([hash[0], hash[1]]) % lanes.max(1).unsigned_abs();
+        Lane(i16::try_from(number).expect("a remainder is smaller than the number of lanes"))
+    }
+
+    /// What the log keeps of a claim. The family is part of it, so families never collide.
+    pub(crate) fn claim_hash(&self, family: FamilyId, scope: &str, value: &str) -> [u8; 32] {
+        self.keyed_hash(&[b"claim", family.uuid().as_bytes(), scope.as_bytes(), value.as_bytes()])
+    }
+
+    /// HMAC-SHA-256 over the parts, each with its length before it.
+    fn keyed_hash(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.claim_key).expect("HMAC takes a key of any length");
+        for part in parts {
+            hmac.update(&(part.len() as u64).to_be_bytes());
+            hmac.update(part);
+        }
+        hmac.finalize().into_bytes().into()
+    }
+}

@@ -1,0 +1,100 @@
+//! One event as the log keeps it: exact bytes, all its numbers, its hashes.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    aggregate::{DecodeError, LedgerEvent},
+    id::{CommandId, FamilyId},
+};
+use sqlx::{FromRow, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::Lane;
+
+/// One event of the log. Payload and metadata are the stored bytes; they are hashed, so nothing may re-serialise them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The lane its family lives in.
+    pub lane: Lane,
+    /// Place in the lane; contiguous from 1.
+    pub position: i64,
+    /// The family.
+    pub family_id: FamilyId,
+    /// Place in the family's ledger; contiguous from 1.
+    pub family_seq: i64,
+    /// The kind of aggregate.
+    pub aggregate_type: String,
+    /// Which one.
+    pub aggregate_id: Uuid,
+    /// Place in the aggregate's stream; contiguous from 1.
+    pub sequence: i64,
+    /// The event's name.
+    pub event_type: String,
+    /// Its version as written.
+    pub event_version: String,
+    /// The event as JSON, as written.
+    pub payload: String,
+    /// Who, why and in which trace: a flat JSON object of strings, as written.
+    pub metadata: String,
+    /// The command that recorded it.
+    pub command_id: CommandId,
+    /// The day it counts for, in the family's calendar.
+    pub effective_on: NaiveDate,
+    /// When the database took it (UTC, microseconds); never earlier than its predecessor in the lane.
+    pub recorded_at: DateTime<Utc>,
+    /// See [`crate::chain`].
+    pub leaf_hash: [u8; 32],
+    /// See [`crate::chain`].
+    pub chain_hash: [u8; 32],
+}
+
+impl Record {
+    /// The event, brought to today's version.
+    ///
+    /// # Errors
+    /// When this release does not know its name or version, or the payload has another shape.
+    pub fn decode(&self) -> Result<LedgerEvent, DecodeError> {
+        LedgerEvent::decode(&self.aggregate_type, &self.event_type, &self.event_version, &self.payload)
+    }
+
+    /// One entry of the metadata, such as `traceparent` or `role`; none when it is missing.
+    pub fn metadata_entry(&self, name: &str) -> Option<String> {
+        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.metadata).ok()?;
+        entries.get(name)?.as_str().map(str::to_owned)
+    }
+
+    /// `recorded_at` as the chain hashes it: microseconds since 1970.
+    pub fn recorded_at_us(&self) -> i64 {
+        self.recorded_at.timestamp_micros()
+    }
+}
+
+/// The columns of a [`Record`], for statements over `log.events e`.
+pub(crate) const RECORD_COLUMNS: &str = "e.lane, e.position, e.family_id, e.family_seq, e.aggregate_type, e.aggregate_id, \
+     e.sequence, e.event_type, e.event_version, e.payload::text as payload, e.metadata::text as metadata, e.command_id, \
+     e.effective_on, e.recorded_at, e.leaf_hash, e.chain_hash";
+
+impl FromRow<'_, PgRow> for Record {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let aggregate_id: &str = row.try_get("aggregate_id")?;
+        let aggregate_id = Uuid::try_parse(aggregate_id)
+            .map_err(|error| sqlx::Error::ColumnDecode { index: "aggregate_id".to_owned(), source: Box::new(error) })?;
+        Ok(Self {
+            lane: Lane(row.try_get("lane")?),
+            position: row.try_get("position")?,
+            family_id: FamilyId::from_uuid(row.try_get("family_id")?),
+            family_seq: row.try_get("family_seq")?,
+            aggregate_type: row.try_get("aggregate_type")?,
+            aggregate_id,
+            sequence: row.try_get("sequence")?,
+            event_type: row.try_get("event_type")?,
+            event_version: row.try_get("event_version")?,
+            payload: row.try_get("payload")?,
+            metadata: row.try_get("metadata")?,
+            command_id: CommandId::from_uuid(row.try_get("command_id")?),
+            effective_on: row.try_get("effective_on")?,
+            recorded_at: row.try_get("recorded_at")?,
+            leaf_hash: row.try_get("leaf_hash")?,
+            chain_hash: row.try_get("chain_hash")?,
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! `kinledger audit`: replay, verify and export, straight from the log.
+//!
+//! Results go to stdout, progress and messages to stderr. Exit codes: 0 all is well, 1 it could not be done, 2 the log was
+//! altered. The database is only read, in a role that cannot write to the log.
+
+mod export;
+mod replay;
+mod verify;
+
+use std::{fmt, process::ExitCode};
+
+use anyhow::{Context, Result, anyhow};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Subcommand};
+use domain::id::FamilyId;
+use event_store::{
+    Lane, Log,
+    replay::{AsOf, ReplayError},
+    verify::Fault,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use service_kit::database::{self, DatabaseRole};
+
+pub use export::ExportOptions;
+pub use replay::ReplayOptions;
+pub use verify::VerifyOptions;
+
+/// The log was altered.
+const EXIT_ALTERED: u8 = 2;
+
+/// What an auditor may ask for.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Write a family's whole ledger to a file that hledger, beancount or a program can read and check.
+    Export(ExportOptions),
+    /// Say what stood in a family's books as of any moment.
+    Replay(ReplayOptions),
+    /// Make every hash again, and name the first event that was altered.
+    Verify(VerifyOptions),
+}
+
+/// Up to when to read.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct AsOfOptions {
+    /// Leave out what was recorded after this instant, such as 2026-11-21T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", conflicts_with = "as_of_seq")]
+    pub as_of_recorded: Option<DateTime<Utc>>,
+    /// Leave out what was recorded after the event with this number.
+    #[arg(long, value_name = "FAMILY_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    pub as_of_seq: Option<i64>,
+    /// Count no posting of a later day, such as 2026-11-21.
+    #[arg(long, value_name = "DAY")]
+    pub as_of_effective: Option<NaiveDate>,
+}
+
+impl AsOfOptions {
+    fn bounds(self) -> AsOf {
+        AsOf {
+            recorded_at: self.as_of_recorded,
+            family_seq: self.as_of_seq,
+            effective_on: self.as_of_effective,
+        }
+    }
+}
+
+/// Runs an auditor's command against the database at `database_url`.
+pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
+    let done = match command {
+        AuditCommand::Export(options) => export::run(options, database_url).await,
+        AuditCommand::Replay(options) => replay::run(options, database_url).await,
+        AuditCommand::Verify(options) => verify::run(options, database_url).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kinledger audit: {error:#}");
+            if error.is::<Altered>() { ExitCode::from(EXIT_ALTERED) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The log is not what was recorded.
+#[derive(Debug)]
+struct Altered {
+    families: Vec<(FamilyId, i64, Fault)>,
+}
+
+impl fmt::Display for Altered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log was altered")?;
+        for (family, family_seq, fault) in &self.families {
+            write!(f, "; {family}: the first bad event is family_seq {family_seq}: {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Altered {}
+
+/// The error of a replay, told apart when the log was altered.
+fn replay_error(family: FamilyId, error: ReplayError) -> anyhow::Error {
+    match error {
+        ReplayError::Altered { family_seq, fault } => {
+            anyhow::Error::new(Altered { families: vec![(family, family_seq, fault)] })
+        }
+        error => error.into(),
+    }
+}
+
+async fn open(database_url: &str) -> Result<Log> {
+    let pool = database::connect(database_url, DatabaseRole::Projector, 2).await.context("cannot open the ledger")?;
+    // The key is for claims, which only writers make.
+    Ok(Log::new(pool, [0; 32]))
+}
+
+async fn lane_of(log: &Log, family: FamilyId) -> Result<Lane> {
+    let lane = log.lane_of(family).await.context("cannot read the log")?;
+    lane.ok_or_else(|| anyhow!("there is no family {family}"))
+}
+
+/// A bar over events on stderr; hidden when stderr is no terminal.
+fn progress_bar(what: &'static str, total: Option<i64>) -> ProgressBar {
+    let total = total.and_then(|total| u64::try_from(total).ok());
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let template = if total.is_some() { "{msg} {wide_bar} {human_pos}/{human_len} events {eta}" } else { "{msg} {human_pos} events {per_sec}" };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_message(what);
+    bar
+}
+
+/// Moves a bar; positions are never negative.
+fn advance(bar: &ProgressBar, to: i64) {
+    bar.set_position(u64::try_from(to).unwrap_or(0));
+}

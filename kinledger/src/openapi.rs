@@ -1,0 +1,75 @@
+//! The OpenAPI document: every part's paths, generated from the lists the routes are made of.
+
+use serde_json::{Value, json};
+
+/// The whole document.
+pub fn document() -> Value {
+    let mut paths = json!({});
+    for part in [
+        command_api::openapi_paths(),
+        command_api::identity::openapi_paths(),
+        command_api::audit::openapi_paths(),
+        query_api::openapi_paths(),
+        reactors::imports::openapi_paths(),
+        operations(),
+    ] {
+        merge(&mut paths, part);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kinledger",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A family's money, chores and rewards as one ledger that explains every cent. \
+                            Post commands, read views, replay and verify. Every accepted command is durable when it is answered.",
+            "license": {"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"}
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": {"Problem": problem()}
+        }
+    })
+}
+
+/// Adds operations; two parts may serve one path with different methods.
+fn merge(paths: &mut Value, part: Value) {
+    let (Some(paths), Value::Object(part)) = (paths.as_object_mut(), part) else { return };
+    for (path, operations) in part {
+        let place = paths.entry(path).or_insert_with(|| json!({}));
+        if let (Some(place), Value::Object(operations)) = (place.as_object_mut(), operations) {
+            place.extend(operations);
+        }
+    }
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9457 problem details; `type` is stable.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "examples": ["/problems/wallet-too-low"]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"}
+        }
+    })
+}
+
+/// The routes every process has.
+fn operations() -> Value {
+    let plain = |summary: &str| {
+        json!({"get": {
+            "tags": ["operations"], "summary": summary, "description": "Who may call: everybody who reaches the port.", "security": [],
+            "responses": {"200": {"description": "Well"}, "503": {"description": "Not well"}}
+        }})
+    };
+    json!({
+        "/healthz": plain("Is the process alive?"),
+        "/readyz": plain("Is it ready, and if not, why?"),
+        "/metrics": plain("Figures in Prometheus' form")
+    })
+}

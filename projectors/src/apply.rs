@@ -1,0 +1,314 @@
+//! How a batch of one lane becomes rows, exactly once in effect.
+//!
+//! All of it is one transaction, in this order:
+//!
+//! 1. **Compare-and-set of the checkpoint**, first, so that it is also the lock: of two processes that work on one lane the
+//!    second waits here, then finds another position than it started from and rolls back ([`ApplyError::Zombie`]).
+//! 2. **Sequence** ([`crate::apply::sequence`]): per family, what the rows already hold is skipped by `family_seq`, a hole is
+//!    filled from the log, and every chain hash must follow from the one before. What does not decode or does not follow is
+//!    poison: its family is parked and its later events wait in the log.
+//! 3. **Fold**: every projection writes its rows, set by set. When one fails, the batch is tried again a few times; then each
+//!    family is folded behind a savepoint of its own, and in the family that fails, each event, so that exactly the poisoned
+//!    one is parked.
+//! 4. **Heads**: the last event of each family in the rows.
+//!
+//! Rows, heads, parked families and checkpoint commit together or not at all.
+
+pub mod sequence;
+
+use std::collections::BTreeMap;
+
+use event_store::{Lane, Log, LogError, Record};
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{
+    causes::causes,
+    parking::{self, Poison},
+    projection::{Fact, Projection, ProjectionError},
+};
+
+/// Where a family stands in the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last event folded; 0 before the first.
+    pub family_seq: i64,
+    /// Its chain hash.
+    pub chain_hash: [u8; 32],
+}
+
+/// Why a batch was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Another process has moved the checkpoint.
+    #[error("another process has moved the checkpoint of lane {lane}")]
+    Zombie {
+        /// The lane.
+        lane: i16,
+    },
+    /// The database cannot be reached or refuses.
+    #[error("the views cannot be written")]
+    Database(#[from] sqlx::Error),
+    /// The log cannot be read to fill a hole.
+    #[error("the log cannot be read")]
+    Log(#[from] LogError),
+    /// The log ends before an event that a feed has delivered.
+    #[error("the log has no event {family_seq} of a family whose later events were delivered")]
+    Hole {
+        /// The first event missing.
+        family_seq: i64,
+    },
+    /// A projection failed; trying again one family at a time finds the event.
+    #[error("projection {name} failed")]
+    Projection {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        cause: ProjectionError,
+    },
+}
+
+impl ApplyError {
+    /// Is it about the events themselves, so that trying again alone will not help?
+    pub fn is_about_events(&self) -> bool {
+        match self {
+            Self::Projection { cause: ProjectionError::Database(error), .. } => !is_passing(error),
+            Self::Projection { .. } => true,
+            Self::Zombie { .. } | Self::Database(_) | Self::Log(_) | Self::Hole { .. } => false,
+        }
+    }
+}
+
+/// Is it the database's state rather than the statement, so that the same may succeed later?
+pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_none_or(|code| {
+            // Connection, transaction rollback, resources, operator, locks, system: classes of Postgres' appendix A.
+            ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => false,
+        sqlx::Error::TypeNotFound { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::RowNotFound => false,
+        _ => true,
+    }
+}
+
+/// What a batch came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Events that are in the rows now and were not before.
+    pub events: usize,
+    /// Events skipped because the rows held them.
+    pub duplicates: usize,
+    /// Events read from the log because the feed had left them out.
+    pub filled: usize,
+    /// Families parked.
+    pub parked: usize,
+}
+
+/// Applies batches of one group of projections.
+#[derive(Clone)]
+pub struct Applier {
+    /// Acts in the role of the projector.
+    pub pool: PgPool,
+    /// Where holes are filled from.
+    pub log: Log,
+    /// The projections to fold.
+    pub projections: &'static [&'static dyn Projection],
+}
+
+impl Applier {
+    /// The position up to which a lane is folded; its row is made when there is none.
+    ///
+    /// # Errors
+    /// [`ApplyError::Database`].
+    pub async fn checkpoint(&self, lane: Lane) -> Result<i64, ApplyError> {
+        sqlx::query(
+            "insert into views.checkpoints (group_name, version, lane, position)
+            values ($1, $2, $3, 0)
+            on conflict (group_name, version, lane) do nothing",
+        )
+        .bind(crate::GROUP)
+        .bind(crate::VERSION)
+        .bind(lane.0)
+        .execute(&self.pool)
+        .await?;
+        let position = sqlx::query_scalar(
+            "select position
+            from views.checkpoints
+            where group_name = $1
+                and version = $2
+                and lane = $3",
+        )
+        .bind(crate::GROUP)
+        .bind(crate::VERSION)
+        .bind(lane.0)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(position)
+    }
+
+    /// Applies the records of a lane that follow `checkpoint`, and moves it to `to`. With `isolates`, a failing family is found
+    /// and parked; without, its failure is the batch's.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; nothing is changed then.
+    pub async fn apply(
+        &self,
+        lane: Lane,
+        checkpoint: i64,
+        to: i64,
+        records: Vec<Record>,
+        isolates: bool,
+    ) -> Result<Applied, ApplyError> {
+        let mut tx = self.pool.begin().await?;
+        let moved = sqlx::query(
+            "update views.checkpoints
+            set position = $5
+            where group_name = $1
+                and version = $2
+                and lane = $3
+                and position = $4",
+        )
+        .bind(crate::GROUP)
+        .bind(crate::VERSION)
+        .bind(lane.0)
+        .bind(checkpoint)
+        .bind(to)
+        .execute(&mut *tx)
+        .await?;
+        if moved.rows_affected() == 0 {
+            return Err(ApplyError::Zombie { lane: lane.0 });
+        }
+        let mut families: Vec<Uuid> = records.iter().map(|record| record.family_id.uuid()).collect();
+        families.sort_unstable();
+        families.dedup();
+        let heads = load_heads(&families, &mut tx).await?;
+        let parked = parking::parked_among(&families, &mut tx).await?;
+        let mut plan = sequence::sequence(&self.log, lane, records, heads, &parked).await?;
+        let poisons = if isolates {
+            self.fold_one_by_one(&mut plan, &mut tx).await?
+        } else {
+            let facts: Vec<Fact> = std::mem::take(&mut plan.facts);
+            self.fold(&facts, &mut tx).await?;
+            plan.facts = facts;
+            std::mem::take(&mut plan.poisons)
+        };
+        let applied = Applied {
+            events: plan.facts.len(),
+            duplicates: plan.duplicates,
+            filled: plan.filled,
+            parked: poisons.len(),
+        };
+        save_heads(&plan.facts, &mut tx).await?;
+        parking::park(&poisons, &mut tx).await?;
+        tx.commit().await?;
+        Ok(applied)
+    }
+
+    /// Every projection over all facts.
+    pub(crate) async fn fold(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ApplyError> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        for projection in self.projections {
+            let done = projection.project(facts, &mut *tx).await;
+            done.map_err(|cause| ApplyError::Projection { name: projection.name(), cause })?;
+        }
+        Ok(())
+    }
+
+    /// Each family behind a savepoint; leaves in the plan what was folded, and returns what was not.
+    async fn fold_one_by_one(
+        &self,
+        plan: &mut sequence::Plan,
+        tx: &mut PgConnection,
+    ) -> Result<Vec<Poison>, ApplyError> {
+        let mut poisons = std::mem::take(&mut plan.poisons);
+        let mut families: BTreeMap<Uuid, Vec<Fact>> = BTreeMap::new();
+        for fact in std::mem::take(&mut plan.facts) {
+            families.entry(fact.family()).or_default().push(fact);
+        }
+        for facts in families.into_values() {
+            if self.fold_behind_savepoint(&facts, tx).await?.is_ok() {
+                plan.facts.extend(facts);
+                continue;
+            }
+            for fact in facts {
+                match self.fold_behind_savepoint(std::slice::from_ref(&fact), tx).await? {
+                    Ok(()) => plan.facts.push(fact),
+                    Err(error) => {
+                        // One poison a family: an earlier one that came first in its ledger stays the reason.
+                        poisons.retain(|poison| poison.family_id != fact.family());
+                        poisons.push(Poison::of(&fact.record, causes(&error)));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(poisons)
+    }
+
+    /// The outer error is the database's, the inner one the events'.
+    async fn fold_behind_savepoint(
+        &self,
+        facts: &[Fact],
+        tx: &mut PgConnection,
+    ) -> Result<Result<(), ApplyError>, ApplyError> {
+        let mut savepoint = tx.begin().await?;
+        match self.fold(facts, &mut savepoint).await {
+            Ok(()) => {
+                savepoint.commit().await?;
+                Ok(Ok(()))
+            }
+            Err(error) if error.is_about_events() => {
+                savepoint.rollback().await?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn load_heads(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Head>, sqlx::Error> {
+    let rows: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(
+        "select family_id, family_seq, chain_hash
+        from views.family_heads
+        where family_id = any($1)",
+    )
+    .bind(families)
+    .fetch_all(tx)
+    .await?;
+    let head = |seq, hash: Vec<u8>| Head { family_seq: seq, chain_hash: hash.try_into().unwrap_or_default() };
+    Ok(rows.into_iter().map(|(family, seq, hash)| (family, head(seq, hash))).collect())
+}
+
+pub(crate) async fn load_head(family: Uuid, tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Head>, sqlx::Error> {
+    load_heads(&[family], tx).await
+}
+
+pub(crate) async fn save_heads(facts: &[Fact], tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut last: BTreeMap<Uuid, &Record> = BTreeMap::new();
+    for fact in facts {
+        last.insert(fact.family(), &fact.record);
+    }
+    if last.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into views.family_heads (family_id, lane, family_seq, chain_hash, recorded_at)
+        select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bytea[], $5::timestamptz[])
+        on conflict (family_id) do update
+        set family_seq = excluded.family_seq,
+            chain_hash = excluded.chain_hash,
+            recorded_at = excluded.recorded_at",
+    )
+    .bind(last.keys().copied().collect::<Vec<_>>())
+    .bind(last.values().map(|record| record.lane.0).collect::<Vec<_>>())
+    .bind(last.values().map(|record| record.family_seq).collect::<Vec<_>>())
+    .bind(last.values().map(|record| record.chain_hash.to_vec()).collect::<Vec<_>>())
+    .bind(last.values().map(|record| record.recorded_at).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

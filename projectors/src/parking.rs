@@ -1,0 +1,183 @@
+//! Parked families: what happens when an event cannot be folded.
+//!
+//! The family's rows stay as they were before that event, its later events wait in the log, and every other family goes on.
+//! Parking is never skipping: [`retry_parked`] takes the family up again from the log, once the cause is mended.
+
+use std::{collections::BTreeSet, fmt};
+
+use domain::id::FamilyId;
+use event_store::{Lane, Record};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    apply::{Applier, ApplyError, Head, load_head, save_heads, sequence::admit},
+    causes::causes,
+};
+
+/// Events taken up in one transaction.
+const PAGE: i64 = 1_000;
+
+/// An event that could not be folded, with its bytes as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// Whose.
+    pub family_id: Uuid,
+    /// The lane.
+    pub lane: i16,
+    /// Which event.
+    pub family_seq: i64,
+    /// Its name.
+    pub event_type: String,
+    /// Its version.
+    pub event_version: String,
+    /// Why, with causes.
+    pub error: String,
+    /// The payload's exact bytes.
+    pub payload: String,
+}
+
+impl Poison {
+    pub(crate) fn of(record: &Record, error: String) -> Self {
+        Self {
+            family_id: record.family_id.uuid(),
+            lane: record.lane.0,
+            family_seq: record.family_seq,
+            event_type: record.event_type.clone(),
+            event_version: record.event_version.clone(),
+            error,
+            payload: record.payload.clone(),
+        }
+    }
+}
+
+/// A family that could not be taken up again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// It is not parked.
+    #[error("the family is not parked")]
+    NotParked,
+    /// An event still cannot be folded; the family stays parked there.
+    #[error("event {family_seq} still cannot be folded: {error}")]
+    Still {
+        /// Which event.
+        family_seq: i64,
+        /// Why.
+        error: String,
+    },
+    /// The database or the log.
+    #[error("the family cannot be taken up")]
+    Apply(#[from] ApplyError),
+}
+
+impl From<sqlx::Error> for RetryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// What taking up a family came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// Events folded.
+    pub events: usize,
+    /// The last event in the rows now.
+    pub family_seq: i64,
+}
+
+impl fmt::Display for Retried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events folded, up to {}", self.events, self.family_seq)
+    }
+}
+
+/// Takes a parked family up again: folds its events from the log up to the lane's checkpoint, and frees it. The checkpoint is
+/// locked meanwhile, so the lane's own task cannot pass it by.
+///
+/// # Errors
+/// [`RetryError`]; on [`RetryError::Still`] the rows are unchanged and the family stays parked.
+pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried, RetryError> {
+    let mut tx = applier.pool.begin().await?;
+    let lane: Option<i16> = sqlx::query_scalar("select lane from views.parked_families where family_id = $1")
+        .bind(family.uuid())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let lane = Lane(lane.ok_or(RetryError::NotParked)?);
+    let checkpoint: i64 = sqlx::query_scalar(
+        "select position
+        from views.checkpoints
+        where group_name = $1
+            and version = $2
+            and lane = $3
+        for update",
+    )
+    .bind(crate::GROUP)
+    .bind(crate::VERSION)
+    .bind(lane.0)
+    .fetch_one(&mut *tx)
+    .await?;
+    let genesis = Head { family_seq: 0, chain_hash: event_store::chain::GENESIS };
+    let mut head = load_head(family.uuid(), &mut tx).await?.remove(&family.uuid()).unwrap_or(genesis);
+    let mut events = 0;
+    loop {
+        let read = applier.log.read_family(lane, family, head.family_seq, PAGE).await.map_err(ApplyError::Log)?;
+        let mut facts = Vec::with_capacity(read.len());
+        for record in read {
+            // What lies beyond the checkpoint comes by the lane itself.
+            if record.position > checkpoint {
+                break;
+            }
+            facts.push(admit(record, &mut head).map_err(|p| RetryError::Still { family_seq: p.family_seq, error: p.error })?);
+        }
+        let Some(last) = facts.last() else { break };
+        let family_seq = last.record.family_seq;
+        applier.fold(&facts, &mut tx).await.map_err(|error| {
+            if error.is_about_events() { RetryError::Still { family_seq, error: causes(&error) } } else { error.into() }
+        })?;
+        save_heads(&facts, &mut tx).await?;
+        events += facts.len();
+    }
+    sqlx::query("delete from views.parked_families where family_id = $1").bind(family.uuid()).execute(&mut *tx).await?;
+    tx.commit().await?;
+    tracing::info!(family.id = %family, events, "a parked family was taken up again");
+    Ok(Retried { events, family_seq: head.family_seq })
+}
+
+/// Which of these families are parked.
+pub(crate) async fn parked_among(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeSet<Uuid>, sqlx::Error> {
+    let rows: Vec<Uuid> = sqlx::query_scalar("select family_id from views.parked_families where family_id = any($1)")
+        .bind(families)
+        .fetch_all(tx)
+        .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Parks families, and raises the alarm.
+pub(crate) async fn park(poisons: &[Poison], tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    for poison in poisons {
+        sqlx::query(
+            "insert into views.parked_families
+                (family_id, lane, family_seq, event_type, event_version, error, payload)
+            values ($1, $2, $3, $4, $5, $6, $7)
+            on conflict (family_id) do nothing",
+        )
+        .bind(poison.family_id)
+        .bind(poison.lane)
+        .bind(poison.family_seq)
+        .bind(&poison.event_type)
+        .bind(&poison.event_version)
+        .bind(&poison.error)
+        .bind(&poison.payload)
+        .execute(&mut *tx)
+        .await?;
+        tracing::error!(
+            family.id = %FamilyId::from_uuid(poison.family_id),
+            family_seq = poison.family_seq,
+            event.type = poison.event_type,
+            error = poison.error,
+            "an event cannot be folded; its family is parked"
+        );
+        metrics::counter!("kinledger_projector_parked_total").increment(1);
+    }
+    Ok(())
+}

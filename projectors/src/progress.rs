@@ -1,0 +1,108 @@
+//! How far each lane is folded, for readiness and metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use event_store::Lane;
+
+/// A lane that is behind without any progress for so long makes the process unready.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LaneProgress {
+    checkpoint: i64,
+    head: i64,
+    /// Since when the lane is behind and has not moved.
+    waiting_since: Option<Instant>,
+}
+
+/// Shared between the lanes' tasks and whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    lanes: Arc<Mutex<BTreeMap<Lane, LaneProgress>>>,
+}
+
+impl Progress {
+    /// Nothing known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A lane has been folded up to here.
+    pub(crate) fn moved(&self, lane: Lane, checkpoint: i64) {
+        self.update(lane, |progress| {
+            progress.checkpoint = checkpoint;
+            progress.head = progress.head.max(checkpoint);
+            progress.waiting_since = None;
+        });
+    }
+
+    /// The log of a lane ends here.
+    pub(crate) fn seen(&self, lane: Lane, head: i64, now: Instant) {
+        self.update(lane, |progress| {
+            progress.head = head;
+            if progress.checkpoint >= head {
+                progress.waiting_since = None;
+            } else {
+                progress.waiting_since.get_or_insert(now);
+            }
+        });
+    }
+
+    fn update(&self, lane: Lane, change: impl FnOnce(&mut LaneProgress)) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = lanes.entry(lane).or_default();
+        change(progress);
+        let lag = (progress.head - progress.checkpoint).max(0);
+        metrics::gauge!("kinledger_projector_lag_events", "lane" => lane.0.to_string()).set(lag as f64);
+    }
+
+    /// Position folded and position of the log's end, per lane.
+    pub fn positions(&self) -> BTreeMap<i16, (i64, i64)> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(|(lane, progress)| (lane.0, (progress.checkpoint, progress.head))).collect()
+    }
+
+    /// Is a lane stuck? For `/readyz`.
+    ///
+    /// # Errors
+    /// In words, which lanes and by how much.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_at(Instant::now())
+    }
+
+    fn check_at(&self, now: Instant) -> Result<(), String> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stuck = |since: Instant| now.saturating_duration_since(since) >= STUCK_AFTER;
+        let stuck: Vec<String> = lanes
+            .iter()
+            .filter(|(_, progress)| progress.waiting_since.is_some_and(is_stuck))
+            .map(|(lane, p)| format!("lane {} waits at {} of {}", lane.0, p.checkpoint, p.head))
+            .collect();
+        if stuck.is_empty() { Ok(()) } else { Err(stuck.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_stuck_only_when_it_is_behind_and_does_not_move() {
+        let progress = Progress::new();
+        let start = Instant::now();
+        progress.moved(Lane(1), 10);
+        progress.seen(Lane(1), 10, start);
+        assert_eq!(progress.check_at(start + STUCK_AFTER * 100), Ok(()));
+        let later = start + STUCK_AFTER * 100;
+        progress.seen(Lane(1), 12, later);
+        assert_eq!(progress.check_at(later + STUCK_AFTER / 2), Ok(()));
+        assert_eq!(progress.check_at(later + STUCK_AFTER), Err("lane 1 waits at 10 of 12".to_owned()));
+        progress.moved(Lane(1), 11);
+        progress.seen(Lane(1), 12, later + STUCK_AFTER);
+        assert_eq!(progress.check_at(later + STUCK_AFTER), Ok(()));
+    }
+}

@@ -1,0 +1,101 @@
+//! Who belongs to a family, in which role. The views check membership against these rows.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use domain::{aggregate::LedgerEvent, family::FamilyEvent};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::projection::{Fact, Projection, ProjectionError, reached};
+
+/// One row per place in a family.
+pub struct Members;
+
+#[async_trait]
+impl Projection for Members {
+    fn name(&self) -> &'static str {
+        "members"
+    }
+
+    async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+        add(facts, tx).await?;
+        change(facts, tx).await
+    }
+}
+
+async fn add(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+    let (mut families, mut ids, mut names) = (vec![], vec![], vec![]);
+    let (mut roles, mut shown, mut at) = (vec![], vec![], vec![]);
+    for fact in facts {
+        let LedgerEvent::Family(FamilyEvent::MemberAdded(added)) = &fact.event else { continue };
+        families.push(fact.family());
+        ids.push(added.member_id.uuid());
+        names.push(added.display_name.as_str());
+        roles.push(added.role.as_str());
+        shown.push(added.on_leaderboard);
+        at.push(fact.record.recorded_at);
+    }
+    if families.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into views.members (family_id, member_id, display_name, role, on_leaderboard, added_at)
+        select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[])",
+    )
+    .bind(families)
+    .bind(ids)
+    .bind(names)
+    .bind(roles)
+    .bind(shown)
+    .bind(at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// What the batch last says of a member; nothing said leaves a column as it is.
+#[derive(Default)]
+struct Change {
+    role: Option<&'static str>,
+    user_id: Option<Uuid>,
+    on_leaderboard: Option<bool>,
+}
+
+async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+    let mut changes: BTreeMap<(Uuid, Uuid), Change> = BTreeMap::new();
+    for fact in facts {
+        let LedgerEvent::Family(event) = &fact.event else { continue };
+        let mut of = |member_id: Uuid| changes.entry((fact.family(), member_id)).or_default();
+        match event {
+            FamilyEvent::MemberJoined(joined) => of(joined.member_id.uuid()).user_id = Some(joined.user_id.uuid()),
+            FamilyEvent::MemberRoleChanged(changed) => of(changed.member_id.uuid()).role = Some(changed.to.as_str()),
+            FamilyEvent::LeaderboardChoiceMade(choice) => {
+                of(choice.member_id.uuid()).on_leaderboard = Some(choice.on_leaderboard);
+            }
+            FamilyEvent::FamilyCreated(_) | FamilyEvent::MemberAdded(_) | FamilyEvent::WalletAssigned(_) => {}
+        }
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let wanted = changes.len();
+    let done = sqlx::query(
+        "update views.members m
+        set role = coalesce(c.role, m.role),
+            user_id = coalesce(c.user_id, m.user_id),
+            on_leaderboard = coalesce(c.on_leaderboard, m.on_leaderboard)
+        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::boolean[])
+            as c (family_id, member_id, role, user_id, on_leaderboard)
+        where m.family_id = c.family_id
+            and m.member_id = c.member_id",
+    )
+    .bind(changes.keys().map(|(family, _)| *family).collect::<Vec<_>>())
+    .bind(changes.keys().map(|(_, member)| *member).collect::<Vec<_>>())
+    .bind(changes.values().map(|change| change.role).collect::<Vec<_>>())
+    .bind(changes.values().map(|change| change.user_id).collect::<Vec<_>>())
+    .bind(changes.values().map(|change| change.on_leaderboard).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    reached(&done, wanted, "a member")
+}

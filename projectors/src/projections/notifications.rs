@@ -1,0 +1,289 @@
+//! In-app notifications: who is told what.
+//!
+//! | event | who is told |
+//! |---|---|
+//! | member added | everybody else who may post commands |
+//! | role changed | the member |
+//! | chore offered | the member it is for, else every teen and child |
+//! | chore completed | the adults, except who did it |
+//! | chore approved or rejected, badge awarded | the member |
+//! | expense by a teen or child | the adults |
+//! | bank statement imported, import undone | the adults |
+//!
+//! Who is an adult is decided as of the event, so the fold keeps the roles in a table of its own: the members' table may be
+//! ahead of an event in the middle of a batch. Names and titles are looked up when a notification is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use domain::{
+    Money,
+    actor::Role,
+    aggregate::LedgerEvent,
+    bank_connection::BankConnectionEvent,
+    chore::ChoreEvent,
+    entry::{EntryEvent, ExpenseAdded},
+    family::FamilyEvent,
+    journal::PostingAccount,
+    rewards::RewardsEvent,
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::projection::{Fact, Projection, ProjectionError};
+
+/// One row per event and person told.
+pub struct Notifications;
+
+#[async_trait]
+impl Projection for Notifications {
+    fn name(&self) -> &'static str {
+        "notifications"
+    }
+
+    async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+        let concerned: BTreeSet<Uuid> = facts.iter().filter(|fact| concerns(&fact.event)).map(Fact::family).collect();
+        if concerned.is_empty() {
+            return Ok(());
+        }
+        let mut roles = Roles::load(concerned, tx).await?;
+        let mut told = Vec::new();
+        for fact in facts {
+            if let Some(notice) = notice(&fact.event, &roles, fact.family()) {
+                told.push((fact, notice));
+            }
+            roles.fold(fact);
+        }
+        roles.keep(tx).await?;
+        tell(&told, tx).await
+    }
+}
+
+/// Does an event tell somebody something, or change who is told?
+fn concerns(event: &LedgerEvent) -> bool {
+    match event {
+        LedgerEvent::Family(event) => matches!(event, FamilyEvent::MemberAdded(_) | FamilyEvent::MemberRoleChanged(_)),
+        LedgerEvent::Chore(event) => !matches!(event, ChoreEvent::ChoreClaimed(_)),
+        LedgerEvent::Entry(event) => matches!(event, EntryEvent::ExpenseAdded(_)),
+        LedgerEvent::Rewards(_) => true,
+        LedgerEvent::BankConnection(event) => !matches!(event, BankConnectionEvent::BankConnected(_)),
+        _ => false,
+    }
+}
+
+/// Roles by member of the families at hand.
+struct Roles {
+    of: BTreeMap<(Uuid, Uuid), String>,
+    changed: BTreeSet<(Uuid, Uuid)>,
+}
+
+impl Roles {
+    async fn load(families: BTreeSet<Uuid>, tx: &mut PgConnection) -> Result<Self, ProjectionError> {
+        let rows: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
+            "select family_id, member_id, role
+            from views.notification_recipients
+            where family_id = any($1)",
+        )
+        .bind(families.into_iter().collect::<Vec<_>>())
+        .fetch_all(tx)
+        .await?;
+        let of = rows.into_iter().map(|(family, member, role)| ((family, member), role)).collect();
+        Ok(Self { of, changed: BTreeSet::new() })
+    }
+
+    fn fold(&mut self, fact: &Fact) {
+        let (member_id, role) = match &fact.event {
+            LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => (added.member_id, added.role),
+            LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => (changed.member_id, changed.to),
+            _ => return,
+        };
+        let key = (fact.family(), member_id.uuid());
+        self.of.insert(key, role.as_str().to_owned());
+        self.changed.insert(key);
+    }
+
+    fn with(&self, family: Uuid, roles: &[Role]) -> Vec<Uuid> {
+        let of_family = self.of.range((family, Uuid::nil())..=(family, Uuid::max()));
+        of_family.filter(|(_, held)| roles.iter().any(|role| role.as_str() == *held)).map(|((_, m), _)| *m).collect()
+    }
+
+    fn is_young(&self, family: Uuid, member: Uuid) -> bool {
+        self.of.get(&(family, member)).is_some_and(|role| role == Role::Teen.as_str() || role == Role::Child.as_str())
+    }
+
+    async fn keep(&self, tx: &mut PgConnection) -> Result<(), ProjectionError> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into views.notification_recipients (family_id, member_id, role)
+            select * from unnest($1::uuid[], $2::uuid[], $3::text[])
+            on conflict (family_id, member_id) do update
+            set role = excluded.role",
+        )
+        .bind(self.changed.iter().map(|(family, _)| *family).collect::<Vec<_>>())
+        .bind(self.changed.iter().map(|(_, member)| *member).collect::<Vec<_>>())
+        .bind(self.changed.iter().filter_map(|key| self.of.get(key).cloned()).collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is said, and to whom.
+#[derive(Default)]
+struct Notice {
+    to: Vec<Uuid>,
+    kind: &'static str,
+    about: Option<Uuid>,
+    chore_id: Option<Uuid>,
+    entry_id: Option<Uuid>,
+    import_id: Option<Uuid>,
+    subject: String,
+    reason: String,
+    amount: Option<Money>,
+    count: Option<i64>,
+}
+
+fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
+    let adults = || roles.with(family, Role::ADULTS);
+    Some(match event {
+        LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => Notice {
+            // The new member is not among the recipients yet: roles are folded after the notice.
+            to: roles.with(family, Role::MEMBERS),
+            kind: "member-added",
+            about: Some(added.member_id.uuid()),
+            subject: added.role.as_str().to_owned(),
+            ..Notice::default()
+        },
+        LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => Notice {
+            to: vec![changed.member_id.uuid()],
+            kind: "role-changed",
+            about: Some(changed.member_id.uuid()),
+            subject: changed.to.as_str().to_owned(),
+            ..Notice::default()
+        },
+        LedgerEvent::Chore(event) => chore_notice(event, roles, family)?,
+        LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)) => Notice {
+            to: vec![awarded.member_id.uuid()],
+            kind: "badge-awarded",
+            about: Some(awarded.member_id.uuid()),
+            subject: awarded.badge.clone(),
+            reason: awarded.reason.clone(),
+            count: Some(i64::from(awarded.points)),
+            ..Notice::default()
+        },
+        LedgerEvent::Entry(EntryEvent::ExpenseAdded(added)) => expense_notice(added, roles, family)?,
+        LedgerEvent::BankConnection(BankConnectionEvent::BankSynced(synced)) => Notice {
+            to: adults(),
+            kind: "bank-synced",
+            import_id: Some(synced.import_id.uuid()),
+            amount: Some(synced.booked),
+            count: Some(i64::from(synced.rows_booked)),
+            ..Notice::default()
+        },
+        LedgerEvent::BankConnection(BankConnectionEvent::BankSyncUndone(undone)) => Notice {
+            to: adults(),
+            kind: "import-undone",
+            import_id: Some(undone.import_id.uuid()),
+            count: Some(i64::from(undone.entries_reversed)),
+            ..Notice::default()
+        },
+        _ => return None,
+    })
+}
+
+fn chore_notice(event: &ChoreEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
+    Some(match event {
+        ChoreEvent::ChoreOffered(offered) => Notice {
+            to: match offered.offered_to {
+                Some(member) => vec![member.uuid()],
+                None => roles.with(family, &[Role::Teen, Role::Child]),
+            },
+            kind: "chore-offered",
+            chore_id: Some(offered.chore_id.uuid()),
+            subject: offered.title.clone(),
+            amount: offered.reward.as_ref().map(|reward| reward.money),
+            count: Some(i64::from(offered.points)),
+            ..Notice::default()
+        },
+        ChoreEvent::ChoreClaimed(_) => return None,
+        ChoreEvent::ChoreCompleted(completed) => Notice {
+            to: roles.with(family, Role::ADULTS).into_iter().filter(|to| *to != completed.member_id.uuid()).collect(),
+            kind: "chore-completed",
+            about: Some(completed.member_id.uuid()),
+            chore_id: Some(completed.chore_id.uuid()),
+            ..Notice::default()
+        },
+        ChoreEvent::ChoreApproved(approved) => Notice {
+            to: vec![approved.member_id.uuid()],
+            kind: "chore-approved",
+            about: Some(approved.member_id.uuid()),
+            chore_id: Some(approved.chore_id.uuid()),
+            entry_id: approved.entry_id.map(|entry| entry.uuid()),
+            subject: approved.title.clone(),
+            amount: approved.reward,
+            count: Some(i64::from(approved.points)),
+            ..Notice::default()
+        },
+        ChoreEvent::ChoreRejected(rejected) => Notice {
+            to: vec![rejected.member_id.uuid()],
+            kind: "chore-rejected",
+            about: Some(rejected.member_id.uuid()),
+            chore_id: Some(rejected.chore_id.uuid()),
+            reason: rejected.reason.clone(),
+            ..Notice::default()
+        },
+    })
+}
+
+fn expense_notice(added: &ExpenseAdded, roles: &Roles, family: Uuid) -> Option<Notice> {
+    let spender = added.entered_by?.uuid();
+    if !roles.is_young(family, spender) {
+        return None;
+    }
+    let is_own = |account| matches!(account, PostingAccount::Account(_));
+    Some(Notice {
+        to: roles.with(family, Role::ADULTS),
+        kind: "expense-added",
+        about: Some(spender),
+        entry_id: Some(added.entry_id.uuid()),
+        subject: added.payee.clone(),
+        amount: added.postings.iter().find(|p| is_own(p.ledger_account)).map(|p| p.money.negated()),
+        ..Notice::default()
+    })
+}
+
+async fn tell(told: &[(&Fact, Notice)], tx: &mut PgConnection) -> Result<(), ProjectionError> {
+    let rows: Vec<(&Fact, &Notice, Uuid)> =
+        told.iter().flat_map(|(fact, notice)| notice.to.iter().map(move |to| (*fact, notice, *to))).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let each = || rows.iter();
+    sqlx::query(
+        "insert into views.notifications
+            (family_id, member_id, family_seq, kind, about_member_id, chore_id, entry_id, import_id, subject, reason,
+            amount, currency, count, recorded_at)
+        select *
+        from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
+            $9::text[], $10::text[], $11::numeric[], $12::text[], $13::bigint[], $14::timestamptz[])",
+    )
+    .bind(each().map(|(fact, _, _)| fact.family()).collect::<Vec<_>>())
+    .bind(each().map(|(_, _, to)| *to).collect::<Vec<_>>())
+    .bind(each().map(|(fact, _, _)| fact.record.family_seq).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.kind).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.about).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.chore_id).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.entry_id).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.import_id).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.subject.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.reason.as_str()).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.amount.map(|money| money.amount())).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.amount.map(|m| m.currency().code().to_owned())).collect::<Vec<_>>())
+    .bind(each().map(|(_, notice, _)| notice.count).collect::<Vec<_>>())
+    .bind(each().map(|(fact, _, _)| fact.record.recorded_at).collect::<Vec<_>>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! One task per lane: read a batch, apply it, say so, again; and one task that watches how far the log is.
+
+use std::{sync::Arc, time::Duration};
+
+use event_store::{Lane, Log, Record, feed::Feed};
+use service_kit::shutdown::{self, Shutdown};
+use sqlx::PgPool;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    Progress,
+    apply::{Applied, Applier, ApplyError},
+    causes::causes,
+    projections::PROJECTIONS,
+};
+
+/// Records in one batch, and so in one transaction.
+pub const BATCH_MAX: usize = 5_000;
+/// How long a feed may wait for a record before the task looks around.
+const FEED_WAIT: Duration = Duration::from_secs(1);
+/// How often the end of the log is looked up.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Pauses after a failure, doubled from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LAST: Duration = Duration::from_secs(5);
+/// Tries of a whole batch before the failing family is singled out.
+const TRIES_MAX: u32 = 3;
+
+/// What the projectors need.
+pub struct Settings {
+    /// Acts in the role of the projector; one connection per lane and two more.
+    pub pool: PgPool,
+    /// The log in Postgres: where holes are filled from, and where its end is looked up.
+    pub log: Log,
+    /// One feed per lane, of either kind.
+    pub feeds: Vec<(Lane, Box<dyn Feed>)>,
+    /// Rung after every commit, so that a query in the same process that waits for its own write looks again at once.
+    pub rows_changed: Arc<Notify>,
+    /// Where the lanes say how far they are.
+    pub progress: Progress,
+}
+
+/// Runs every lane until shutdown; a batch in hand is finished first.
+pub async fn run(settings: Settings, shutdown: Shutdown) {
+    let applier = Applier { pool: settings.pool, log: settings.log, projections: PROJECTIONS };
+    let lanes: Vec<Lane> = settings.feeds.iter().map(|(lane, _)| *lane).collect();
+    let mut tasks = JoinSet::new();
+    for (lane, feed) in settings.feeds {
+        let task = LaneTask {
+            lane,
+            feed,
+            applier: applier.clone(),
+            rows_changed: settings.rows_changed.clone(),
+            progress: settings.progress.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(task.run());
+    }
+    tasks.spawn(watch(applier, lanes, settings.progress, shutdown));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            // A panic in a lane must not look like a lane at rest: the watcher still sees it fall behind.
+            tracing::error!(error = %error, "a projector task ended");
+        }
+    }
+}
+
+struct LaneTask {
+    lane: Lane,
+    feed: Box<dyn Feed>,
+    applier: Applier,
+    rows_changed: Arc<Notify>,
+    progress: Progress,
+    shutdown: Shutdown,
+}
+
+impl LaneTask {
+    async fn run(mut self) {
+        let mut pause = PAUSE_FIRST;
+        while !*self.shutdown.borrow() {
+            match self.follow().await {
+                Ok(()) => pause = PAUSE_FIRST,
+                Err(error) => {
+                    log_failure(self.lane, &error);
+                    self.rest(pause).await;
+                    pause = (pause * 2).min(PAUSE_LAST);
+                }
+            }
+        }
+    }
+
+    /// Follows the lane from its checkpoint until shutdown or a failure; the next call begins at the checkpoint again.
+    async fn follow(&mut self) -> Result<(), Failure> {
+        let mut checkpoint = self.applier.checkpoint(self.lane).await?;
+        self.progress.moved(self.lane, checkpoint);
+        loop {
+            let next = self.feed.next(self.lane, checkpoint, BATCH_MAX, FEED_WAIT);
+            let records = tokio::select! {
+                records = next => records.map_err(|error| Failure::Feed(Box::new(error)))?,
+                () = shutdown::requested(self.shutdown.clone()) => return Ok(()),
+            };
+            let records = self.contiguous(checkpoint, records).await?;
+            let Some(to) = records.last().map(|record| record.position) else { continue };
+            self.apply(checkpoint, to, records).await?;
+            checkpoint = to;
+            self.progress.moved(self.lane, checkpoint);
+            self.rows_changed.notify_waiters();
+        }
+    }
+
+    /// The records after the checkpoint without a hole: positions of a lane are contiguous, so a missing one was lost on the
+    /// way and is read from the log.
+    async fn contiguous(&self, checkpoint: i64, delivered: Vec<Record>) -> Result<Vec<Record>, Failure> {
+        let mut whole: Vec<Record> = Vec::with_capacity(delivered.len());
+        let mut last = checkpoint;
+        for record in delivered {
+            if record.position <= last {
+                continue;
+            }
+            while record.position > last + 1 {
+                let limit = (record.position - last - 1).min(BATCH_MAX as i64);
+                let missing = self.applier.log.read_lane(self.lane, last, limit).await.map_err(ApplyError::Log)?;
+                let Some(found) = missing.last() else { return Err(Failure::Hole { position: last + 1 }) };
+                last = found.position;
+                metrics::counter!("kinledger_projector_gaps_filled_total").increment(missing.len() as u64);
+                tracing::warn!(lane = self.lane.0, events = missing.len(), "the feed left records out; read from the log");
+                whole.extend(missing);
+            }
+            last = record.position;
+            whole.push(record);
+        }
+        Ok(whole)
+    }
+
+    /// Applies a batch: whole at first, then singling out the family that fails.
+    async fn apply(&self, checkpoint: i64, to: i64, records: Vec<Record>) -> Result<(), Failure> {
+        let mut pause = PAUSE_FIRST;
+        for tries in 1.. {
+            let started = Instant::now();
+            let isolates = tries > TRIES_MAX;
+            let count = records.len();
+            match self.applier.apply(self.lane, checkpoint, to, records.clone(), isolates).await {
+                Ok(applied) => {
+                    self.measure(&applied, count, started.elapsed());
+                    trace(&records);
+                    break;
+                }
+                Err(error) if error.is_about_events() && !isolates => {
+                    tracing::warn!(lane = self.lane.0, error = %causes(&error), tries, "a batch failed; trying again");
+                    self.rest(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, applied: &Applied, records: usize, took: Duration) {
+        let lane = self.lane.0.to_string();
+        metrics::histogram!("kinledger_projector_batch_seconds", "lane" => lane.clone()).record(took.as_secs_f64());
+        metrics::histogram!("kinledger_projector_batch", "lane" => lane.clone()).record(records as f64);
+        metrics::counter!("kinledger_projector_events_total", "lane" => lane).increment(applied.events as u64);
+        tracing::debug!(lane = self.lane.0, records, events = applied.events, duration_ms = took.as_millis() as u64, "views.project");
+    }
+
+    async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = shutdown::requested(self.shutdown.clone()) => {}
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the feed failed")]
+    Feed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the log has no record at position {position}, before one that was delivered")]
+    Hole { position: i64 },
+    #[error("a batch was not applied")]
+    Apply(#[from] ApplyError),
+}
+
+fn log_failure(lane: Lane, failure: &Failure) {
+    if let Failure::Apply(ApplyError::Zombie { .. }) = failure {
+        metrics::counter!("kinledger_projector_zombies_total").increment(1);
+        tracing::info!(lane = lane.0, "another process folds this lane too; going on from its checkpoint");
+    } else {
+        tracing::error!(lane = lane.0, error = %causes(failure), "a lane cannot be folded; trying again");
+    }
+}
+
+/// Ties each projected event to the request that caused it, for who follows a trace.
+fn trace(records: &[Record]) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for record in records {
+        let metadata: serde_json::Value = serde_json::from_str(&record.metadata).unwrap_or_default();
+        let traceparent = metadata.get("traceparent").and_then(serde_json::Value::as_str).unwrap_or_default();
+        tracing::debug!(
+            traceparent,
+            family.id = %record.family_id,
+            family_seq = record.family_seq,
+            event.type = record.event_type,
+            "event projected"
+        );
+    }
+}
+
+/// Looks up the end of every lane and the number of parked families, every few seconds.
+async fn watch(applier: Applier, lanes: Vec<Lane>, progress: Progress, shutdown: Shutdown) {
+    while !*shutdown.borrow() {
+        for lane in &lanes {
+            match applier.log.lane_head(*lane).await {
+                Ok(head) => progress.seen(*lane, head, std::time::Instant::now()),
+                Err(error) => tracing::warn!(lane = lane.0, error = %causes(&error), "the end of a lane cannot be read"),
+            }
+        }
+        let parked = sqlx::query_scalar::<_, i64>("select count(*) from views.parked_families");
+        if let Ok(parked) = parked.fetch_one(&applier.pool).await {
+            metrics::gauge!("kinledger_projector_parked_families").set(parked as f64);
+        }
+        tokio::select! {
+            () = sleep(WATCH_EVERY) => {}
+            () = shutdown::requested(shutdown.clone()) => {}
+        }
+    }
+}

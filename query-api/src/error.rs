@@ -1,0 +1,53 @@
+//! What can go wrong behind a view, and how it is answered.
+
+use service_kit::problem::Problem;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The request cannot be answered as asked.
+    #[error("the request was refused")]
+    Refused(Box<Problem>),
+    /// The database.
+    #[error("the views cannot be read")]
+    Database(#[from] sqlx::Error),
+    /// A row holds what no projection writes.
+    #[error("a row of {what} cannot be understood")]
+    Row {
+        /// Which read model.
+        what: &'static str,
+    },
+    /// The answer cannot be written as JSON.
+    #[error("the answer cannot be written")]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<Problem> for QueryError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Refused(problem) => *problem,
+            QueryError::Database(cause) if is_passing(&cause) => {
+                tracing::warn!(error = %cause, "a view could not be read in time");
+                Problem::unavailable(1, "the answer took too long or the database is away; try again")
+            }
+            other => Problem::ours(&other),
+        }
+    }
+}
+
+/// Busy or away rather than wrong: time-outs of statement, lock and pool, and a connection that broke.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}

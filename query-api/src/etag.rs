@@ -1,0 +1,69 @@
+//! ETags: one for each answer that can differ.
+//!
+//! An answer is a function of the family's rows (named by their `family_seq`), the view with its parameters, the person who
+//! asks, the family's day, and this release. The hash of those is the tag, so a match is told without reading the view.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use sha2::{Digest, Sha256};
+
+use crate::view::Viewer;
+
+/// The strong tag of an answer, in its quotes.
+pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
+    let parts = [
+        env!("CARGO_PKG_VERSION"),
+        view,
+        query,
+        &viewer.family_id.to_string(),
+        &viewer.member_id.to_string(),
+        viewer.role.as_str(),
+        &viewer.family_seq.to_string(),
+        &viewer.today.to_string(),
+    ];
+    hash(parts.iter().map(|part| part.as_bytes()))
+}
+
+/// The tag of an answer that is known already.
+pub(crate) fn of_body(body: &[u8]) -> String {
+    hash([body].into_iter())
+}
+
+fn hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    format!("\"{}\"", hex::encode(&hasher.finalize()[..16]))
+}
+
+/// Does the client hold this answer already (RFC 9110, 13.1.2: weak comparison)?
+pub(crate) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').map(str::trim).any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held) == etag)
+    })
+}
+
+/// The headers of every answer: it is private, and may be kept but never used without asking.
+pub(crate) fn headers(etag: &str) -> [(header::HeaderName, HeaderValue); 3] {
+    let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+    [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::VARY, HeaderValue::from_static("authorization")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_answer_is_found_in_a_list_and_weak() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\", W/\"b\""));
+        assert!(is_held(&headers, "\"a\""));
+        assert!(is_held(&headers, "\"b\""));
+        assert!(!is_held(&headers, "\"c\""));
+    }
+}

@@ -1,0 +1,156 @@
+//! How a view is served: the same way for all of them.
+//!
+//! 1. The parameters are read; what cannot be read is a 400 that tells nothing of any family.
+//! 2. One read-only snapshot is opened that the database confines to the family of the URL.
+//! 3. The member who asks is looked up in it. A stranger and an unknown family get the same 404. With `min_family_seq`, this
+//!    is repeated for up to [`WAIT_MAX`] until the rows hold that event, and after that answered 202.
+//! 4. The role is checked, the ETag compared, and only then the view read, in that same snapshot.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::id::{FamilyId, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use service_kit::{auth::SignedIn, problem::Problem};
+use sqlx::{Postgres, Transaction};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+use crate::{
+    error::QueryError,
+    etag, params,
+    state::QueryState,
+    view::{View, Viewer},
+};
+
+/// How long a request waits for its own write to reach the rows.
+pub const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Pauses between looks, where nobody rings: doubled from the first to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_LAST: Duration = Duration::from_millis(50);
+/// When to come back after a 202, in milliseconds.
+const RETRY_AFTER_MS: u32 = 250;
+
+/// Every answer: up to which event it is, and the view's own members.
+#[derive(Serialize, JsonSchema)]
+pub struct Envelope<A> {
+    /// The last event of the family that the answer contains.
+    pub family_seq: i64,
+    /// The view's own members.
+    #[serde(flatten)]
+    pub answer: A,
+}
+
+/// The handler of a view.
+pub(crate) async fn serve<V: View>(
+    State(state): State<QueryState>,
+    signed_in: SignedIn,
+    Path(family_id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let started = Instant::now();
+    let asked = params::read::<V::Params>(query.as_deref())?;
+    let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
+    let (mut tx, viewer) = wait_for(&state, family_id, signed_in.user_id, asked.min_family_seq).await?;
+    if !V::VISIBLE_TO.contains(&viewer.role) {
+        return Err(Problem::not_allowed(format!("a {} may not see {}", viewer.role.as_str(), V::NAME)));
+    }
+    let etag = etag::of(V::NAME, &asked.query, &viewer);
+    if etag::is_held(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, etag::headers(&etag)).into_response());
+    }
+    let body = match state.cache.get(&etag).await {
+        Some(body) => body,
+        None => {
+            let answer = V::read(&mut tx, &viewer, asked.params).await?;
+            let envelope = Envelope { family_seq: viewer.family_seq, answer };
+            let body = serde_json::to_vec(&envelope).map_err(QueryError::from)?;
+            state.cache.put(&etag, &body).await;
+            body
+        }
+    };
+    // Nothing was written, so however the transaction ends, the answer stands.
+    drop(tx);
+    metrics::histogram!("kinledger_view_seconds", "view" => V::NAME).record(started.elapsed().as_secs_f64());
+    Ok(json(&etag, body))
+}
+
+pub(crate) fn json(etag: &str, body: Vec<u8>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (StatusCode::OK, content_type, etag::headers(etag), body).into_response()
+}
+
+/// Whose rows a snapshot may show.
+pub(crate) enum Scope {
+    Family(FamilyId),
+    OwnPlaces(UserId),
+}
+
+/// Opens a read-only snapshot that the database confines to its scope.
+pub(crate) async fn snapshot(state: &QueryState, scope: Scope) -> Result<Transaction<'static, Postgres>, QueryError> {
+    let (setting, id): (&str, Uuid) = match scope {
+        Scope::Family(family_id) => ("kinledger.family_id", family_id.uuid()),
+        Scope::OwnPlaces(user_id) => ("kinledger.user_id", user_id.uuid()),
+    };
+    // A UUID's text is hexadecimal digits and dashes; both commands go in one round trip.
+    let begin = format!("begin isolation level repeatable read read only; set local {setting} = '{id}'");
+    Ok(state.pool.begin_with(begin).await?)
+}
+
+/// The snapshot and the member who asks, once the rows hold the event that was asked for.
+async fn wait_for(
+    state: &QueryState,
+    family_id: FamilyId,
+    user_id: UserId,
+    min_family_seq: Option<i64>,
+) -> Result<(Transaction<'static, Postgres>, Viewer), Problem> {
+    let deadline = Instant::now() + WAIT_MAX;
+    let mut pause = PAUSE_FIRST;
+    let mut place = None;
+    loop {
+        // Listening begins before looking: a change in between is heard.
+        let bell = state.rows_changed.clone().unwrap_or_else(|| Arc::new(Notify::new()));
+        let rung = bell.notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable();
+
+        let mut tx = snapshot(state, Scope::Family(family_id)).await?;
+        let viewer = Viewer::load(&mut tx, family_id, user_id, (state.clock)()).await?;
+        let current = viewer.as_ref().map(|viewer| viewer.family_seq);
+        match (viewer, min_family_seq) {
+            (Some(viewer), wanted) if wanted.is_none_or(|wanted| viewer.family_seq >= wanted) => return Ok((tx, viewer)),
+            (None, None) => return Err(Problem::unknown_family()),
+            _ => {}
+        }
+        drop(tx);
+        if place.is_none() {
+            place = state.waiters.try_acquire().ok();
+        }
+        if place.is_none() || Instant::now() >= deadline {
+            // A family that was founded a moment ago may have no rows yet; to a stranger it reads the same after the same wait.
+            return Err(current.map_or_else(Problem::unknown_family, not_yet));
+        }
+        tokio::select! {
+            () = rung => {}
+            () = sleep(pause) => {}
+        }
+        pause = (pause * 2).min(PAUSE_LAST);
+    }
+}
+
+/// The rows do not hold the event yet: not an error, so 202, in the shape of a problem for the same reader.
+fn not_yet(family_seq: i64) -> Problem {
+    Problem::new(StatusCode::ACCEPTED, "not-yet-projected", "the views do not hold that event yet; ask again shortly")
+        .with("family_seq", family_seq)
+        .with("retry_after_ms", RETRY_AFTER_MS)
+        .retry_after(1)
+}

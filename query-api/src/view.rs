@@ -1,0 +1,193 @@
+//! What a view is, and who looks at it.
+
+use std::future::Future;
+
+use axum::routing::MethodRouter;
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    Currency,
+    actor::Role,
+    calendar::{Calendar, WeekStart},
+    id::{FamilyId, MemberId, UserId},
+};
+use schemars::{JsonSchema, Schema};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use crate::{error::QueryError, serve, state::QueryState};
+
+/// One view of a family: its parameters, its answer, and who may see what in it.
+pub trait View: 'static {
+    /// The last part of its URL.
+    const NAME: &'static str;
+    /// One sentence for the API's documentation.
+    const SUMMARY: &'static str;
+    /// Roles that may ask at all; others get 403.
+    const VISIBLE_TO: &'static [Role];
+    /// What each of them sees, in words.
+    const VISIBILITY: &'static str;
+    /// Query parameters.
+    type Params: DeserializeOwned + JsonSchema + Send;
+    /// The answer, beside `family_seq`.
+    type Answer: Serialize + JsonSchema + Send;
+
+    /// Reads the answer in the viewer's snapshot.
+    fn read(
+        tx: &mut PgConnection,
+        viewer: &Viewer,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Self::Answer, QueryError>> + Send;
+}
+
+/// Every member and the auditor.
+pub const EVERYBODY: &[Role] = &[Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor];
+/// Who may see all of the family's money.
+pub const ADULTS_AND_AUDITOR: &[Role] = &[Role::Parent, Role::Partner, Role::Auditor];
+
+/// A view as the list holds it.
+pub struct ViewEntry {
+    /// See [`View::NAME`].
+    pub name: &'static str,
+    /// See [`View::SUMMARY`].
+    pub summary: &'static str,
+    /// See [`View::VISIBLE_TO`].
+    pub visible_to: &'static [Role],
+    /// See [`View::VISIBILITY`].
+    pub visibility: &'static str,
+    /// JSON Schema of the parameters.
+    pub params: fn(&mut schemars::SchemaGenerator) -> Schema,
+    /// JSON Schema of the answer without its envelope.
+    pub answer: fn(&mut schemars::SchemaGenerator) -> Schema,
+    /// Its handler.
+    pub route: fn() -> MethodRouter<QueryState>,
+}
+
+impl ViewEntry {
+    /// The entry of a view.
+    pub const fn of<V: View>() -> Self {
+        Self {
+            name: V::NAME,
+            summary: V::SUMMARY,
+            visible_to: V::VISIBLE_TO,
+            visibility: V::VISIBILITY,
+            params: |generator| <V::Params as JsonSchema>::json_schema(generator),
+            answer: |generator| <V::Answer as JsonSchema>::json_schema(generator),
+            route: || axum::routing::get(serve::serve::<V>),
+        }
+    }
+
+    /// Its URL.
+    pub fn path(&self) -> String {
+        format!("/api/v1/families/{{family_id}}/{}", self.name)
+    }
+}
+
+/// The member who asks, in the family as the rows have it.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    /// The family.
+    pub family_id: FamilyId,
+    /// The member.
+    pub member_id: MemberId,
+    /// Their role.
+    pub role: Role,
+    /// The last event in the rows.
+    pub family_seq: i64,
+    /// What the family calls itself.
+    pub family_name: String,
+    /// The currency of its reports.
+    pub currency: Currency,
+    /// Its calendar.
+    pub calendar: Calendar,
+    /// Its day.
+    pub today: NaiveDate,
+}
+
+#[derive(FromRow)]
+struct ViewerRow {
+    member_id: Uuid,
+    role: String,
+    family_seq: i64,
+    name: String,
+    currency: String,
+    zone: String,
+    week_start: String,
+}
+
+impl Viewer {
+    /// The person's place in the family; none for a stranger and for a family that does not exist.
+    pub(crate) async fn load(
+        tx: &mut PgConnection,
+        family_id: FamilyId,
+        user_id: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Self>, QueryError> {
+        let row: Option<ViewerRow> = sqlx::query_as(
+            "select m.member_id, m.role, h.family_seq, f.name, f.currency, f.zone, f.week_start
+            from views.members m
+            join views.families f on f.family_id = m.family_id
+            join views.family_heads h on h.family_id = m.family_id
+            where m.family_id = $1
+                and m.user_id = $2",
+        )
+        .bind(family_id.uuid())
+        .bind(user_id.uuid())
+        .fetch_optional(tx)
+        .await?;
+        row.map(|row| Self::of_row(family_id, row, now)).transpose()
+    }
+
+    fn of_row(family_id: FamilyId, row: ViewerRow, now: DateTime<Utc>) -> Result<Self, QueryError> {
+        let calendar = calendar(&row.zone, &row.week_start)?;
+        Ok(Self {
+            family_id,
+            member_id: MemberId::from_uuid(row.member_id),
+            role: row.role.parse().map_err(|_| QueryError::Row { what: "members" })?,
+            family_seq: row.family_seq,
+            family_name: row.name,
+            currency: row.currency.parse().map_err(|_| QueryError::Row { what: "families" })?,
+            calendar,
+            today: calendar.day_of(now),
+        })
+    }
+
+    /// The family's bare UUID, as rows hold it.
+    pub fn family(&self) -> Uuid {
+        self.family_id.uuid()
+    }
+
+    /// May the member see the money of the whole family? Teens and children see their own wallets only.
+    pub fn sees_all_money(&self) -> bool {
+        ADULTS_AND_AUDITOR.contains(&self.role)
+    }
+
+    /// The accounts whose money the member may see: none stands for all.
+    pub(crate) async fn money_scope(&self, tx: &mut PgConnection) -> Result<Option<Vec<Uuid>>, QueryError> {
+        if self.sees_all_money() {
+            return Ok(None);
+        }
+        let own = sqlx::query_scalar(
+            "select account_id
+            from views.accounts
+            where family_id = $1
+                and owner_id = $2",
+        )
+        .bind(self.family())
+        .bind(self.member_id.uuid())
+        .fetch_all(tx)
+        .await?;
+        Ok(Some(own))
+    }
+}
+
+fn calendar(zone: &str, week_start: &str) -> Result<Calendar, QueryError> {
+    let wrong = || QueryError::Row { what: "families" };
+    let week_start = match week_start {
+        "monday" => WeekStart::Monday,
+        "saturday" => WeekStart::Saturday,
+        "sunday" => WeekStart::Sunday,
+        _ => return Err(wrong()),
+    };
+    Ok(Calendar { zone: zone.parse().map_err(|_| wrong())?, week_start })
+}

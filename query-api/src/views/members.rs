@@ -1,0 +1,69 @@
+//! Who belongs to the family.
+
+use domain::{actor::Role, id::MemberId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    error::QueryError,
+    params::NoParams,
+    view::{EVERYBODY, View, Viewer},
+};
+
+/// Members.
+pub struct Members;
+
+/// One place in the family.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Member {
+    /// The place.
+    pub member_id: MemberId,
+    /// The name shown in the family.
+    pub display_name: String,
+    /// What the member may do.
+    pub role: String,
+    /// Has the person behind it signed in?
+    pub has_joined: bool,
+    /// Is it the person who asks?
+    pub is_me: bool,
+    /// Shown on the leaderboard? Left out for teens and children.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_leaderboard: Option<bool>,
+}
+
+/// Answer of `members`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MembersAnswer {
+    /// In the order they came.
+    pub members: Vec<Member>,
+}
+
+impl View for Members {
+    const NAME: &'static str = "members";
+    const SUMMARY: &'static str = "Members and their roles";
+    const VISIBLE_TO: &'static [Role] = EVERYBODY;
+    const VISIBILITY: &'static str = "Everybody sees names and roles; adults and auditors also who is on the leaderboard.";
+    type Params = NoParams;
+    type Answer = MembersAnswer;
+
+    async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<MembersAnswer, QueryError> {
+        let rows: Vec<(Uuid, String, String, bool, bool)> = sqlx::query_as(
+            "select member_id, display_name, role, on_leaderboard, user_id is not null
+            from views.members
+            where family_id = $1
+            order by added_at, member_id",
+        )
+        .bind(viewer.family())
+        .fetch_all(tx)
+        .await?;
+        let member = |(id, display_name, role, on_leaderboard, has_joined)| {
+            let member_id = MemberId::from_uuid(id);
+            let is_me = member_id == viewer.member_id;
+            let on_leaderboard = viewer.sees_all_money().then_some(on_leaderboard);
+            Member { member_id, display_name, role, has_joined, is_me, on_leaderboard }
+        };
+        Ok(MembersAnswer { members: rows.into_iter().map(member).collect() })
+    }
+}
