@@ -1,4 +1,3 @@
--- HELPER-3: READ event-store/NOTE-FROM-LEAD.txt: please write your version of this file again.
 -- Roles and schemas. Roles belong to the whole server and several databases may be migrated at once, so each is made only
 -- when it is missing, and losing that race is no error.
 do $$

@@ -1,4 +1,3 @@
--- HELPER-3: READ event-store/NOTE-FROM-LEAD.txt: please write your version of this file again.
 -- The log: append-only, one ordered feed and one partition per lane.
 --
 -- All appends go through log.append_batch. It takes the lane's advisory lock in one statement and reads the lane's last
@@ -78,7 +77,8 @@ create table log.relay_checkpoints (
     lane smallint primary key references log.lanes (lane),
     epoch bigint not null,
     position bigint not null,
-    chain_hash bytea
+    chain_hash bytea not null,
+    updated_at timestamptz not null default clock_timestamp()
 );
 
 -- Hashes: the same bytes as event-store/src/chain.rs; tests/vectors/chain.json holds both to it.
@@ -118,21 +118,20 @@ $$;
 -- state that did not happen. Other families are not touched by it.
 create function log.append_batch(
     p_lane smallint,
-    p_family uuid[], p_command uuid[], p_hash bytea[], p_expected bigint[], p_creates boolean[], p_events int[], p_metadata text[],
-    e_aggregate_type text[], e_aggregate_id text[], e_sequence bigint[], e_event_type text[], e_event_version text[],
+    p_family uuid[], p_command uuid[], p_hash bytea[], p_expected bigint[], p_creates boolean[], p_metadata text[],
+    e_command int[], e_aggregate_type text[], e_aggregate_id text[], e_sequence bigint[], e_event_type text[], e_event_version text[],
     e_payload text[], e_effective_on date[], e_leaf bytea[],
     c_command int[], c_scope text[], c_hash bytea[]
 ) returns table (
-    verdict text, first_family_seq bigint, last_family_seq bigint, last_position bigint,
-    recorded_at timestamptz, chain_hash bytea, request_hash bytea, scope text
+    verdict text, first_seq bigint, last_seq bigint, end_position bigint,
+    head_chain bytea, stored_request bytea, stored_at timestamptz, taken_scope text
 )
 language plpgsql volatile
 as $$
-#variable_conflict use_column
 declare
     -- Copies: plpgsql keeps its own arrays expanded, so that reading an element does not walk the array.
     v_family uuid[] := p_family;
-    v_counts int[] := p_events;
+    v_owner int[] := e_command;
     v_expected bigint[] := p_expected;
     v_leaf bytea[] := e_leaf;
     v_heads bigint[];
@@ -142,7 +141,8 @@ declare
     v_position bigint;
     v_at timestamptz;
     v_us bytea;
-    v_offset int := 0;
+    v_next int := 1;
+    v_events int := coalesce(array_length(e_command, 1), 0);
     v_current uuid;
     v_failed boolean := false;
     v_seq bigint;
@@ -150,7 +150,6 @@ declare
     v_first bigint;
     v_scope text;
     i int;
-    j int;
     o_event int[] := '{}';
     o_command int[] := '{}';
     o_position bigint[] := '{}';
@@ -190,17 +189,18 @@ begin
             v_chain := v_chains[i];
         end if;
         verdict := 'ok';
-        first_family_seq := null; last_family_seq := null; last_position := null;
-        recorded_at := v_at; chain_hash := null; request_hash := null; scope := null;
+        first_seq := null; last_seq := null; end_position := null;
+        head_chain := null; stored_request := null; stored_at := v_at; taken_scope := null;
         if v_failed then
             verdict := 'conflict';
         elsif v_duplicates is not null and i = any (v_duplicates) then
             verdict := 'duplicate';
             select k.* into v_known from log.commands k where k.family_id = v_current and k.command_id = p_command[i];
-            first_family_seq := v_known.first_family_seq;
-            last_family_seq := v_known.last_family_seq;
-            last_position := v_known.last_position;
-            request_hash := v_known.request_hash;
+            first_seq := v_known.first_family_seq;
+            last_seq := v_known.last_family_seq;
+            end_position := v_known.last_position;
+            stored_request := v_known.request_hash;
+            stored_at := v_known.recorded_at;
         elsif v_seq <> v_expected[i] then
             verdict := 'conflict';
         elsif p_creates[i] and exists (select from log.families f where f.family_id = v_current) then
@@ -212,7 +212,7 @@ begin
             where c.command = i limit 1;
             if found then
                 verdict := 'claim_taken';
-                scope := v_scope;
+                taken_scope := v_scope;
             end if;
         end if;
 
@@ -228,28 +228,31 @@ begin
                 order by c.scope, c.value_hash;
             end if;
             v_first := v_seq + 1;
-            for j in v_offset + 1 .. v_offset + v_counts[i] loop
+            while v_next <= v_events and v_owner[v_next] = i loop
                 v_seq := v_seq + 1;
                 v_position := v_position + 1;
-                v_chain := sha256('\x02'::bytea || v_chain || int8send(v_seq) || v_us || v_leaf[j]);
-                o_event := array_append(o_event, j);
+                v_chain := sha256('\x02'::bytea || v_chain || int8send(v_seq) || v_us || v_leaf[v_next]);
+                o_event := array_append(o_event, v_next);
                 o_command := array_append(o_command, i);
                 o_position := array_append(o_position, v_position);
                 o_seq := array_append(o_seq, v_seq);
                 o_chain := array_append(o_chain, v_chain);
+                v_next := v_next + 1;
             end loop;
             k_command := array_append(k_command, i);
             k_first := array_append(k_first, v_first);
             k_last := array_append(k_last, v_seq);
             k_position := array_append(k_position, v_position);
-            first_family_seq := v_first;
-            last_family_seq := v_seq;
-            last_position := v_position;
-            chain_hash := v_chain;
+            first_seq := v_first;
+            last_seq := v_seq;
+            end_position := v_position;
+            head_chain := v_chain;
         else
             v_failed := true;
+            while v_next <= v_events and v_owner[v_next] = i loop
+                v_next := v_next + 1;
+            end loop;
         end if;
-        v_offset := v_offset + v_counts[i];
         return next;
     end loop;
 

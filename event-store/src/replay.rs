@@ -134,7 +134,15 @@ pub struct Last {
 impl<'a> Pages<'a> {
     /// Begins before the first event.
     pub fn new(log: &'a Log, lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
-        Self { log, lane, family, as_of, chain: Chain::default(), last: None, is_done: false }
+        Self {
+            log,
+            lane,
+            family,
+            as_of,
+            chain: Chain::default(),
+            last: None,
+            is_done: false,
+        }
     }
 
     /// The next records within the recorded bounds; none after the last. The effective bound is left to the reader.
@@ -152,10 +160,15 @@ impl<'a> Pages<'a> {
             self.is_done = true;
             return Ok(None);
         }
-        let mut records =
-            self.log.read_family(self.lane, self.family, after, wanted).await.map_err(ReplayError::Log)?;
+        let mut records = self
+            .log
+            .read_family(self.lane, self.family, after, wanted)
+            .await
+            .map_err(ReplayError::Log)?;
         for record in &records {
-            self.chain.next(record).map_err(|(family_seq, fault)| ReplayError::Altered { family_seq, fault })?;
+            self.chain
+                .next(record)
+                .map_err(|(family_seq, fault)| ReplayError::Altered { family_seq, fault })?;
         }
         let read = records.len();
         records.retain(|record| self.as_of.holds(record));
@@ -177,7 +190,11 @@ impl<'a> Pages<'a> {
 
 impl Last {
     fn of(record: &Record) -> Self {
-        Self { family_seq: record.family_seq, recorded_at: record.recorded_at, chain_hash: record.chain_hash }
+        Self {
+            family_seq: record.family_seq,
+            recorded_at: record.recorded_at,
+            chain_hash: record.chain_hash,
+        }
     }
 }
 
@@ -189,8 +206,15 @@ pub async fn families(log: &Log, after: Option<FamilyId>) -> Result<Vec<(FamilyI
     let statement = "select family_id, lane from log.families where $1::uuid is null or family_id > $1 \
          order by family_id limit $2";
     let after = after.map(FamilyId::uuid);
-    let rows: Vec<(Uuid, i16)> = sqlx::query_as(statement).bind(after).bind(PAGE).fetch_all(log.pool()).await?;
-    Ok(rows.into_iter().map(|(family, lane)| (FamilyId::from_uuid(family), Lane(lane))).collect())
+    let rows: Vec<(Uuid, i16)> = sqlx::query_as(statement)
+        .bind(after)
+        .bind(PAGE)
+        .fetch_all(log.pool())
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(family, lane)| (FamilyId::from_uuid(family), Lane(lane)))
+        .collect())
 }
 
 /// Folds one record into a book.
@@ -198,8 +222,12 @@ pub async fn families(log: &Log, after: Option<FamilyId>) -> Result<Vec<(FamilyI
 /// # Errors
 /// [`ReplayError::Decode`] or [`ReplayError::Book`].
 pub fn fold(book: &mut Book, record: &Record) -> Result<domain::aggregate::LedgerEvent, ReplayError> {
-    let event = record.decode().map_err(|cause| ReplayError::Decode { family_seq: record.family_seq, cause })?;
-    book.apply(&event, record.effective_on, record.recorded_at, record.family_seq).map_err(ReplayError::Book)?;
+    let event = record.decode().map_err(|cause| ReplayError::Decode {
+        family_seq: record.family_seq,
+        cause,
+    })?;
+    book.apply(&event, record.effective_on, record.recorded_at, record.family_seq)
+        .map_err(ReplayError::Book)?;
     Ok(event)
 }
 

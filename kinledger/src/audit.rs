@@ -74,7 +74,11 @@ pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kinledger audit: {error:#}");
-            if error.is::<Altered>() { ExitCode::from(EXIT_ALTERED) } else { ExitCode::FAILURE }
+            if error.is::<Altered>() {
+                ExitCode::from(EXIT_ALTERED)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -100,15 +104,17 @@ impl std::error::Error for Altered {}
 /// The error of a replay, told apart when the log was altered.
 fn replay_error(family: FamilyId, error: ReplayError) -> anyhow::Error {
     match error {
-        ReplayError::Altered { family_seq, fault } => {
-            anyhow::Error::new(Altered { families: vec![(family, family_seq, fault)] })
-        }
+        ReplayError::Altered { family_seq, fault } => anyhow::Error::new(Altered {
+            families: vec![(family, family_seq, fault)],
+        }),
         error => error.into(),
     }
 }
 
 async fn open(database_url: &str) -> Result<Log> {
-    let pool = database::connect(database_url, DatabaseRole::Projector, 2).await.context("cannot open the ledger")?;
+    let pool = database::connect(database_url, DatabaseRole::Projector, 2)
+        .await
+        .context("cannot open the ledger")?;
     // The key is for claims, which only writers make.
     Ok(Log::new(pool, [0; 32]))
 }
@@ -122,7 +128,11 @@ async fn lane_of(log: &Log, family: FamilyId) -> Result<Lane> {
 fn progress_bar(what: &'static str, total: Option<i64>) -> ProgressBar {
     let total = total.and_then(|total| u64::try_from(total).ok());
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let template = if total.is_some() { "{msg} {wide_bar} {human_pos}/{human_len} events {eta}" } else { "{msg} {human_pos} events {per_sec}" };
+    let template = if total.is_some() {
+        "{msg} {wide_bar} {human_pos}/{human_len} events {eta}"
+    } else {
+        "{msg} {human_pos} events {per_sec}"
+    };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_message(what);

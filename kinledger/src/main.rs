@@ -1,2 +1,18 @@
-//! kinledger
-fn main(){}
+//! Kinledger: a family's money, chores and rewards as one ledger. One binary that runs all parts, and the operator's command line.
+
+mod audit;
+mod cli;
+mod contracts;
+mod embedded;
+mod http;
+mod import;
+mod openapi;
+mod parts;
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

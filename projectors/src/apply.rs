@@ -4,7 +4,7 @@
 //!
 //! 1. **Compare-and-set of the checkpoint**, first, so that it is also the lock: of two processes that work on one lane the
 //!    second waits here, then finds another position than it started from and rolls back ([`ApplyError::Zombie`]).
-//! 2. **Sequence** ([`crate::apply::sequence`]): per family, what the rows already hold is skipped by `family_seq`, a hole is
+//! 2. **Sequence** ([`sequence`]): per family, what the rows already hold is skipped by `family_seq`, a hole is
 //!    filled from the log, and every chain hash must follow from the one before. What does not decode or does not follow is
 //!    poison: its family is parked and its later events wait in the log.
 //! 3. **Fold**: every projection writes its rows, set by set. When one fails, the batch is tried again a few times; then each
@@ -203,6 +203,7 @@ impl Applier {
         save_heads(&plan.facts, &mut tx).await?;
         parking::park(&poisons, &mut tx).await?;
         tx.commit().await?;
+        trace(&plan.facts);
         Ok(applied)
     }
 
@@ -267,6 +268,22 @@ impl Applier {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Ties each projected event to the request that caused it, for who follows a trace.
+fn trace(facts: &[Fact]) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for Fact { record, .. } in facts {
+        tracing::debug!(
+            traceparent = record.metadata_entry("traceparent").unwrap_or_default(),
+            family.id = %record.family_id,
+            family_seq = record.family_seq,
+            event.type = record.event_type,
+            "event projected"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use event_store::{Lane, Log, Record, feed::Feed};
+use event_store::{Lane, Log, Record, feed::{Feed, FeedError}};
 use service_kit::shutdown::{self, Shutdown};
 use sqlx::PgPool;
 use tokio::{
@@ -97,66 +97,74 @@ impl LaneTask {
     async fn follow(&mut self) -> Result<(), Failure> {
         let mut checkpoint = self.applier.checkpoint(self.lane).await?;
         self.progress.moved(self.lane, checkpoint);
+        let mut tries = 0;
         loop {
             let next = self.feed.next(self.lane, checkpoint, BATCH_MAX, FEED_WAIT);
-            let records = tokio::select! {
-                records = next => records.map_err(|error| Failure::Feed(Box::new(error)))?,
+            let delivered = tokio::select! {
+                delivered = next => delivered,
                 () = shutdown::requested(self.shutdown.clone()) => return Ok(()),
             };
-            let records = self.contiguous(checkpoint, records).await?;
+            let records = match delivered {
+                Ok(records) => self.contiguous(checkpoint, records).await?,
+                Err(FeedError::Gap { found, .. }) => self.missing(checkpoint, found).await?,
+                Err(error) => return Err(error.into()),
+            };
             let Some(to) = records.last().map(|record| record.position) else { continue };
-            self.apply(checkpoint, to, records).await?;
-            checkpoint = to;
-            self.progress.moved(self.lane, checkpoint);
-            self.rows_changed.notify_waiters();
-        }
-    }
-
-    /// The records after the checkpoint without a hole: positions of a lane are contiguous, so a missing one was lost on the
-    /// way and is read from the log.
-    async fn contiguous(&self, checkpoint: i64, delivered: Vec<Record>) -> Result<Vec<Record>, Failure> {
-        let mut whole: Vec<Record> = Vec::with_capacity(delivered.len());
-        let mut last = checkpoint;
-        for record in delivered {
-            if record.position <= last {
-                continue;
-            }
-            while record.position > last + 1 {
-                let limit = (record.position - last - 1).min(BATCH_MAX as i64);
-                let missing = self.applier.log.read_lane(self.lane, last, limit).await.map_err(ApplyError::Log)?;
-                let Some(found) = missing.last() else { return Err(Failure::Hole { position: last + 1 }) };
-                last = found.position;
-                metrics::counter!("kinledger_projector_gaps_filled_total").increment(missing.len() as u64);
-                tracing::warn!(lane = self.lane.0, events = missing.len(), "the feed left records out; read from the log");
-                whole.extend(missing);
-            }
-            last = record.position;
-            whole.push(record);
-        }
-        Ok(whole)
-    }
-
-    /// Applies a batch: whole at first, then singling out the family that fails.
-    async fn apply(&self, checkpoint: i64, to: i64, records: Vec<Record>) -> Result<(), Failure> {
-        let mut pause = PAUSE_FIRST;
-        for tries in 1.. {
-            let started = Instant::now();
-            let isolates = tries > TRIES_MAX;
-            let count = records.len();
-            match self.applier.apply(self.lane, checkpoint, to, records.clone(), isolates).await {
-                Ok(applied) => {
-                    self.measure(&applied, count, started.elapsed());
-                    trace(&records);
-                    break;
+            match self.apply(checkpoint, to, records, tries >= TRIES_MAX).await {
+                Ok(()) => {
+                    tries = 0;
+                    checkpoint = to;
+                    self.progress.moved(self.lane, checkpoint);
+                    self.rows_changed.notify_waiters();
                 }
-                Err(error) if error.is_about_events() && !isolates => {
+                // Tried whole a few times, then family by family, which finds the event and parks it.
+                Err(error) if error.is_about_events() && tries < TRIES_MAX => {
+                    tries += 1;
                     tracing::warn!(lane = self.lane.0, error = %causes(&error), tries, "a batch failed; trying again");
-                    self.rest(pause).await;
-                    pause *= 2;
+                    self.rest(PAUSE_FIRST * tries).await;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The records after the checkpoint without a hole, whatever the feed delivered: positions of a lane are contiguous, so a
+    /// missing one was lost on the way and is read from the log.
+    async fn contiguous(&self, checkpoint: i64, delivered: Vec<Record>) -> Result<Vec<Record>, Failure> {
+        let mut whole: Vec<Record> = Vec::with_capacity(delivered.len());
+        let mut last = checkpoint;
+        for record in delivered {
+            while record.position > last + 1 {
+                let missing = self.missing(last, record.position).await?;
+                last += missing.len() as i64;
+                whole.extend(missing);
+            }
+            if record.position == last + 1 {
+                last = record.position;
+                whole.push(record);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Records from the log between two positions, neither included; at least the first of them.
+    async fn missing(&self, after: i64, before: i64) -> Result<Vec<Record>, Failure> {
+        let limit = (before - after - 1).min(BATCH_MAX as i64);
+        let missing = self.applier.log.read_lane(self.lane, after, limit).await.map_err(ApplyError::Log)?;
+        let is_whole = (after + 1..).zip(&missing).all(|(position, record)| record.position == position);
+        if missing.is_empty() || !is_whole {
+            return Err(Failure::Hole { position: after + 1 });
+        }
+        metrics::counter!("kinledger_projector_gaps_filled_total").increment(missing.len() as u64);
+        tracing::warn!(lane = self.lane.0, events = missing.len(), "the feed left records out; read from the log");
+        Ok(missing)
+    }
+
+    async fn apply(&self, checkpoint: i64, to: i64, records: Vec<Record>, isolates: bool) -> Result<(), ApplyError> {
+        let started = Instant::now();
+        let count = records.len();
+        let applied = self.applier.apply(self.lane, checkpoint, to, records, isolates).await?;
+        self.measure(&applied, count, started.elapsed());
         Ok(())
     }
 
@@ -179,7 +187,7 @@ impl LaneTask {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the feed failed")]
-    Feed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Feed(#[from] FeedError),
     #[error("the log has no record at position {position}, before one that was delivered")]
     Hole { position: i64 },
     #[error("a batch was not applied")]
@@ -192,24 +200,6 @@ fn log_failure(lane: Lane, failure: &Failure) {
         tracing::info!(lane = lane.0, "another process folds this lane too; going on from its checkpoint");
     } else {
         tracing::error!(lane = lane.0, error = %causes(failure), "a lane cannot be folded; trying again");
-    }
-}
-
-/// Ties each projected event to the request that caused it, for who follows a trace.
-fn trace(records: &[Record]) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    for record in records {
-        let metadata: serde_json::Value = serde_json::from_str(&record.metadata).unwrap_or_default();
-        let traceparent = metadata.get("traceparent").and_then(serde_json::Value::as_str).unwrap_or_default();
-        tracing::debug!(
-            traceparent,
-            family.id = %record.family_id,
-            family_seq = record.family_seq,
-            event.type = record.event_type,
-            "event projected"
-        );
     }
 }
 

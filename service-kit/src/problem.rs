@@ -93,6 +93,24 @@ impl Problem {
         self.status
     }
 
+    /// The stable code: the last part of `type`.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// A problem that another process of ours answered with.
+    pub fn from_body(status: StatusCode, body: &Value) -> Self {
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = text("type").strip_prefix("/problems/").unwrap_or("internal").to_owned();
+        let mut problem = Self::new(status, code, text("detail"));
+        for (name, value) in body.as_object().into_iter().flatten() {
+            if !["type", "title", "status", "detail"].contains(&name.as_str()) {
+                problem.extras.insert(name.clone(), value.clone());
+            }
+        }
+        problem
+    }
+
     /// The body: RFC 9457's members and the extras.
     pub fn body(&self) -> Value {
         let mut body = self.extras.clone();

@@ -23,6 +23,8 @@ pub(super) async fn as_of(
     let (family, lane) = state.opened(&family_id, signed_in).await?;
     let bounds = parameters(query)?.parse()?;
     let _permit = state.permit()?;
-    let replayed = replay(&state.log, lane, family, bounds, false, |_| ()).await.map_err(|e| replay_problem(&e))?;
+    let replayed = replay(&state.log, lane, family, bounds, false, |_| ())
+        .await
+        .map_err(|e| replay_problem(&e))?;
     Ok(Json(replayed.statement))
 }

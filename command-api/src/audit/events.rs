@@ -36,12 +36,22 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let (family, lane) = state.opened(&family_id, signed_in).await?;
     let query = parameters(query)?;
-    let after = query.after_family_seq.as_deref().map_or(Ok(0), |text| number("after_family_seq", text))?;
-    let limit = query.limit.as_deref().map_or(Ok(LIMIT_DEFAULT), |text| number("limit", text))?;
+    let after = query
+        .after_family_seq
+        .as_deref()
+        .map_or(Ok(0), |text| number("after_family_seq", text))?;
+    let limit = query
+        .limit
+        .as_deref()
+        .map_or(Ok(LIMIT_DEFAULT), |text| number("limit", text))?;
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::malformed(format!("limit is from 1 to {LIMIT_MAX}")));
     }
-    let records = state.log.read_family(lane, family, after, limit).await.map_err(|error| log_problem(&error))?;
+    let records = state
+        .log
+        .read_family(lane, family, after, limit)
+        .await
+        .map_err(|error| log_problem(&error))?;
     let is_full = i64::try_from(records.len()).is_ok_and(|count| count == limit);
     let next = records.last().filter(|_| is_full).map(|last| last.family_seq);
     // Written by hand, because a payload has to leave as the bytes it was stored as.
@@ -49,6 +59,8 @@ pub(super) async fn events(
     let next = next.map_or_else(|| "null".to_owned(), |family_seq| family_seq.to_string());
     let body = format!(r#"{{"events":[{}],"next_after_family_seq":{next}}}"#, events.join(","));
     let mut response = body.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -51,15 +51,23 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let (family, lane) = state.opened(&family_id, signed_in).await?;
     let query = parameters(query)?;
-    let format = query.format.as_deref().and_then(event_store::export::format).ok_or_else(|| {
-        let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
-        Problem::malformed(format!("format is one of {}", names.join(", ")))
-    })?;
+    let format = query
+        .format
+        .as_deref()
+        .and_then(event_store::export::format)
+        .ok_or_else(|| {
+            let names: Vec<&str> = FORMATS.iter().map(|format| format.name()).collect();
+            Problem::malformed(format!("format is one of {}", names.join(", ")))
+        })?;
     let bounds = Bounds::new(query.recorded_at, query.family_seq, query.effective_on).parse()?;
     let mut source = start(&state, lane, family, format, bounds)?;
     // What fails before the first byte still gets a proper answer.
     let first = source.first().await?;
-    let filename = format!("attachment; filename=\"kinledger-{}.{}\"", family.uuid(), format.extension());
+    let filename = format!(
+        "attachment; filename=\"kinledger-{}.{}\"",
+        family.uuid(),
+        format.extension()
+    );
     let mut response = Body::from_stream(source.stream(first)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -96,10 +104,16 @@ fn start(
             drop(pages);
             Ok::<(), Infallible>(())
         };
-        let (exported, _) = tokio::join!(event_store::export::export(&log, lane, family, format, as_of, written), forward);
+        let (exported, _) = tokio::join!(
+            event_store::export::export(&log, lane, family, format, as_of, written),
+            forward
+        );
         exported
     });
-    Ok(Source { chunks, task: Some(task) })
+    Ok(Source {
+        chunks,
+        task: Some(task),
+    })
 }
 
 /// An export on its way to the client.
@@ -147,7 +161,10 @@ impl Source {
                 Some(error) => tracing::error!(%error, cause = ?std::error::Error::source(&error), "export failed"),
                 None => tracing::error!("export was interrupted"),
             }
-            Some((Err(io::Error::other("the export did not come to its end")), (source, None)))
+            Some((
+                Err(io::Error::other("the export did not come to its end")),
+                (source, None),
+            ))
         })
     }
 }

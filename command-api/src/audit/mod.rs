@@ -51,7 +51,12 @@ pub struct AuditState {
 impl AuditState {
     /// The log to read, who belongs to a family, and who is signed in.
     pub fn new(log: Log, families: Arc<dyn Families>, verifier: Arc<TokenVerifier>) -> Self {
-        Self { log, families, verifier, replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)) }
+        Self {
+            log,
+            families,
+            verifier,
+            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+        }
     }
 
     /// The family and its lane, if this person may look into its log.
@@ -97,9 +102,7 @@ pub fn router(state: AuditState) -> Router {
 fn replay_problem(error: &ReplayError) -> Problem {
     match error {
         ReplayError::Log(error) => log_problem(error),
-        ReplayError::BeyondHead { head, .. } => {
-            Problem::malformed(error.to_string()).with("family_seq", *head)
-        }
+        ReplayError::BeyondHead { head, .. } => Problem::malformed(error.to_string()).with("family_seq", *head),
         ReplayError::Altered { family_seq, .. } => {
             tracing::error!(%error, "the log was altered");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "chain-broken", error.to_string())

@@ -44,7 +44,12 @@ fn export() -> Value {
         "description": "ndjson is the log itself; hledger and beancount files assert every balance at their end"
     })];
     parameters.extend(bounds());
-    operation("audit-export", "The whole ledger as a file, streamed", parameters, Value::Object(content))
+    operation(
+        "audit-export",
+        "The whole ledger as a file, streamed",
+        parameters,
+        Value::Object(content),
+    )
 }
 
 fn operation(id: &str, summary: &str, parameters: Vec<Value>, content: Value) -> Value {
@@ -80,9 +85,21 @@ fn parameter(name: &str, schema: Value, description: &str) -> Value {
 
 fn bounds() -> Vec<Value> {
     vec![
-        parameter("recorded_at", json!({"type": "string", "format": "date-time"}), "Nothing recorded after this instant; not with family_seq"),
-        parameter("family_seq", json!({"type": "integer", "minimum": 0}), "Nothing recorded after this event; not with recorded_at"),
-        parameter("effective_on", json!({"type": "string", "format": "date"}), "No posting of a later day; goes with either of the others"),
+        parameter(
+            "recorded_at",
+            json!({"type": "string", "format": "date-time"}),
+            "Nothing recorded after this instant; not with family_seq",
+        ),
+        parameter(
+            "family_seq",
+            json!({"type": "integer", "minimum": 0}),
+            "Nothing recorded after this event; not with recorded_at",
+        ),
+        parameter(
+            "effective_on",
+            json!({"type": "string", "format": "date"}),
+            "No posting of a later day; goes with either of the others",
+        ),
     ]
 }
 

@@ -18,7 +18,11 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) fn new(recorded_at: Option<String>, family_seq: Option<String>, effective_on: Option<String>) -> Self {
-        Self { recorded_at, family_seq, effective_on }
+        Self {
+            recorded_at,
+            family_seq,
+            effective_on,
+        }
     }
 
     pub(super) fn parse(&self) -> Result<AsOf, Problem> {
@@ -27,7 +31,11 @@ impl Bounds {
         }
         Ok(AsOf {
             recorded_at: self.recorded_at.as_deref().map(instant).transpose()?,
-            family_seq: self.family_seq.as_deref().map(|text| number("family_seq", text)).transpose()?,
+            family_seq: self
+                .family_seq
+                .as_deref()
+                .map(|text| number("family_seq", text))
+                .transpose()?,
             effective_on: self.effective_on.as_deref().map(day).transpose()?,
         })
     }
@@ -35,7 +43,9 @@ impl Bounds {
 
 /// Parameters of a request, or the problem with them.
 pub(super) fn parameters<T: DeserializeOwned>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    query.map(|Query(parameters)| parameters).map_err(|rejection| Problem::malformed(rejection.body_text()))
+    query
+        .map(|Query(parameters)| parameters)
+        .map_err(|rejection| Problem::malformed(rejection.body_text()))
 }
 
 /// A whole number from 0 up.
@@ -63,7 +73,11 @@ const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 31) {
 
 fn day(text: &str) -> Result<NaiveDate, Problem> {
     let is_plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    let parsed = if is_plain { NaiveDate::parse_from_str(text, "%Y-%m-%d").ok() } else { None };
+    let parsed = if is_plain {
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
+    } else {
+        None
+    };
     parsed.ok_or_else(|| Problem::malformed("effective_on is a day such as 2026-11-21"))
 }
 
@@ -74,7 +88,12 @@ mod tests {
     fn bounds(recorded_at: &str, family_seq: &str, effective_on: &str) -> Result<AsOf, Problem> {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (recorded_at, family_seq, effective_on) = (given(recorded_at), given(family_seq), given(effective_on));
-        Bounds { recorded_at, family_seq, effective_on }.parse()
+        Bounds {
+            recorded_at,
+            family_seq,
+            effective_on,
+        }
+        .parse()
     }
 
     #[test]
@@ -93,7 +112,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_malformed() {
-        let odd_instants = ["yesterday", "2026-11-21", "+262000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "\u{0}"];
+        let odd_instants = [
+            "yesterday",
+            "2026-11-21",
+            "+262000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "\u{0}",
+        ];
         assert!(odd_instants.iter().all(|text| bounds(text, "", "").is_err()));
         let odd_numbers = ["-1", "+1", "1e3", "99999999999999999999", " 1", "٣"];
         assert!(odd_numbers.iter().all(|text| bounds("", text, "").is_err()));

@@ -27,7 +27,11 @@ pub(super) async fn verify(
             "family_seq": verified.head.family_seq,
             "chain_hash": hex::encode(verified.head.chain_hash),
         }))),
-        Err(ChainError::Broken { family_id, family_seq, fault }) => {
+        Err(ChainError::Broken {
+            family_id,
+            family_seq,
+            fault,
+        }) => {
             tracing::error!(family.id = %family_id, family_seq, %fault, "the log was altered");
             Ok(Json(json!({
                 "verified": false,

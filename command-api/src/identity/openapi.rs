@@ -193,7 +193,8 @@ fn routes() -> Vec<Route> {
                 NOT_SIGNED_IN,
                 (403, "The person is neither parent nor partner."),
                 (404, "There is no such family for this person, or no such member in it."),
-                (409, "Somebody has taken the place."),
+                (422, "Somebody has taken the place."),
+                (503, "The ledger cannot be reached just now."),
             ],
         },
         Route {
@@ -211,10 +212,17 @@ fn routes() -> Vec<Route> {
                 MALFORMED,
                 NOT_SIGNED_IN,
                 (404, "The code is unknown, over, or was taken by somebody else."),
-                (409, "Somebody has taken the place."),
+                (409, "Something else changed the family at that moment; ask again."),
                 TOO_LARGE,
-                (422, "The family's rules refuse it."),
+                (
+                    422,
+                    "The family's rules refuse it: the place is taken, or the person has another one.",
+                ),
                 TOO_FAST,
+                (
+                    503,
+                    "It is not known whether the join was recorded; ask again with the same code.",
+                ),
             ],
         },
         Route {

@@ -84,7 +84,7 @@ mod tests {
             ..Options::default()
         };
         let bytes = b"Date,Amount\n2024-01-31,-4.50\n";
-        let feed = provider("statement_file").expect("listed").read(&Source::File {
+        let feed = provider("statement-file").expect("listed").read(&Source::File {
             bytes,
             options: &options,
         });

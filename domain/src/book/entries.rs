@@ -37,7 +37,12 @@ impl EntriesInForce {
                 self.entries.remove(&entry_id);
             }
             EntryEvent::EntryRecategorised(moved) => {
-                for posting in self.entries.get_mut(&entry_id).into_iter().flat_map(|entry| &mut entry.postings) {
+                for posting in self
+                    .entries
+                    .get_mut(&entry_id)
+                    .into_iter()
+                    .flat_map(|entry| &mut entry.postings)
+                {
                     if posting.ledger_account == PostingAccount::Category(moved.from) {
                         posting.ledger_account = PostingAccount::Category(moved.to);
                     }
@@ -45,7 +50,15 @@ impl EntriesInForce {
             }
             _ => {
                 let postings = event.postings().to_vec();
-                self.entries.insert(entry_id, EntryInForce { entry_id, effective_on, family_seq, postings });
+                self.entries.insert(
+                    entry_id,
+                    EntryInForce {
+                        entry_id,
+                        effective_on,
+                        family_seq,
+                        postings,
+                    },
+                );
             }
         }
     }

@@ -39,8 +39,8 @@ use crate::{
 pub use balances::Balances;
 pub use entries::EntryInForce;
 pub use rows::{
-    AccountRow, BalanceRow, BookRows, BudgetRow, CategoryRow, ChoreRow, ConnectionRow, EntryCounts, FamilyRow, ImportRow,
-    MemberRow,
+    AccountRow, BalanceRow, BookRows, BudgetRow, CategoryRow, ChoreRow, ConnectionRow, EntryCounts, FamilyRow,
+    ImportRow, MemberRow,
 };
 
 use entries::EntriesInForce;
@@ -119,7 +119,10 @@ impl Book {
 
     /// An empty book that counts what is effective on `day` or before.
     pub fn effective_until(day: NaiveDate) -> Self {
-        Self { effective_until: Some(day), ..Self::default() }
+        Self {
+            effective_until: Some(day),
+            ..Self::default()
+        }
     }
 
     /// The same, holding the entries in force as well. Memory then grows with their number.
@@ -140,7 +143,10 @@ impl Book {
         family_seq: i64,
     ) -> Result<(), BookError> {
         if family_seq != self.family_seq + 1 {
-            return Err(BookError::OutOfOrder { expected: self.family_seq + 1, found: family_seq });
+            return Err(BookError::OutOfOrder {
+                expected: self.family_seq + 1,
+                found: family_seq,
+            });
         }
         self.family_seq = family_seq;
         self.recorded_at = Some(recorded_at);
@@ -186,7 +192,9 @@ impl Book {
 
     /// An account as it was opened, with the day it was closed.
     pub fn account_of(&self, id: AccountId) -> Option<(&AccountOpened, Option<NaiveDate>)> {
-        self.accounts.get(&id).map(|account| (&account.opened, account.closed_on))
+        self.accounts
+            .get(&id)
+            .map(|account| (&account.opened, account.closed_on))
     }
 
     /// A category as it was added.
@@ -219,7 +227,13 @@ impl Book {
     fn account(&mut self, event: &LedgerAccountEvent, effective_on: NaiveDate) {
         match event {
             LedgerAccountEvent::AccountOpened(opened) => {
-                self.accounts.insert(opened.account_id, Account { opened: opened.clone(), closed_on: None });
+                self.accounts.insert(
+                    opened.account_id,
+                    Account {
+                        opened: opened.clone(),
+                        closed_on: None,
+                    },
+                );
             }
             LedgerAccountEvent::AccountClosed(closed) => {
                 if let Some(account) = self.accounts.get_mut(&closed.account_id) {
@@ -234,7 +248,11 @@ impl Book {
     fn entry(&mut self, event: &EntryEvent, effective_on: NaiveDate, family_seq: i64) -> Result<(), BookError> {
         for posting in event.postings() {
             let ledger_account = posting.ledger_account;
-            let sum = |cause| BookError::Sum { ledger_account, family_seq, cause };
+            let sum = |cause| BookError::Sum {
+                ledger_account,
+                family_seq,
+                cause,
+            };
             self.balances.add(posting).map_err(sum)?;
         }
         match event {
@@ -266,7 +284,11 @@ impl Book {
 
     /// A budget holds from the period of its own day on, so the latest day wins, and of one day the latest recorded.
     fn budget(&mut self, set: &BudgetSet, effective_on: NaiveDate) {
-        if self.budgets.get(&set.budget_id).is_none_or(|(since, _)| *since <= effective_on) {
+        if self
+            .budgets
+            .get(&set.budget_id)
+            .is_none_or(|(since, _)| *since <= effective_on)
+        {
             self.budgets.insert(set.budget_id, (effective_on, set.clone()));
         }
     }

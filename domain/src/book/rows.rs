@@ -226,7 +226,11 @@ impl Book {
             categories: self.category_rows(),
             members: self.member_rows(),
             budgets: self.budget_rows(),
-            chores: self.chores.iter().filter_map(|(id, chore)| chore_row(*id, chore)).collect(),
+            chores: self
+                .chores
+                .iter()
+                .filter_map(|(id, chore)| chore_row(*id, chore))
+                .collect(),
             bank_connections: self.connection_rows(),
             imports: self.import_rows(),
         })
@@ -242,19 +246,26 @@ impl Book {
         balances.extend(self.balances.iter().map(|(at, sum)| ((at, sum.currency()), sum)));
         let row = |((ledger_account, _), balance)| {
             let (name, kind) = self.name_and_kind(ledger_account);
-            BalanceRow { ledger_account, name, kind, balance }
+            BalanceRow {
+                ledger_account,
+                name,
+                kind,
+                balance,
+            }
         };
         balances.into_iter().map(row).collect()
     }
 
     fn name_and_kind(&self, ledger_account: PostingAccount) -> (String, &'static str) {
         let found = match ledger_account {
-            PostingAccount::Account(id) => {
-                self.accounts.get(&id).map(|account| (account.opened.name.clone(), account.opened.kind.as_str()))
-            }
-            PostingAccount::Category(id) => {
-                self.categories.get(&id).map(|category| (category.name.clone(), category.kind.as_str()))
-            }
+            PostingAccount::Account(id) => self
+                .accounts
+                .get(&id)
+                .map(|account| (account.opened.name.clone(), account.opened.kind.as_str())),
+            PostingAccount::Category(id) => self
+                .categories
+                .get(&id)
+                .map(|category| (category.name.clone(), category.kind.as_str())),
             PostingAccount::Equity(equity) => Some((equity_name(equity).to_owned(), "equity")),
         };
         found.unwrap_or_else(|| (String::new(), "unknown"))

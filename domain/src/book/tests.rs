@@ -59,12 +59,18 @@ fn day(offset: u64) -> NaiveDate {
 }
 
 fn instant(family_seq: i64) -> DateTime<Utc> {
-    Utc.timestamp_opt(1_700_000_000 + family_seq, 0).single().expect("an instant")
+    Utc.timestamp_opt(1_700_000_000 + family_seq, 0)
+        .single()
+        .expect("an instant")
 }
 
 /// Turns steps into events that the rules would accept, by keeping the postings in force beside them.
 fn history(steps: &[(Step, u64)]) -> Vec<(LedgerEvent, NaiveDate)> {
-    let mut events = vec![(opened(1, "EUR"), day(0)), (opened(2, "EUR"), day(0)), (opened(3, "JPY"), day(0))];
+    let mut events = vec![
+        (opened(1, "EUR"), day(0)),
+        (opened(2, "EUR"), day(0)),
+        (opened(3, "JPY"), day(0)),
+    ];
     let mut in_force: Vec<(EntryId, Vec<Posting>, NaiveDate)> = Vec::new();
     for (number, (step, offset)) in steps.iter().enumerate() {
         let entry_id = EntryId::from_uuid(Uuid::from_u128(0xE000 + number as u128));
@@ -75,18 +81,44 @@ fn history(steps: &[(Step, u64)]) -> Vec<(LedgerEvent, NaiveDate)> {
                     continue;
                 }
                 let (entry_id, postings, on) = in_force.remove(usize::from(which) % in_force.len());
-                (EntryReversed { entry_id, postings: reversed(&postings), reason: String::new() }.into(), on)
+                (
+                    EntryReversed {
+                        entry_id,
+                        postings: reversed(&postings),
+                        reason: String::new(),
+                    }
+                    .into(),
+                    on,
+                )
             }
             Step::Recategorise { which, category: to } => {
                 let spent = |p: &Posting| matches!(p.ledger_account, PostingAccount::Category(_));
                 let index = usize::from(which) % in_force.len().max(1);
-                let Some((entry_id, postings, on)) = in_force.get_mut(index) else { continue };
-                let Some(posting) = postings.iter_mut().find(|p| spent(p)) else { continue };
-                let PostingAccount::Category(from) = posting.ledger_account else { continue };
+                let Some((entry_id, postings, on)) = in_force.get_mut(index) else {
+                    continue;
+                };
+                let Some(posting) = postings.iter_mut().find(|p| spent(p)) else {
+                    continue;
+                };
+                let PostingAccount::Category(from) = posting.ledger_account else {
+                    continue;
+                };
                 let to = category(u128::from(to % 3));
-                let moved = vec![Posting::category(from, posting.money.negated()), Posting::category(to, posting.money)];
+                let moved = vec![
+                    Posting::category(from, posting.money.negated()),
+                    Posting::category(to, posting.money),
+                ];
                 posting.ledger_account = PostingAccount::Category(to);
-                (EntryRecategorised { entry_id: *entry_id, from, to, postings: moved }.into(), *on)
+                (
+                    EntryRecategorised {
+                        entry_id: *entry_id,
+                        from,
+                        to,
+                        postings: moved,
+                    }
+                    .into(),
+                    *on,
+                )
             }
             _ => {
                 let event = added(step, entry_id, on);
@@ -102,7 +134,14 @@ fn history(steps: &[(Step, u64)]) -> Vec<(LedgerEvent, NaiveDate)> {
 fn opened(number: u128, code: &str) -> LedgerEvent {
     let (kind, name) = (AccountKind::Bank, format!("Account {number}"));
     let (account_id, currency) = (account(number), currency(code));
-    let opened = AccountOpened { account_id, name, kind, currency, owner: None, opening_balance: None };
+    let opened = AccountOpened {
+        account_id,
+        name,
+        kind,
+        currency,
+        owner: None,
+        opening_balance: None,
+    };
     LedgerEvent::LedgerAccount(opened.into())
 }
 
@@ -113,23 +152,58 @@ fn added(step: &Step, entry_id: EntryId, effective_on: NaiveDate) -> EntryEvent 
             let money = euros(cents);
             let spent = Posting::category(category(u128::from(at % 3)), money);
             let postings = vec![Posting::account(account(1), money.negated()), spent];
-            ExpenseAdded { entry_id, effective_on, postings, payee, note, entered_by: None }.into()
+            ExpenseAdded {
+                entry_id,
+                effective_on,
+                postings,
+                payee,
+                note,
+                entered_by: None,
+            }
+            .into()
         }
         Step::Income { cents } => {
             let money = euros(cents);
-            let postings = vec![Posting::account(account(1), money), Posting::category(category(9), money.negated())];
-            IncomeAdded { entry_id, effective_on, postings, payee, note, entered_by: None }.into()
+            let postings = vec![
+                Posting::account(account(1), money),
+                Posting::category(category(9), money.negated()),
+            ];
+            IncomeAdded {
+                entry_id,
+                effective_on,
+                postings,
+                payee,
+                note,
+                entered_by: None,
+            }
+            .into()
         }
         Step::Opening { cents } => {
             let money = euros(cents);
             let against = Posting::equity(Equity::OpeningBalances, money.negated());
             let postings = vec![Posting::account(account(2), money), against];
-            OpeningBalanceRecorded { entry_id, effective_on, postings }.into()
+            OpeningBalanceRecorded {
+                entry_id,
+                effective_on,
+                postings,
+            }
+            .into()
         }
         Step::Transfer { cents } => {
             let money = euros(cents);
-            let postings = vec![Posting::account(account(1), money.negated()), Posting::account(account(2), money)];
-            TransferMade { entry_id, effective_on, postings, note, entered_by: None, chore_id: None }.into()
+            let postings = vec![
+                Posting::account(account(1), money.negated()),
+                Posting::account(account(2), money),
+            ];
+            TransferMade {
+                entry_id,
+                effective_on,
+                postings,
+                note,
+                entered_by: None,
+                chore_id: None,
+            }
+            .into()
         }
         Step::Exchange { cents, yen: amount } => {
             let (from, to) = (euros(cents), yen(amount));
@@ -139,7 +213,15 @@ fn added(step: &Step, entry_id: EntryId, effective_on: NaiveDate) -> EntryEvent 
                 Posting::equity(Equity::Conversion, to.negated()),
                 Posting::account(account(3), to),
             ];
-            TransferMade { entry_id, effective_on, postings, note, entered_by: None, chore_id: None }.into()
+            TransferMade {
+                entry_id,
+                effective_on,
+                postings,
+                note,
+                entered_by: None,
+                chore_id: None,
+            }
+            .into()
         }
         Step::Reverse { .. } | Step::Recategorise { .. } => unreachable!("these need an entry in force"),
     }
@@ -148,7 +230,8 @@ fn added(step: &Step, entry_id: EntryId, effective_on: NaiveDate) -> EntryEvent 
 fn fold(mut book: Book, events: &[(LedgerEvent, NaiveDate)]) -> Book {
     for (event, on) in events {
         let family_seq = book.family_seq() + 1;
-        book.apply(event, *on, instant(family_seq), family_seq).expect("the history is whole");
+        book.apply(event, *on, instant(family_seq), family_seq)
+            .expect("the history is whole");
     }
     book
 }
@@ -250,12 +333,27 @@ fn the_budget_of_the_latest_day_holds() {
     let set = |amount: &str| {
         let budget_id = BudgetId::from_uuid(Uuid::from_u128(1));
         let (period, category_id) = (Period::Month, category(1));
-        LedgerEvent::Budget(BudgetSet { budget_id, category_id, period, amount: eur(amount) }.into())
+        LedgerEvent::Budget(
+            BudgetSet {
+                budget_id,
+                category_id,
+                period,
+                amount: eur(amount),
+            }
+            .into(),
+        )
     };
-    let events = [(set("100.00"), day(31)), (set("50.00"), day(0)), (set("70.00"), day(60))];
+    let events = [
+        (set("100.00"), day(31)),
+        (set("50.00"), day(0)),
+        (set("70.00"), day(60)),
+    ];
     assert_eq!(rows(&events).budgets[0].amount, eur("70.00"));
     let bounded = fold(Book::effective_until(day(40)), &events).rows().expect("sums");
-    assert_eq!((bounded.budgets[0].amount, bounded.budgets[0].since), (eur("100.00"), day(31)));
+    assert_eq!(
+        (bounded.budgets[0].amount, bounded.budgets[0].since),
+        (eur("100.00"), day(31))
+    );
 }
 
 #[test]
@@ -269,12 +367,30 @@ fn points_come_from_chores_and_badges_until_the_day_asked_for() {
         on_leaderboard: true,
     };
     let title = "Dishes".to_owned();
-    let offered =
-        ChoreOffered { chore_id, title: title.clone(), points: 10, reward: None, offered_to: None, due_on: None };
-    let approved = ChoreApproved { chore_id, title, member_id: teen, points: 10, reward: None, entry_id: None };
+    let offered = ChoreOffered {
+        chore_id,
+        title: title.clone(),
+        points: 10,
+        reward: None,
+        offered_to: None,
+        due_on: None,
+    };
+    let approved = ChoreApproved {
+        chore_id,
+        title,
+        member_id: teen,
+        points: 10,
+        reward: None,
+        entry_id: None,
+    };
     let award_id = AwardId::from_uuid(Uuid::from_u128(3));
-    let badge =
-        BadgeAwarded { award_id, member_id: teen, badge: "Star".to_owned(), reason: String::new(), points: 5 };
+    let badge = BadgeAwarded {
+        award_id,
+        member_id: teen,
+        badge: "Star".to_owned(),
+        reason: String::new(),
+        points: 5,
+    };
     let events = [
         (LedgerEvent::Family(added.into()), day(0)),
         (LedgerEvent::Chore(offered.into()), day(0)),
@@ -290,8 +406,19 @@ fn points_come_from_chores_and_badges_until_the_day_asked_for() {
 
 #[test]
 fn a_category_is_named_in_its_balance() {
-    let food = CategoryAdded { category_id: category(1), name: "Food".to_owned(), kind: CategoryKind::Expense };
-    let spent = added(&Step::Expense { cents: 1_230, category: 1 }, EntryId::from_uuid(Uuid::from_u128(1)), day(3));
+    let food = CategoryAdded {
+        category_id: category(1),
+        name: "Food".to_owned(),
+        kind: CategoryKind::Expense,
+    };
+    let spent = added(
+        &Step::Expense {
+            cents: 1_230,
+            category: 1,
+        },
+        EntryId::from_uuid(Uuid::from_u128(1)),
+        day(3),
+    );
     let rows = rows(&[
         (opened(1, "EUR"), day(0)),
         (LedgerEvent::Category(CategoryEvent::CategoryAdded(food)), day(0)),

@@ -46,7 +46,10 @@ impl Format for Beancount {
         }
         out.push('\n');
         for account in chart.accounts() {
-            let currency = account.currency.map(|currency| format!(" {currency}")).unwrap_or_default();
+            let currency = account
+                .currency
+                .map(|currency| format!(" {currency}"))
+                .unwrap_or_default();
             let _ = writeln!(out, "{} open {}{currency}", account.first_on, account.name);
             let _ = writeln!(out, "  name: {}", quoted(&account.family_name));
         }
@@ -54,7 +57,9 @@ impl Format for Beancount {
     }
 
     fn record(&self, out: &mut String, record: &Record, event: &LedgerEvent, chart: &Chart) {
-        let Some(transaction) = Transaction::of(event) else { return };
+        let Some(transaction) = Transaction::of(event) else {
+            return;
+        };
         let _ = write!(out, "{} *", record.effective_on);
         if !transaction.payee.is_empty() {
             let _ = write!(out, " {}", quoted(transaction.payee));
@@ -98,7 +103,11 @@ impl Format for Beancount {
 /// may be closed while entries of days to come are already in it.
 fn closing_day(account: &ChartAccount) -> Option<chrono::NaiveDate> {
     let closed_on = account.closed_on?;
-    Some(closed_on.max(account.last_posting_on.map_or(closed_on, day_after)).max(day_after(account.first_on)))
+    Some(
+        closed_on
+            .max(account.last_posting_on.map_or(closed_on, day_after))
+            .max(day_after(account.first_on)),
+    )
 }
 
 fn exact(balance: &Money) -> String {

@@ -50,7 +50,13 @@ pub struct Chart {
 impl Chart {
     pub(super) fn new(as_of: AsOf) -> Self {
         let book = as_of.effective_on.map_or_else(Book::new, Book::effective_until);
-        Self { as_of, book, accounts: BTreeMap::new(), taken: BTreeSet::new(), last_on: None }
+        Self {
+            as_of,
+            book,
+            accounts: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            last_on: None,
+        }
     }
 
     pub(super) fn fold(&mut self, record: &Record) -> Result<(), ReplayError> {
@@ -77,7 +83,13 @@ impl Chart {
                     CategoryKind::Expense => "Expenses",
                     CategoryKind::Income => "Income",
                 };
-                self.open(PostingAccount::Category(added.category_id), root, &added.name, None, day);
+                self.open(
+                    PostingAccount::Category(added.category_id),
+                    root,
+                    &added.name,
+                    None,
+                    day,
+                );
             }
             _ => {}
         }
@@ -133,7 +145,9 @@ impl Chart {
 
     /// The name of a ledger account.
     pub fn name(&self, at: PostingAccount) -> &str {
-        self.accounts.get(&at).map_or("Equity:Unknown", |account| account.name.as_str())
+        self.accounts
+            .get(&at)
+            .map_or("Equity:Unknown", |account| account.name.as_str())
     }
 
     /// The accounts there are within the bounds, by name.
@@ -165,7 +179,11 @@ impl Chart {
     pub fn balances(&self) -> Vec<(&ChartAccount, Money)> {
         let rows = self.book.balance_rows().into_iter();
         let mut balances: Vec<(&ChartAccount, Money)> = rows
-            .filter_map(|row| self.accounts.get(&row.ledger_account).map(|account| (account, row.balance)))
+            .filter_map(|row| {
+                self.accounts
+                    .get(&row.ledger_account)
+                    .map(|account| (account, row.balance))
+            })
             .filter(|(account, _)| self.as_of.counts(account.first_on))
             .collect();
         balances.sort_by(|(a, x), (b, y)| (&a.name, x.currency()).cmp(&(&b.name, y.currency())));
@@ -185,7 +203,14 @@ pub(super) fn day_after(day: NaiveDate) -> NaiveDate {
 
 fn number_of(at: PostingAccount) -> String {
     let text = at.to_string();
-    text.chars().filter(char::is_ascii_hexdigit).rev().take(12).collect::<Vec<_>>().into_iter().rev().collect()
+    text.chars()
+        .filter(char::is_ascii_hexdigit)
+        .rev()
+        .take(12)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect()
 }
 
 /// One component of a beancount account name: a capital letter or digit, then letters, digits and dashes. What is neither

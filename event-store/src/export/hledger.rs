@@ -33,7 +33,10 @@ impl Format for Hledger {
     // Writing to a string cannot fail, here and below.
     fn head(&self, out: &mut String, whole: &Whole<'_>) {
         let _ = writeln!(out, "; A family's ledger, kept by Kinledger: {}", whole.family);
-        let _ = writeln!(out, "; Each transaction's code is the number of its event in the family's log.\n");
+        let _ = writeln!(
+            out,
+            "; Each transaction's code is the number of its event in the family's log.\n"
+        );
         let _ = writeln!(out, "decimal-mark .\n");
         for currency in whole.chart.currencies() {
             let _ = writeln!(out, "commodity {} {currency}", example_of(currency));
@@ -47,7 +50,9 @@ impl Format for Hledger {
     }
 
     fn record(&self, out: &mut String, record: &Record, event: &LedgerEvent, chart: &Chart) {
-        let Some(transaction) = Transaction::of(event) else { return };
+        let Some(transaction) = Transaction::of(event) else {
+            return;
+        };
         let _ = write!(out, "{} * ({})", record.effective_on, record.family_seq);
         let payee = one_line(transaction.payee).replace('|', "/");
         let narration = one_line(&transaction.narration);
@@ -138,6 +143,9 @@ mod tests {
     #[test]
     fn an_example_shows_the_currencys_places() {
         let example = |code: &str| example_of(code.parse().expect("a code"));
-        assert_eq!((example("EUR"), example("JPY"), example("KWD")), ("1000.00".into(), "1000.".into(), "1000.000".into()));
+        assert_eq!(
+            (example("EUR"), example("JPY"), example("KWD")),
+            ("1000.00".into(), "1000.".into(), "1000.000".into())
+        );
     }
 }

@@ -119,7 +119,11 @@ pub async fn export(
     as_of: AsOf,
     out: mpsc::Sender<Chunk>,
 ) -> Result<Exported, ExportError> {
-    let mut sending = Sending { out, events_read: 0, events_total: None };
+    let mut sending = Sending {
+        out,
+        events_read: 0,
+        events_total: None,
+    };
     let mut chart = Chart::new(as_of);
     let mut bounds = as_of;
     let mut first_pass = None;
@@ -137,16 +141,21 @@ pub async fn export(
         first_pass = Some(pages.last());
     }
 
-    let whole = Whole { family, as_of, chart: &chart };
+    let whole = Whole {
+        family,
+        as_of,
+        chart: &chart,
+    };
     let mut text = String::new();
     format.head(&mut text, &whole);
     let mut exported = Exported::default();
     let mut pages = Pages::new(log, lane, family, bounds);
     while let Some(records) = pages.next().await? {
         for record in records.iter().filter(|record| as_of.counts(record.effective_on)) {
-            let event = record
-                .decode()
-                .map_err(|cause| ReplayError::Decode { family_seq: record.family_seq, cause })?;
+            let event = record.decode().map_err(|cause| ReplayError::Decode {
+                family_seq: record.family_seq,
+                cause,
+            })?;
             let before = text.len();
             format.record(&mut text, record, &event, &chart);
             exported.written += i64::from(text.len() > before);
@@ -176,7 +185,11 @@ struct Sending {
 impl Sending {
     async fn page(&mut self, text: String, events: usize) -> Result<(), ExportError> {
         self.events_read += i64::try_from(events).unwrap_or(0);
-        let chunk = Chunk { text, events_read: self.events_read, events_total: self.events_total };
+        let chunk = Chunk {
+            text,
+            events_read: self.events_read,
+            events_total: self.events_total,
+        };
         self.out.send(chunk).await.map_err(|_| ExportError::ReaderGone)
     }
 }

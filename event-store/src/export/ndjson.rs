@@ -76,5 +76,8 @@ pub fn event_json(record: &Record) -> String {
     // Stored JSON may hold line breaks between its tokens, never within them. We write none; a stranger might have.
     let metadata = record.metadata.replace(['\n', '\r'], " ");
     let payload = record.payload.replace(['\n', '\r'], " ");
-    format!(r#"{},"metadata":{metadata},"payload":{payload}}}"#, numbers.trim_end_matches('}'))
+    format!(
+        r#"{},"metadata":{metadata},"payload":{payload}}}"#,
+        numbers.trim_end_matches('}')
+    )
 }

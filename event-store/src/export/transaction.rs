@@ -28,7 +28,10 @@ impl<'a> Transaction<'a> {
         let (payee, narration) = match event {
             EntryEvent::ExpenseAdded(added) => (added.payee.as_str(), added.note.clone()),
             EntryEvent::IncomeAdded(added) => (added.payee.as_str(), added.note.clone()),
-            EntryEvent::TransferMade(made) => ("", or(&made.note, transfer_words(&made.postings, made.chore_id.is_some()))),
+            EntryEvent::TransferMade(made) => (
+                "",
+                or(&made.note, transfer_words(&made.postings, made.chore_id.is_some())),
+            ),
             EntryEvent::OpeningBalanceRecorded(_) => ("", "Opening balance".to_owned()),
             EntryEvent::BankTransactionBooked(booked) => (booked.counterparty.as_str(), booked.remittance.clone()),
             EntryEvent::EntryReversed(reversed) => ("", with_reason("Reversal", &reversed.reason)),
@@ -54,9 +57,17 @@ fn transfer_words(postings: &[Posting], is_reward: bool) -> &'static str {
 }
 
 fn or(text: &str, otherwise: &str) -> String {
-    if text.trim().is_empty() { otherwise.to_owned() } else { text.to_owned() }
+    if text.trim().is_empty() {
+        otherwise.to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 fn with_reason(words: &str, reason: &str) -> String {
-    if reason.trim().is_empty() { words.to_owned() } else { format!("{words}: {reason}") }
+    if reason.trim().is_empty() {
+        words.to_owned()
+    } else {
+        format!("{words}: {reason}")
+    }
 }

@@ -20,6 +20,33 @@ use crate::{Lane, Record};
 /// What `ce_source` says.
 const SOURCE: &str = "/kinledger/log";
 
+/// The headers of every message, in order; `traceparent` is left out when the command had none.
+pub const HEADERS: &[&str] = &[
+    "content-type",
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_partitionkey",
+    "lane",
+    "position",
+    "family_seq",
+    "aggregate_type",
+    "aggregate_id",
+    "sequence",
+    "event_type",
+    "event_version",
+    "command_id",
+    "effective_on",
+    "recorded_at_us",
+    "leaf_hash",
+    "chain_hash",
+    "metadata",
+    "traceparent",
+];
+
 /// Why a message is no record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
@@ -62,35 +89,38 @@ impl OutgoingMessage {
 }
 
 fn headers(record: &Record) -> OwnedHeaders {
-    let family_id = record.family_id.uuid().to_string();
-    let lane = record.lane.0.to_string();
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", format!("{family_id}:{}", record.family_seq)),
-        ("ce_source", SOURCE.to_owned()),
-        ("ce_type", format!("family.{}.{}.v{}", record.aggregate_type, record.event_type, record.event_version)),
-        ("ce_subject", format!("{}/{}", record.aggregate_type, record.aggregate_id)),
-        ("ce_time", record.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        ("ce_partitionkey", family_id),
-        ("lane", lane),
-        ("position", record.position.to_string()),
-        ("family_seq", record.family_seq.to_string()),
-        ("aggregate_type", record.aggregate_type.clone()),
-        ("aggregate_id", record.aggregate_id.to_string()),
-        ("sequence", record.sequence.to_string()),
-        ("event_type", record.event_type.clone()),
-        ("event_version", record.event_version.clone()),
-        ("command_id", record.command_id.uuid().to_string()),
-        ("effective_on", record.effective_on.to_string()),
-        ("recorded_at_us", record.recorded_at_us().to_string()),
-        ("leaf_hash", hex::encode(record.leaf_hash)),
-        ("chain_hash", hex::encode(record.chain_hash)),
-        ("metadata", record.metadata.clone()),
-    ];
-    headers.extend(record.metadata_entry("traceparent").map(|traceparent| ("traceparent", traceparent)));
-    let empty = OwnedHeaders::new_with_capacity(headers.len());
-    headers.into_iter().fold(empty, |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }))
+    let with_value = |name: &&'static str| Some((*name, header(record, name)?));
+    HEADERS.iter().filter_map(with_value).fold(OwnedHeaders::new_with_capacity(HEADERS.len()), |all, (key, value)| {
+        all.insert(Header { key, value: Some(value.as_bytes()) })
+    })
+}
+
+fn header(record: &Record, name: &str) -> Option<String> {
+    Some(match name {
+        "content-type" => "application/json".to_owned(),
+        "ce_specversion" => "1.0".to_owned(),
+        "ce_id" => format!("{}:{}", record.family_id.uuid(), record.family_seq),
+        "ce_source" => SOURCE.to_owned(),
+        "ce_type" => format!("family.{}.{}.v{}", record.aggregate_type, record.event_type, record.event_version),
+        "ce_subject" => format!("{}/{}", record.aggregate_type, record.aggregate_id),
+        "ce_time" => record.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        "ce_partitionkey" => record.family_id.uuid().to_string(),
+        "lane" => record.lane.0.to_string(),
+        "position" => record.position.to_string(),
+        "family_seq" => record.family_seq.to_string(),
+        "aggregate_type" => record.aggregate_type.clone(),
+        "aggregate_id" => record.aggregate_id.to_string(),
+        "sequence" => record.sequence.to_string(),
+        "event_type" => record.event_type.clone(),
+        "event_version" => record.event_version.clone(),
+        "command_id" => record.command_id.uuid().to_string(),
+        "effective_on" => record.effective_on.to_string(),
+        "recorded_at_us" => record.recorded_at_us().to_string(),
+        "leaf_hash" => hex::encode(record.leaf_hash),
+        "chain_hash" => hex::encode(record.chain_hash),
+        "metadata" => record.metadata.clone(),
+        _ => return record.metadata_entry(name),
+    })
 }
 
 /// The record a message holds.

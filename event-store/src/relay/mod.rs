@@ -1,4 +1,221 @@
-//! Relay.
+//! The relay: every lane of the log to one Kafka partition, in order, nothing lost, nothing invented.
+//!
+//! The log itself is the outbox. One task per lane does the following; any failure takes it back to step 1, after a pause.
+//!
+//! 1. *Own the lane*: a session-wide advisory lock (4712, lane) on a connection of its own. Whoever does not get it stands by.
+//!    Taking over raises the epoch in `log.relay_checkpoints`; writing a checkpoint names the epoch, so a relay that lost its
+//!    connection without noticing cannot move it.
+//! 2. *Ask Kafka where it is*: the last record of the partition, not the checkpoint, says what has been published. If the log
+//!    has another chain hash at that position, or does not reach it, then the log has lost what readers have already seen (a
+//!    failover or a restore to an earlier moment): the relay halts with [`RelayError::Fork`], for people to look at. An empty
+//!    partition begins from the first event.
+//! 3. *Publish*: read a page, hand it to an idempotent producer from this one task, await every acknowledgement, save the
+//!    checkpoint. The library's gapless guarantee makes a lost message fatal to the producer instead of a hole.
+//!
+//! A relay that dies between acknowledgement and step 2 of its successor may leave repeats in the partition, never holes and
+//! never another order; [`crate::feed::KafkaFeed`] drops repeats by position.
+
+mod lane;
 mod message;
-pub use message::MessageError;
+mod topic;
+
+use std::time::Duration;
+
+pub use message::{HEADERS, MessageError};
 pub(crate) use message::record_of;
+use rdkafka::error::KafkaError;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{Lane, Log, LogError};
+
+/// The topic's usual name.
+pub const TOPIC: &str = "kinledger.events.v1";
+
+/// How the relay works.
+#[derive(Clone, Debug)]
+pub struct RelaySettings {
+    /// Kafka, as `host:port,host:port`.
+    pub brokers: String,
+    /// The topic; created when it is missing.
+    pub topic: String,
+    /// Copies of the topic when it has to be created; as many as there are brokers, three at most, when absent.
+    pub replication: Option<i32>,
+    /// Records published at once.
+    pub batch: i64,
+    /// How often a quiet lane is looked at when nobody says that it has grown.
+    pub poll_interval: Duration,
+    /// How long Kafka may take to acknowledge a record before the relay begins anew.
+    pub delivery_timeout: Duration,
+}
+
+impl RelaySettings {
+    /// The usual settings.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            topic: TOPIC.to_owned(),
+            replication: None,
+            batch: 1_000,
+            poll_interval: Duration::from_millis(200),
+            delivery_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a lane is not being relayed.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The log could not be read.
+    #[error("the relay cannot read the log")]
+    Log(#[from] LogError),
+    /// Kafka could not be reached, or refused.
+    #[error("the relay cannot use Kafka")]
+    Kafka(#[from] KafkaError),
+    /// The topic could not be created.
+    #[error("the topic could not be created: {0}")]
+    Topic(rdkafka::types::RDKafkaErrorCode),
+    /// Another relay took the lane over.
+    #[error("lane {0} was taken over by another relay")]
+    Fenced(Lane),
+    /// Kafka holds a record that the log does not have.
+    #[error("fork detected in lane {lane}: Kafka's last record, position {position}, is not in the log")]
+    Fork {
+        /// The lane.
+        lane: Lane,
+        /// The position in question.
+        position: i64,
+    },
+    /// The partition's last message is none that a relay writes.
+    #[error("lane {lane}: the message at offset {offset} is not from a relay")]
+    Foreign {
+        /// The lane.
+        lane: Lane,
+        /// The message's offset.
+        offset: i64,
+        /// What is wrong with it.
+        #[source]
+        cause: MessageError,
+    },
+    /// The topic has fewer partitions than the log has lanes.
+    #[error("topic {topic} has {partitions} partitions for {lanes} lanes")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// What it has.
+        partitions: usize,
+        /// What it needs.
+        lanes: i16,
+    },
+}
+
+impl RelayError {
+    /// Must people look at it, because trying again cannot help?
+    pub fn needs_people(&self) -> bool {
+        matches!(self, Self::Fork { .. } | Self::Foreign { .. } | Self::Partitions { .. })
+    }
+}
+
+impl From<sqlx::Error> for RelayError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// Relays every lane until `shutdown` says true or its sender is gone. Outages of Postgres or Kafka are waited out.
+///
+/// # Errors
+/// Only what [`RelayError::needs_people`]; all lanes have stopped then.
+pub async fn run(log: Log, settings: RelaySettings, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
+    let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? else { return Ok(()) };
+    let (halt, halted) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for number in 0..lanes {
+        tasks.spawn(lane::relay(log.clone(), settings.clone(), Lane(number), halted.clone()));
+    }
+    let mut first_error = None;
+    loop {
+        let finished = tokio::select! {
+            finished = tasks.join_next() => finished,
+            () = stopped(shutdown.clone()), if !*halt.borrow() => {
+                halt.send_replace(true);
+                continue;
+            }
+        };
+        match finished {
+            None => return first_error.map_or(Ok(()), Err),
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => {
+                tracing::error!(error = %error, "the relay halts");
+                first_error.get_or_insert(error);
+                halt.send_replace(true);
+            }
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// Waits until the log answers and the topic is there. None when told to stop before.
+async fn prepare(
+    log: &Log,
+    settings: &RelaySettings,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Option<i16>, RelayError> {
+    let mut pause = Pause::default();
+    loop {
+        let attempt = async {
+            let lanes = log.lanes().await?;
+            topic::ensure(settings, lanes).await?;
+            Ok::<_, RelayError>(lanes)
+        };
+        let outcome = tokio::select! {
+            outcome = attempt => outcome,
+            () = stopped(shutdown.clone()) => return Ok(None),
+        };
+        match outcome {
+            Ok(lanes) => return Ok(Some(lanes)),
+            Err(error) if error.needs_people() => return Err(error),
+            Err(error) => tracing::warn!(error = %Causes(&error), "the relay cannot begin yet"),
+        }
+        if pause.is_stopped_during(shutdown.clone()).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Returns when it is time to stop.
+async fn stopped(mut shutdown: watch::Receiver<bool>) {
+    // A sender that is gone will never say so: that too is the end.
+    drop(shutdown.wait_for(|is_stopping| *is_stopping).await);
+}
+
+/// The time between two attempts: doubling from a quarter of a second to ten.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(250))
+    }
+}
+
+impl Pause {
+    async fn is_stopped_during(&mut self, shutdown: watch::Receiver<bool>) -> bool {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Duration::from_secs(10));
+        tokio::time::timeout(pause, stopped(shutdown)).await.is_ok()
+    }
+}
+
+/// An error with its causes, on one line.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

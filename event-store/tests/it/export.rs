@@ -14,7 +14,7 @@ use domain::{
 use event_store::{
     AppendCommand, AppendEvent, Lane, Log, Record, Verdict,
     chain::GENESIS,
-    export::{Exported, export, format},
+    export::{Chunk, Exported, export, format},
     replay::{AsOf, ReplayError, Statement, replay},
 };
 use serde_json::Value;
@@ -45,7 +45,7 @@ impl Ledger {
     }
 
     async fn export(&self, name: &str, as_of: AsOf) -> (String, Exported) {
-        let (sender, mut chunks) = mpsc::channel(1);
+        let (sender, mut chunks) = mpsc::channel::<Chunk>(1);
         let format = format(name).expect("a format");
         let collect = async {
             let mut text = String::new();
@@ -64,7 +64,10 @@ impl Ledger {
     }
 
     async fn records(&self) -> Vec<Record> {
-        self.log.read_family(LANE, self.family, 0, i64::MAX).await.expect("the log reads")
+        self.log
+            .read_family(LANE, self.family, 0, i64::MAX)
+            .await
+            .expect("the log reads")
     }
 }
 
@@ -76,7 +79,12 @@ async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
         let sequence = sequences.entry(*stream).or_insert(0);
         *sequence += 1;
         let (stream, sequence, event, effective_on) = (*stream, *sequence, event.clone(), *effective_on);
-        events.push(AppendEvent { stream, sequence, event, effective_on });
+        events.push(AppendEvent {
+            stream,
+            sequence,
+            event,
+            effective_on,
+        });
     }
     let mut head = from;
     for events in events[from..].chunks(COMMAND_EVENTS) {
@@ -98,7 +106,13 @@ async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
 
 fn ours(rows: &[BalanceRow]) -> Sums {
     let posted = rows.iter().filter(|row| !row.balance.is_zero());
-    let key = |row: &BalanceRow| (row.kind.to_owned(), row.name.clone(), row.balance.currency().to_string());
+    let key = |row: &BalanceRow| {
+        (
+            row.kind.to_owned(),
+            row.name.clone(),
+            row.balance.currency().to_string(),
+        )
+    };
     posted.map(|row| (key(row), row.balance)).collect()
 }
 
@@ -115,10 +129,23 @@ fn bounds_of(ledger: &Ledger, seed: u64, recorded: &[Record]) -> Vec<AsOf> {
     let mut fact = || usize::try_from(dice.below(ledger.facts.len() as u64)).expect("an index");
     vec![
         AsOf::default(),
-        AsOf { family_seq: Some(0), ..AsOf::default() },
-        AsOf { family_seq: i64::try_from(fact()).ok(), ..AsOf::default() },
-        AsOf { effective_on: Some(ledger.facts[fact()].2), ..AsOf::default() },
-        AsOf { recorded_at: Some(recorded[fact()].recorded_at), effective_on: Some(ledger.facts[fact()].2), family_seq: None },
+        AsOf {
+            family_seq: Some(0),
+            ..AsOf::default()
+        },
+        AsOf {
+            family_seq: i64::try_from(fact()).ok(),
+            ..AsOf::default()
+        },
+        AsOf {
+            effective_on: Some(ledger.facts[fact()].2),
+            ..AsOf::default()
+        },
+        AsOf {
+            recorded_at: Some(recorded[fact()].recorded_at),
+            effective_on: Some(ledger.facts[fact()].2),
+            family_seq: None,
+        },
     ]
 }
 
@@ -127,15 +154,24 @@ async fn hledger_and_beancount_come_to_our_balances() {
     let database = TestDatabase::create().await;
     for seed in 0..5 {
         let ledger = Ledger::random(&database, seed, 250).await;
-        for (number, as_of) in bounds_of(&ledger, seed, &ledger.records().await).into_iter().enumerate() {
+        for (number, as_of) in bounds_of(&ledger, seed, &ledger.records().await)
+            .into_iter()
+            .enumerate()
+        {
             let ours = ours(&ledger.statement(as_of).await.rows.balances);
 
-            let file = write(&format!("{seed}-{number}.journal"), &ledger.export("hledger", as_of).await.0);
+            let file = write(
+                &format!("{seed}-{number}.journal"),
+                &ledger.export("hledger", as_of).await.0,
+            );
             hledger_accepts(&file).unwrap_or_else(|words| panic!("{}: {words}", file.display()));
             assert_eq!(hledger_balances(&file), ours, "seed {seed}, {as_of:?}");
             std::fs::remove_file(&file).expect("the file can be removed");
 
-            let file = write(&format!("{seed}-{number}.beancount"), &ledger.export("beancount", as_of).await.0);
+            let file = write(
+                &format!("{seed}-{number}.beancount"),
+                &ledger.export("beancount", as_of).await.0,
+            );
             beancount_accepts(&file).unwrap_or_else(|words| panic!("{}: {words}", file.display()));
             assert_eq!(beancount_balances(&file), ours, "seed {seed}, {as_of:?}");
             std::fs::remove_file(&file).expect("the file can be removed");
@@ -156,8 +192,16 @@ async fn a_cent_that_is_wrong_is_refused_by_both() {
         let mut altered = text.clone();
         altered.replace_range(point..=point, digit);
         let file = write(&format!("altered.{name}"), &altered);
-        let verdict = if name == "hledger" { hledger_accepts(&file) } else { beancount_accepts(&file) };
-        assert!(verdict.is_err(), "{name} tolerates a wrong amount in {}", file.display());
+        let verdict = if name == "hledger" {
+            hledger_accepts(&file)
+        } else {
+            beancount_accepts(&file)
+        };
+        assert!(
+            verdict.is_err(),
+            "{name} tolerates a wrong amount in {}",
+            file.display()
+        );
         std::fs::remove_file(&file).expect("the file can be removed");
     }
     database.drop().await;
@@ -174,15 +218,24 @@ async fn ndjson_lines_prove_themselves() {
     let mut previous = GENESIS;
     for (line, record) in lines.iter().zip(&records) {
         let json: Value = serde_json::from_str(line).expect("a line is JSON");
-        assert!(line.ends_with(&format!(r#","payload":{}}}"#, record.payload)), "the payload is as stored");
-        assert!(line.contains(&format!(r#","metadata":{},"#, record.metadata)), "the metadata are as stored");
+        assert!(
+            line.ends_with(&format!(r#","payload":{}}}"#, record.payload)),
+            "the payload is as stored"
+        );
+        assert!(
+            line.contains(&format!(r#","metadata":{},"#, record.metadata)),
+            "the metadata are as stored"
+        );
         assert_eq!(json["family_seq"], record.family_seq);
         assert_eq!(json["leaf_hash"], hex::encode(event_store::chain::leaf_of(record)));
         previous = event_store::chain::chain(&previous, record.family_seq, record.recorded_at_us(), &record.leaf_hash);
         assert_eq!(json["chain_hash"], hex::encode(previous));
     }
     let end: Value = serde_json::from_str(lines[lines.len() - 1]).expect("the end mark is JSON");
-    assert_eq!((&end["end"], &end["events"]), (&Value::from(true), &Value::from(records.len())));
+    assert_eq!(
+        (&end["end"], &end["events"]),
+        (&Value::from(true), &Value::from(records.len()))
+    );
     assert_eq!(end["chain_hash"], hex::encode(previous));
     assert_eq!(exported.chain_hash, Some(previous));
     database.drop().await;
@@ -196,14 +249,28 @@ async fn a_statement_of_a_prefix_says_the_same_for_ever() {
     let facts = random_ledger(family, 9, 200);
     append(&log, family, &facts[..100], 0).await;
     let ledger = Ledger { log, family, facts };
-    let as_of = AsOf { family_seq: Some(100), ..AsOf::default() };
+    let as_of = AsOf {
+        family_seq: Some(100),
+        ..AsOf::default()
+    };
     let then = serde_json::to_string(&ledger.statement(as_of).await).expect("JSON");
     let last = ledger.records().await.pop().expect("a record").recorded_at;
     let unbounded = ledger.statement(AsOf::default()).await;
     append(&ledger.log, family, &ledger.facts, 100).await;
-    assert_eq!(serde_json::to_string(&ledger.statement(as_of).await).expect("JSON"), then);
-    let by_instant = ledger.statement(AsOf { recorded_at: Some(last), ..AsOf::default() }).await;
-    assert_eq!((by_instant.rows, by_instant.chain_hash), (unbounded.rows, unbounded.chain_hash));
+    assert_eq!(
+        serde_json::to_string(&ledger.statement(as_of).await).expect("JSON"),
+        then
+    );
+    let by_instant = ledger
+        .statement(AsOf {
+            recorded_at: Some(last),
+            ..AsOf::default()
+        })
+        .await;
+    assert_eq!(
+        (by_instant.rows, by_instant.chain_hash),
+        (unbounded.rows, unbounded.chain_hash)
+    );
     database.drop().await;
 }
 
@@ -211,12 +278,30 @@ async fn a_statement_of_a_prefix_says_the_same_for_ever() {
 async fn nothing_before_the_first_event_and_an_error_beyond_the_last() {
     let database = TestDatabase::create().await;
     let ledger = Ledger::random(&database, 1, 10).await;
-    let long_ago = NaiveDate::from_ymd_opt(1980, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).expect("an instant");
-    let before = ledger.statement(AsOf { recorded_at: Some(long_ago.and_utc()), ..AsOf::default() }).await;
-    assert_eq!((before.family_seq, before.chain_hash, before.rows.balances.len()), (0, None, 0));
-    let beyond = AsOf { family_seq: Some(10_000), ..AsOf::default() };
-    let error = replay(&ledger.log, LANE, ledger.family, beyond, false, |_| ()).await.err();
-    assert!(matches!(error, Some(ReplayError::BeyondHead { asked: 10_000, .. })), "{error:?}");
+    let long_ago = NaiveDate::from_ymd_opt(1980, 1, 1)
+        .and_then(|day| day.and_hms_opt(0, 0, 0))
+        .expect("an instant");
+    let before = ledger
+        .statement(AsOf {
+            recorded_at: Some(long_ago.and_utc()),
+            ..AsOf::default()
+        })
+        .await;
+    assert_eq!(
+        (before.family_seq, before.chain_hash, before.rows.balances.len()),
+        (0, None, 0)
+    );
+    let beyond = AsOf {
+        family_seq: Some(10_000),
+        ..AsOf::default()
+    };
+    let error = replay(&ledger.log, LANE, ledger.family, beyond, false, |_| ())
+        .await
+        .err();
+    assert!(
+        matches!(error, Some(ReplayError::BeyondHead { asked: 10_000, .. })),
+        "{error:?}"
+    );
     database.drop().await;
 }
 
@@ -230,11 +315,19 @@ async fn an_altered_log_is_not_replayed() {
         "set local session_replication_role = replica",
         "update log.events set effective_on = effective_on + 1 where family_seq = 30",
     ] {
-        sqlx::query(statement).execute(&mut *tamper).await.expect("a superuser can do anything");
+        sqlx::query(statement)
+            .execute(&mut *tamper)
+            .await
+            .expect("a superuser can do anything");
     }
     tamper.commit().await.expect("a commit");
-    let error = replay(&ledger.log, LANE, ledger.family, AsOf::default(), false, |_| ()).await.err();
-    assert!(matches!(error, Some(ReplayError::Altered { family_seq: 30, .. })), "{error:?}");
+    let error = replay(&ledger.log, LANE, ledger.family, AsOf::default(), false, |_| ())
+        .await
+        .err();
+    assert!(
+        matches!(error, Some(ReplayError::Altered { family_seq: 30, .. })),
+        "{error:?}"
+    );
     superuser.close().await;
     database.drop().await;
 }

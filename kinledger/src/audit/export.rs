@@ -136,10 +136,17 @@ struct Partial {
 
 impl Partial {
     fn create(path: &Path) -> Result<Self> {
-        let Some(name) = path.file_name() else { bail!("{} is no file name", path.display()) };
+        let Some(name) = path.file_name() else {
+            bail!("{} is no file name", path.display())
+        };
         let partial = path.with_file_name(format!("{}.partial-{}", name.to_string_lossy(), std::process::id()));
         let file = File::create_new(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-        Ok(Self { path: path.to_owned(), partial, file: BufWriter::new(file), is_whole: false })
+        Ok(Self {
+            path: path.to_owned(),
+            partial,
+            file: BufWriter::new(file),
+            is_whole: false,
+        })
     }
 
     fn finish(mut self) -> Result<()> {

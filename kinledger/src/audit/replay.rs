@@ -32,7 +32,10 @@ pub(super) async fn run(options: ReplayOptions, database_url: &str) -> Result<()
     let lane = lane_of(&log, options.family).await?;
     let bounds = options.as_of.bounds();
     let bar = progress_bar("replaying", None);
-    let replayed = replay(&log, lane, options.family, bounds, options.entries, |folded| advance(&bar, folded)).await;
+    let replayed = replay(&log, lane, options.family, bounds, options.entries, |folded| {
+        advance(&bar, folded)
+    })
+    .await;
     bar.finish_and_clear();
     let replayed = replayed.map_err(|error| replay_error(options.family, error))?;
     let entries = replayed.book.entries();
@@ -50,10 +53,18 @@ pub(super) async fn run(options: ReplayOptions, database_url: &str) -> Result<()
 
 fn print(out: &mut impl Write, statement: &Statement, entries: Option<&[&EntryInForce]>) -> io::Result<()> {
     let rows = &statement.rows;
-    let name = rows.family.as_ref().map_or("(no family yet)", |family| family.name.as_str());
+    let name = rows
+        .family
+        .as_ref()
+        .map_or("(no family yet)", |family| family.name.as_str());
     writeln!(out, "{name} ({})", statement.family_id)?;
     if let (Some(recorded_at), Some(chain_hash)) = (statement.recorded_at, &statement.chain_hash) {
-        writeln!(out, "{} events, the last recorded at {}", statement.events, recorded_at.to_rfc3339())?;
+        writeln!(
+            out,
+            "{} events, the last recorded at {}",
+            statement.events,
+            recorded_at.to_rfc3339()
+        )?;
         writeln!(out, "chain hash {chain_hash}")?;
     }
     if let Some(day) = statement.as_of.effective_on {
@@ -62,7 +73,13 @@ fn print(out: &mut impl Write, statement: &Statement, entries: Option<&[&EntryIn
     writeln!(out, "\nBalances (debit positive)")?;
     for row in &rows.balances {
         let amount = row.balance.amount().to_string();
-        writeln!(out, "{amount:>20} {}  {:<8} {}", row.balance.currency(), row.kind, row.name)?;
+        writeln!(
+            out,
+            "{amount:>20} {}  {:<8} {}",
+            row.balance.currency(),
+            row.kind,
+            row.name
+        )?;
     }
     writeln!(out, "\nTrial balance")?;
     for sum in &rows.trial_balance {
@@ -78,10 +95,19 @@ fn print(out: &mut impl Write, statement: &Statement, entries: Option<&[&EntryIn
         writeln!(out, "{:>20} points  {}", member.points, member.display_name)?;
     }
     for entry in entries.unwrap_or_default() {
-        writeln!(out, "\n{} {} family_seq {}", entry.effective_on, entry.entry_id, entry.family_seq)?;
+        writeln!(
+            out,
+            "\n{} {} family_seq {}",
+            entry.effective_on, entry.entry_id, entry.family_seq
+        )?;
         for posting in &entry.postings {
             let amount = posting.money.amount().to_string();
-            writeln!(out, "{amount:>20} {}  {}", posting.money.currency(), posting.ledger_account)?;
+            writeln!(
+                out,
+                "{amount:>20} {}  {}",
+                posting.money.currency(),
+                posting.ledger_account
+            )?;
         }
     }
     Ok(())

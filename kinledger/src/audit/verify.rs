@@ -29,7 +29,10 @@ pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()
         family => Some(family.parse().context("--family takes a family's id, or all")?),
     };
     let log = open(database_url).await?;
-    let mut tally = Tally { is_json: options.json, ..Tally::default() };
+    let mut tally = Tally {
+        is_json: options.json,
+        ..Tally::default()
+    };
     match wanted {
         Some(family) => tally.verify(&log, lane_of(&log, family).await?, family).await?,
         None => {
@@ -75,13 +78,19 @@ impl Tally {
                     Value::String(format!("{family}: {} events, chain hash {chain_hash}", verified.events))
                 }
             }
-            Err(ChainError::Broken { family_id, family_seq, fault }) => {
+            Err(ChainError::Broken {
+                family_id,
+                family_seq,
+                fault,
+            }) => {
                 self.bad.push((family_id, family_seq, fault));
                 if self.is_json {
                     let fault = fault.to_string();
                     json!({"family_id": family, "verified": false, "first_bad_family_seq": family_seq, "fault": fault})
                 } else {
-                    Value::String(format!("{family}: ALTERED, the first bad event is family_seq {family_seq}: {fault}"))
+                    Value::String(format!(
+                        "{family}: ALTERED, the first bad event is family_seq {family_seq}: {fault}"
+                    ))
                 }
             }
             Err(error @ ChainError::Log(_)) => return Err(error).with_context(|| format!("cannot verify {family}")),
@@ -94,7 +103,10 @@ impl Tally {
         if !self.bad.is_empty() {
             bail!(Altered { families: self.bad });
         }
-        eprintln!("{} families, {} events: nothing was altered", self.families, self.events);
+        eprintln!(
+            "{} families, {} events: nothing was altered",
+            self.families, self.events
+        );
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn admit(record: Record, head: &mut Head) -> Result<Fact, Box<Poison>
     }
 }
 
+/// Do the record's own bytes give its leaf hash, and does its chain hash follow from the head's?
 fn follows(record: &Record, head: &Head) -> bool {
-    let recorded_at_us = record.recorded_at.timestamp_micros();
-    chain::chain_hash(&head.chain_hash, record.family_seq, recorded_at_us, &record.leaf_hash) == record.chain_hash
+    chain::leaf_of(record) == record.leaf_hash && chain::follows(&head.chain_hash, record)
 }

@@ -62,19 +62,32 @@ struct Change {
     on_leaderboard: Option<bool>,
 }
 
+impl Change {
+    /// What is said later counts.
+    fn then(&mut self, later: Change) {
+        self.role = later.role.or(self.role);
+        self.user_id = later.user_id.or(self.user_id);
+        self.on_leaderboard = later.on_leaderboard.or(self.on_leaderboard);
+    }
+}
+
 async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
     let mut changes: BTreeMap<(Uuid, Uuid), Change> = BTreeMap::new();
     for fact in facts {
         let LedgerEvent::Family(event) = &fact.event else { continue };
-        let mut of = |member_id: Uuid| changes.entry((fact.family(), member_id)).or_default();
-        match event {
-            FamilyEvent::MemberJoined(joined) => of(joined.member_id.uuid()).user_id = Some(joined.user_id.uuid()),
-            FamilyEvent::MemberRoleChanged(changed) => of(changed.member_id.uuid()).role = Some(changed.to.as_str()),
-            FamilyEvent::LeaderboardChoiceMade(choice) => {
-                of(choice.member_id.uuid()).on_leaderboard = Some(choice.on_leaderboard);
+        let (member_id, change) = match event {
+            FamilyEvent::MemberJoined(joined) => {
+                (joined.member_id, Change { user_id: Some(joined.user_id.uuid()), ..Change::default() })
             }
-            FamilyEvent::FamilyCreated(_) | FamilyEvent::MemberAdded(_) | FamilyEvent::WalletAssigned(_) => {}
-        }
+            FamilyEvent::MemberRoleChanged(changed) => {
+                (changed.member_id, Change { role: Some(changed.to.as_str()), ..Change::default() })
+            }
+            FamilyEvent::LeaderboardChoiceMade(choice) => {
+                (choice.member_id, Change { on_leaderboard: Some(choice.on_leaderboard), ..Change::default() })
+            }
+            FamilyEvent::FamilyCreated(_) | FamilyEvent::MemberAdded(_) | FamilyEvent::WalletAssigned(_) => continue,
+        };
+        changes.entry((fact.family(), member_id.uuid())).or_default().then(change);
     }
     if changes.is_empty() {
         return Ok(());

@@ -11,9 +11,12 @@ use domain::{
 use serde_json::{Value, json};
 use service_kit::problem::Problem;
 
+/// Which role a place has, and who holds it.
+type Place = (Role, Option<UserId>);
+
 #[derive(Default)]
 pub(crate) struct Places {
-    places: Mutex<HashMap<(FamilyId, MemberId), (Role, Option<UserId>)>>,
+    places: Mutex<HashMap<(FamilyId, MemberId), Place>>,
     joins: Mutex<HashMap<CommandId, Value>>,
     stumbles: Mutex<u32>,
 }

@@ -212,6 +212,31 @@ async fn a_join_that_failed_on_our_side_can_be_repeated_by_the_same_person_only(
 }
 
 #[tokio::test]
+async fn a_join_that_the_family_refuses_gives_the_code_back() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let partner = person(&app, "partner@example.org").await;
+    let other = person(&app, "other@example.org").await;
+    let invitation = invite(&app, &home.parent, home.family_id, home.free_place).await;
+    app.places.put(
+        home.family_id,
+        home.free_place,
+        Role::Partner,
+        Some(home.parent.user_id),
+    );
+    assert_eq!(
+        join(&app, &partner, &invitation.body["code"]).await.status,
+        StatusCode::CONFLICT
+    );
+    app.places.put(home.family_id, home.free_place, Role::Partner, None);
+    assert_eq!(
+        join(&app, &other, &invitation.body["code"]).await.status,
+        StatusCode::OK
+    );
+    app.end().await;
+}
+
+#[tokio::test]
 async fn guessing_codes_waits() {
     let app = App::start().await;
     let stranger = person(&app, "stranger@example.org").await;

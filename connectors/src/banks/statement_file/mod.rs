@@ -184,7 +184,7 @@ fn detect(text: &str) -> Result<Format, StatementError> {
 
 impl BankFeed for StatementFile {
     fn name(&self) -> &'static str {
-        "statement_file"
+        "statement-file"
     }
 
     fn read(&self, source: &Source<'_>) -> Result<Feed, FeedError> {

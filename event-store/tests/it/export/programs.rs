@@ -20,11 +20,17 @@ fn run(program: &Path, arguments: &[&str], what: &str) -> Output {
         // hledger reads files in the locale's encoding.
         .env("LC_ALL", "C.UTF-8")
         .output()
-        .unwrap_or_else(|error| panic!("{what} cannot be run ({error}): run the tests with `make test`, which fetches it"))
+        .unwrap_or_else(|error| {
+            panic!("{what} cannot be run ({error}): run the tests with `make test`, which fetches it")
+        })
 }
 
 fn words_of(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn bean_check() -> PathBuf {
@@ -35,14 +41,26 @@ fn bean_check() -> PathBuf {
 pub fn hledger_accepts(file: &Path) -> Result<(), String> {
     let file = file.to_str().expect("a path");
     let output = run(Path::new("hledger"), &["-f", file, "check", "--strict"], "hledger");
-    if output.status.success() { Ok(()) } else { Err(words_of(&output)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(words_of(&output))
+    }
 }
 
 /// Runs `bean-check`, without its cache.
 pub fn beancount_accepts(file: &Path) -> Result<(), String> {
-    let output = run(&bean_check(), &["--no-cache", file.to_str().expect("a path")], "beancount's bean-check");
+    let output = run(
+        &bean_check(),
+        &["--no-cache", file.to_str().expect("a path")],
+        "beancount's bean-check",
+    );
     // Warnings count: it prints nothing for a file without any.
-    if output.status.success() && words_of(&output).is_empty() { Ok(()) } else { Err(words_of(&output)) }
+    if output.status.success() && words_of(&output).is_empty() {
+        Ok(())
+    } else {
+        Err(words_of(&output))
+    }
 }
 
 /// hledger's own balances.
@@ -50,11 +68,26 @@ pub fn hledger_balances(file: &Path) -> Sums {
     let text = std::fs::read_to_string(file).expect("the file is there");
     let names = names_of(&text, "; ", "account ", true);
     let path = file.to_str().expect("a path");
-    let arguments = ["-f", path, "balance", "--flat", "--empty", "--no-total", "--layout=bare", "-O", "csv"];
+    let arguments = [
+        "-f",
+        path,
+        "balance",
+        "--flat",
+        "--empty",
+        "--no-total",
+        "--layout=bare",
+        "-O",
+        "csv",
+    ];
     let output = run(Path::new("hledger"), &arguments, "hledger");
     assert!(output.status.success(), "{}", words_of(&output));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    sums(text.lines().skip(1).map(|line| line.trim_matches('"').split("\",\"").collect()), &names)
+    sums(
+        text.lines()
+            .skip(1)
+            .map(|line| line.trim_matches('"').split("\",\"").collect()),
+        &names,
+    )
 }
 
 /// beancount's own balances, summed by its own Python from the postings it read.
@@ -76,7 +109,11 @@ for (account, currency), number in sorted(sums.items()):
 ";
     let text = std::fs::read_to_string(file).expect("the file is there");
     let names = names_of(&text, "  name: ", " open ", false);
-    let output = run(&python_of(&bean_check()), &["-c", SUM, file.to_str().expect("a path")], "beancount's Python");
+    let output = run(
+        &python_of(&bean_check()),
+        &["-c", SUM, file.to_str().expect("a path")],
+        "beancount's Python",
+    );
     assert!(output.status.success(), "{}", words_of(&output));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     sums(text.lines().map(|line| line.split('\t').collect()), &names)
@@ -84,12 +121,24 @@ for (account, currency), number in sorted(sums.items()):
 
 /// The Python that a script's first line names.
 fn python_of(script: &Path) -> PathBuf {
-    let on_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(script)).find(|file| file.is_file());
-    let script = if script.is_file() { script.to_owned() } else { on_path().unwrap_or_else(|| script.to_owned()) };
+    let on_path = || {
+        std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|dir| dir.join(script))
+            .find(|file| file.is_file())
+    };
+    let script = if script.is_file() {
+        script.to_owned()
+    } else {
+        on_path().unwrap_or_else(|| script.to_owned())
+    };
     let text = std::fs::read_to_string(&script).unwrap_or_else(|error| {
         panic!("beancount's bean-check cannot be found ({error}): run the tests with `make test`, which fetches it")
     });
-    let first = text.lines().next().and_then(|line| line.strip_prefix("#!")).expect("bean-check is a Python script");
+    let first = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("#!"))
+        .expect("bean-check is a Python script");
     PathBuf::from(first.trim())
 }
 
@@ -97,7 +146,11 @@ fn python_of(script: &Path) -> PathBuf {
 fn names_of(text: &str, own_prefix: &str, declaration: &str, own_stands_above: bool) -> BTreeMap<String, String> {
     let lines: Vec<&str> = text.lines().collect();
     let name = |pair: &[&str]| {
-        let (own, declared) = if own_stands_above { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
+        let (own, declared) = if own_stands_above {
+            (pair[0], pair[1])
+        } else {
+            (pair[1], pair[0])
+        };
         let own: String = serde_json::from_str(own.strip_prefix(own_prefix)?).ok()?;
         let (_, declared) = declared.split_once(declaration)?;
         Some((declared.split(' ').next()?.to_owned(), own))
@@ -108,7 +161,9 @@ fn names_of(text: &str, own_prefix: &str, declaration: &str, own_stands_above: b
 fn sums<'a>(rows: impl Iterator<Item = Vec<&'a str>>, names: &BTreeMap<String, String>) -> Sums {
     let mut sums = Sums::new();
     for row in rows {
-        let [name, currency, amount] = row[..] else { panic!("three columns: {row:?}") };
+        let [name, currency, amount] = row[..] else {
+            panic!("three columns: {row:?}")
+        };
         let money = Money::parse(amount, currency.parse().expect("a code")).expect("an amount at the currency's scale");
         if !money.is_zero() {
             let own = names.get(name).unwrap_or_else(|| panic!("{name} is declared"));
@@ -128,5 +183,9 @@ fn kind_of(name: &str) -> &'static str {
         ("Income:", "income"),
         ("Liabilities:Card:", "card"),
     ];
-    ROOTS.iter().find(|(root, _)| name.starts_with(root)).map(|(_, kind)| *kind).expect("a known root")
+    ROOTS
+        .iter()
+        .find(|(root, _)| name.starts_with(root))
+        .map(|(_, kind)| *kind)
+        .expect("a known root")
 }

@@ -95,7 +95,11 @@ impl Dice {
     fn day(&mut self) -> NaiveDate {
         let leap_day = NaiveDate::from_ymd_opt(2024, 2, 29).expect("a day");
         let first = NaiveDate::from_ymd_opt(1999, 12, 31).expect("a day");
-        if self.below(10) == 0 { leap_day } else { first + Days::new(self.below(9_800)) }
+        if self.below(10) == 0 {
+            leap_day
+        } else {
+            first + Days::new(self.below(9_800))
+        }
     }
 
     fn money(&mut self, currency: Currency) -> Money {
@@ -160,25 +164,51 @@ impl Ledger {
         self.fact("family", self.family.uuid(), FamilyEvent::from(created), opened_on);
         let member_id = MemberId::from_uuid(self.id("member"));
         let (display_name, role) = ("Tim".to_owned(), Role::Child);
-        let member = MemberAdded { member_id, display_name, role, on_leaderboard: true };
+        let member = MemberAdded {
+            member_id,
+            display_name,
+            role,
+            on_leaderboard: true,
+        };
         self.fact("family", self.family.uuid(), FamilyEvent::from(member), opened_on);
         for (index, (name, kind)) in CATEGORIES.iter().enumerate() {
             let category_id = self.category(index);
-            let added = CategoryAdded { category_id, name: (*name).to_owned(), kind: *kind };
+            let added = CategoryAdded {
+                category_id,
+                name: (*name).to_owned(),
+                kind: *kind,
+            };
             self.fact("category", category_id.uuid(), CategoryEvent::from(added), opened_on);
         }
         for (index, (name, kind, code)) in ACCOUNTS.iter().enumerate() {
             let account_id = AccountId::from_uuid(self.id(&format!("account {index}")));
             let owner = (*kind == AccountKind::Wallet).then_some(member_id);
             let (name, kind, currency) = ((*name).to_owned(), *kind, currency(code));
-            let opened = AccountOpened { account_id, name, kind, currency, owner, opening_balance: None };
-            self.fact("ledger-account", account_id.uuid(), LedgerAccountEvent::from(opened), opened_on);
+            let opened = AccountOpened {
+                account_id,
+                name,
+                kind,
+                currency,
+                owner,
+                opening_balance: None,
+            };
+            self.fact(
+                "ledger-account",
+                account_id.uuid(),
+                LedgerAccountEvent::from(opened),
+                opened_on,
+            );
             self.accounts.push((account_id, currency, true));
         }
     }
 
     fn account(&mut self) -> (AccountId, Currency) {
-        let open: Vec<_> = self.accounts.iter().filter(|(_, _, is_open)| *is_open).map(|(id, c, _)| (*id, *c)).collect();
+        let open: Vec<_> = self
+            .accounts
+            .iter()
+            .filter(|(_, _, is_open)| *is_open)
+            .map(|(id, c, _)| (*id, *c))
+            .collect();
         *self.dice.pick(&open)
     }
 
@@ -219,7 +249,18 @@ impl Ledger {
             postings.push(Posting::category(self.category(index), part));
         }
         let (payee, note) = (self.dice.word(), self.dice.word());
-        self.add(entry_id, ExpenseAdded { entry_id, effective_on, postings, payee, note, entered_by: None }, effective_on);
+        self.add(
+            entry_id,
+            ExpenseAdded {
+                entry_id,
+                effective_on,
+                postings,
+                payee,
+                note,
+                entered_by: None,
+            },
+            effective_on,
+        );
     }
 
     fn income(&mut self) {
@@ -228,9 +269,23 @@ impl Ledger {
         let money = self.dice.money(currency);
         let index = 5 + self.dice.index(2);
         let category = self.category(index);
-        let postings = vec![Posting::account(account, money), Posting::category(category, money.negated())];
+        let postings = vec![
+            Posting::account(account, money),
+            Posting::category(category, money.negated()),
+        ];
         let (payee, note) = (self.dice.word(), self.dice.word());
-        self.add(entry_id, IncomeAdded { entry_id, effective_on, postings, payee, note, entered_by: None }, effective_on);
+        self.add(
+            entry_id,
+            IncomeAdded {
+                entry_id,
+                effective_on,
+                postings,
+                payee,
+                note,
+                entered_by: None,
+            },
+            effective_on,
+        );
     }
 
     fn transfer(&mut self) {
@@ -245,7 +300,14 @@ impl Ledger {
         };
         let postings = vec![Posting::account(from, money.negated()), arrives];
         let note = self.dice.word();
-        let event = TransferMade { entry_id, effective_on, postings, note, entered_by: None, chore_id: None };
+        let event = TransferMade {
+            entry_id,
+            effective_on,
+            postings,
+            note,
+            entered_by: None,
+            chore_id: None,
+        };
         self.add(entry_id, event, effective_on);
     }
 
@@ -260,7 +322,14 @@ impl Ledger {
             Posting::account(to, bought),
         ];
         let note = self.dice.word();
-        let event = TransferMade { entry_id, effective_on, postings, note, entered_by: None, chore_id: None };
+        let event = TransferMade {
+            entry_id,
+            effective_on,
+            postings,
+            note,
+            entered_by: None,
+            chore_id: None,
+        };
         self.add(entry_id, event, effective_on);
     }
 
@@ -270,7 +339,15 @@ impl Ledger {
         let money = self.dice.money(currency);
         let against = Posting::equity(Equity::OpeningBalances, money.negated());
         let postings = vec![Posting::account(account, money), against];
-        self.add(entry_id, OpeningBalanceRecorded { entry_id, effective_on, postings }, effective_on);
+        self.add(
+            entry_id,
+            OpeningBalanceRecorded {
+                entry_id,
+                effective_on,
+                postings,
+            },
+            effective_on,
+        );
     }
 
     fn bank_row(&mut self) {
@@ -285,7 +362,10 @@ impl Ledger {
             booked_on,
             value_on: None,
             amount,
-            postings: vec![Posting::account(account_id, amount), Posting::category(category, amount.negated())],
+            postings: vec![
+                Posting::account(account_id, amount),
+                Posting::category(category, amount.negated()),
+            ],
             counterparty: self.dice.word(),
             remittance: self.dice.word(),
             reference: None,
@@ -315,14 +395,24 @@ impl Ledger {
         let index = self.dice.index(self.in_force.len());
         let (entry_id, postings) = self.in_force[index].clone();
         let touches_closed = postings.iter().any(|posting| {
-            self.accounts.iter().any(|(id, _, open)| !open && posting.ledger_account == PostingAccount::Account(*id))
+            self.accounts
+                .iter()
+                .any(|(id, _, open)| !open && posting.ledger_account == PostingAccount::Account(*id))
         });
         if touches_closed {
             return;
         }
         self.in_force.remove(index);
         let (reason, day) = (self.dice.word(), self.dice.day());
-        self.add(entry_id, EntryReversed { entry_id, postings: reversed(&postings), reason }, day);
+        self.add(
+            entry_id,
+            EntryReversed {
+                entry_id,
+                postings: reversed(&postings),
+                reason,
+            },
+            day,
+        );
     }
 
     fn recategorise(&mut self) {
@@ -335,13 +425,27 @@ impl Ledger {
         let day = self.dice.day();
         let (entry_id, postings) = &mut self.in_force[index];
         let entry_id = *entry_id;
-        let spent = |p: &&mut Posting| {
-            matches!(p.ledger_account, PostingAccount::Category(_)) && p.money.is_positive()
+        let spent = |p: &&mut Posting| matches!(p.ledger_account, PostingAccount::Category(_)) && p.money.is_positive();
+        let Some(posting) = postings.iter_mut().find(spent) else {
+            return;
         };
-        let Some(posting) = postings.iter_mut().find(spent) else { return };
-        let PostingAccount::Category(from) = posting.ledger_account else { return };
-        let moved = vec![Posting::category(from, posting.money.negated()), Posting::category(to, posting.money)];
+        let PostingAccount::Category(from) = posting.ledger_account else {
+            return;
+        };
+        let moved = vec![
+            Posting::category(from, posting.money.negated()),
+            Posting::category(to, posting.money),
+        ];
         posting.ledger_account = PostingAccount::Category(to);
-        self.add(entry_id, EntryRecategorised { entry_id, from, to, postings: moved }, day);
+        self.add(
+            entry_id,
+            EntryRecategorised {
+                entry_id,
+                from,
+                to,
+                postings: moved,
+            },
+            day,
+        );
     }
 }

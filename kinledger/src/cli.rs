@@ -1,0 +1,154 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use service_kit::telemetry::{self, LogFormat};
+
+use crate::{audit, contracts, embedded, import, serve, up};
+
+/// A family's money, chores and rewards as one ledger that explains every cent.
+#[derive(Parser)]
+#[command(name = "kinledger", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look; RUST_LOG filters them.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "KINLEDGER_LOG_FORMAT")]
+    log_format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process, with a private database in a folder.
+    Up(UpOptions),
+    /// Import a bank's statement file into an account of a running Kinledger.
+    Import(import::ImportOptions),
+    /// Replay, verify or export a family's ledger, straight from the log.
+    Audit(AuditOptions),
+    /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
+    Serve(ServeOptions),
+    /// Bring the tables of DATABASE_URL up to date.
+    Migrate {
+        /// The database, with a login that may create tables and roles.
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+    },
+    /// Write or check the generated contracts in schemas/.
+    Contracts(ContractsOptions),
+    /// Ask a part whether it is well; for containers without curl.
+    Healthcheck {
+        /// The address of its /readyz or /healthz.
+        url: String,
+    },
+}
+
+#[derive(Args)]
+struct UpOptions {
+    /// The folder that holds everything: the database, keys, the log of the database server.
+    #[arg(long, default_value = "data", env = "KINLEDGER_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Where HTTP listens.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "KINLEDGER_LISTEN")]
+    listen: SocketAddr,
+}
+
+#[derive(Args)]
+struct AuditOptions {
+    #[command(subcommand)]
+    command: audit::AuditCommand,
+    /// The database; without it, that of the data folder.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    database_url: Option<String>,
+    /// The data folder of `kinledger up`.
+    #[arg(long, default_value = "data", env = "KINLEDGER_DATA_DIR", global = true)]
+    data_dir: PathBuf,
+}
+
+#[derive(Args)]
+struct ServeOptions {
+    /// Which part.
+    #[arg(value_enum)]
+    part: serve::Part,
+    #[command(flatten)]
+    options: serve::ServeOptions,
+}
+
+#[derive(Args)]
+struct ContractsOptions {
+    /// Write them to this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    write: Option<PathBuf>,
+    /// Compare them with this folder; fails when they differ or a fixture does not load.
+    #[arg(long, value_name = "DIR", required_unless_present = "write")]
+    check: Option<PathBuf>,
+}
+
+/// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done, 2 wrong usage or an altered log.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let format = match cli.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    let filter = match cli.command {
+        Command::Up(_) | Command::Serve(_) => "info,sqlx=warn,rdkafka=warn,librdkafka=warn",
+        _ => "warn",
+    };
+    telemetry::start_logging(format, filter);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("kinledger: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kinledger: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(options) => up::run(&options.data_dir, options.listen).await?,
+        Command::Import(options) => import::run(options).await?,
+        Command::Audit(options) => return audit_command(options).await,
+        Command::Serve(options) => serve::run(options.part, options.options).await?,
+        Command::Migrate { database_url } => {
+            service_kit::database::migrate(&database_url).await?;
+            println!("the database is up to date");
+        }
+        Command::Contracts(ContractsOptions { write: Some(folder), .. }) => contracts::write(&folder)?,
+        Command::Contracts(ContractsOptions { check, .. }) => {
+            contracts::check(&check.context("name the folder of the contracts")?)?;
+        }
+        Command::Healthcheck { url } => {
+            let answer = tokio::task::spawn_blocking(move || ureq::get(&url).call().map(|answer| answer.status())).await?;
+            answer.context("not well")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn audit_command(options: AuditOptions) -> Result<ExitCode> {
+    if let Some(url) = &options.database_url {
+        return Ok(audit::run(options.command, url).await);
+    }
+    let (url, started) = embedded::attach_or_start(&options.data_dir).await?;
+    let code = audit::run(options.command, &url).await;
+    if let Some((server, _folder)) = started {
+        server.stop().await?;
+    }
+    Ok(code)
+}

@@ -1,0 +1,92 @@
+//! What every HTTP server of ours has around its routes: health, documentation, security headers, and answers that are always
+//! problems, never stack traces.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use axum::{
+    Json, Router,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use service_kit::{
+    health::Health,
+    problem::Problem,
+    shutdown::{self, Shutdown},
+};
+use tokio::net::TcpListener;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use utoipa_swagger_ui::SwaggerUi;
+
+/// How long open requests may take once the process should stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+
+/// Opens the port.
+///
+/// # Errors
+/// When it is taken, in words that say what to do.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: is another program using the port? Name another address with --listen"))
+}
+
+/// Serves until shutdown, then finishes open requests.
+///
+/// # Errors
+/// When the server fails.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown::requested(shutdown.clone()));
+    let overdue = async {
+        shutdown::requested(shutdown).await;
+        tokio::time::sleep(DRAIN_WITHIN).await;
+    };
+    tokio::select! {
+        served = server => served.context("the HTTP server failed"),
+        () = overdue => {
+            tracing::warn!("some requests did not end in time and were cut off");
+            Ok(())
+        }
+    }
+}
+
+/// Puts everything around the routes of one process.
+pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
+    let header = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    let docs = SwaggerUi::new("/api/docs").config(utoipa_swagger_ui::Config::from("/api/v1/openapi.json"));
+    routes
+        .merge(health.router())
+        .route("/", get(move || async move { Html(home(title)) }))
+        .route("/api/v1/openapi.json", get(|| async { Json(crate::openapi::document()) }))
+        .merge(docs)
+        .fallback(|| async { Problem::unknown("unknown-path", "there is nothing here; GET /api/v1/openapi.json says what there is") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not take this method")
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("referrer-policy", "no-referrer"))
+        .layer(header("x-frame-options", "DENY"))
+        .layer(header("cross-origin-opener-policy", "same-origin"))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            // The API's pages are our own; the browser they embed styles itself inline.
+            HeaderValue::from_static(
+                "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
+                 frame-ancestors 'none'; form-action 'none'",
+            ),
+        ))
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    // The panic hook has logged where; the client learns nothing of it.
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; it has been logged").into_response()
+}
+
+fn home(title: &str) -> String {
+    include_str!("home.html").replace("{title}", title).replace("{version}", env!("CARGO_PKG_VERSION"))
+}

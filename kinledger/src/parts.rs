@@ -1,0 +1,151 @@
+//! The parts, put together the same way whether they run in one process or apart.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use command_api::{
+    CommandApi,
+    audit::AuditState,
+    dispatch::Request,
+    identity::{Identity, IdentityConfig, Secret},
+    lanes::LaneSettings,
+};
+use domain::{
+    commands::{AnyCommand, find},
+    id::{CommandId, FamilyId},
+};
+use event_store::Log;
+use reactors::imports::{Caller, Commands};
+use serde_json::Value;
+use service_kit::{
+    database::{self, DatabaseRole},
+    health::Health,
+    problem::Problem,
+    shutdown::{self, Shutdown},
+};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+
+/// Connections of the command side: one per lane while it appends, and some for loads and identity.
+pub const WRITER_CONNECTIONS: u32 = 24;
+/// Connections of the views.
+pub const READER_CONNECTIONS: u32 = 16;
+
+/// The command side, running.
+pub struct CommandSide {
+    /// Commands.
+    pub api: CommandApi,
+    /// Who is who.
+    pub identity: Identity,
+    workers: Vec<JoinHandle<()>>,
+    upkeep: JoinHandle<()>,
+}
+
+impl CommandSide {
+    /// Starts lane workers and identity on a database that is up to date.
+    ///
+    /// # Errors
+    /// When the database does not answer, or was set up with another secret.
+    pub async fn start(url: &str, secret: &Secret, shutdown: Shutdown) -> Result<Self> {
+        let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
+        let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
+        let (api, workers) = CommandApi::start(log, LaneSettings::default()).await.context("cannot read the log")?;
+        let config = IdentityConfig::default();
+        let identity = Identity::open(pool, secret, &config, Arc::new(api.clone())).await.context("cannot open identities")?;
+        let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
+        Ok(Self { api, identity, workers, upkeep })
+    }
+
+    /// Its routes: commands, identity, audit.
+    pub fn router(&self) -> axum::Router {
+        let verifier = self.identity.verifier();
+        let audit = AuditState::new(self.api.log().clone(), Arc::new(self.api.clone()), Arc::clone(verifier));
+        command_api::dispatch::router(self.api.clone(), Arc::clone(verifier))
+            .merge(command_api::identity::router(self.identity.clone()))
+            .merge(command_api::audit::router(audit))
+    }
+
+    /// Finishes what is queued; nothing further is taken.
+    pub async fn drain(self) {
+        self.api.stop();
+        for worker in self.workers {
+            drop(worker.await);
+        }
+        drop(self.upkeep.await);
+    }
+}
+
+/// The command side of this process, for importers.
+pub struct LocalCommands(pub CommandApi);
+
+#[async_trait]
+impl Commands for LocalCommands {
+    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem> {
+        let kind = find(name).ok_or_else(|| Problem::unknown("unknown-command", "there is no such command"))?;
+        let parsed = (kind.parse)(&body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
+        let command: Arc<dyn AnyCommand> = Arc::from(parsed);
+        let mut headers = axum::http::HeaderMap::new();
+        if let Some(given) = caller.traceparent.as_deref().and_then(|text| text.parse().ok()) {
+            headers.insert("traceparent", given);
+        }
+        let traceparent = command_api::dispatch::traceparent(&headers);
+        let request = Request { family_id, command_id, signed_in: caller.signed_in, command, if_match: None, traceparent };
+        let receipt = self.0.execute(request).await?;
+        serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
+    }
+}
+
+/// A command side in another process.
+pub struct RemoteCommands {
+    /// Where it listens, such as `http://command-api:8080`.
+    pub base_url: String,
+}
+
+#[async_trait]
+impl Commands for RemoteCommands {
+    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem> {
+        let url = format!("{}/api/v1/families/{family_id}/commands/{name}", self.base_url.trim_end_matches('/'));
+        let mut request = ureq::post(&url)
+            .header("authorization", &caller.authorization)
+            .header("idempotency-key", command_id.uuid().to_string())
+            .header("content-type", "application/json");
+        if let Some(traceparent) = &caller.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let request = request.config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build();
+        let sent = tokio::task::spawn_blocking(move || {
+            let mut answer = request.send(body.to_string())?;
+            let value = answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json::<Value>()?;
+            Ok::<_, ureq::Error>((answer.status(), value))
+        });
+        let unavailable = || Problem::unavailable(1, "the command side cannot be reached: send it again with the same Idempotency-Key");
+        let (status, value) = sent.await.map_err(|error| Problem::ours(&error))?.map_err(|_| unavailable())?;
+        if status.is_success() { Ok(value) } else { Err(Problem::from_body(status, &value)) }
+    }
+}
+
+/// Adds a check that the database answers, kept up to date in the background.
+pub fn watch_database(health: &Health, pool: PgPool, shutdown: Shutdown) {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&is_well);
+    health.add("database", move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("the database does not answer".to_owned()) });
+    tokio::spawn(async move {
+        let stop = shutdown::requested(shutdown);
+        tokio::pin!(stop);
+        loop {
+            let asked = tokio::time::timeout(Duration::from_secs(3), sqlx::query("select 1").execute(&pool)).await;
+            is_well.store(matches!(asked, Ok(Ok(_))), Ordering::Relaxed);
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            }
+        }
+    });
+}

@@ -1,0 +1,178 @@
+//! `kinledger serve PART`: one part in a process of its own, against Postgres, Kafka and Redis given by address.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use command_api::identity::Secret;
+use event_store::{Lane, Log, feed::{Feed, KafkaFeed, PostgresFeed}, relay};
+use reactors::imports::ImportState;
+use service_kit::{
+    auth::TokenVerifier,
+    database::{self, DatabaseRole},
+    health::Health,
+    shutdown::{self, Shutdown},
+    telemetry,
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+use crate::{http, parts};
+
+/// The parts there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Commands, identity, audit.
+    CommandApi,
+    /// Views.
+    QueryApi,
+    /// Events to rows, from Kafka or straight from Postgres.
+    Projectors,
+    /// Statement files to commands.
+    Reactors,
+    /// The log to Kafka.
+    Relay,
+}
+
+/// Where the part listens and what it talks to.
+#[derive(Clone, Debug, Args)]
+pub struct ServeOptions {
+    /// Where HTTP listens; every part answers /healthz, /readyz and /metrics there.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "KINLEDGER_LISTEN")]
+    listen: SocketAddr,
+    /// The database, brought up to date by `kinledger migrate`.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// Kafka, for the relay, and for projectors that follow it; without it projectors follow Postgres.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    kafka_brokers: Option<String>,
+    /// Redis, for the query side's cache; without it nothing is cached.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// The command side, for reactors.
+    #[arg(long, env = "COMMAND_API_URL", default_value = "http://command-api:8080")]
+    command_api_url: String,
+    /// 32 random bytes as 64 hexadecimal digits, the same for every command-api: seals signing keys. Make one with
+    /// `openssl rand -hex 32`.
+    #[arg(long, env = "KINLEDGER_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+}
+
+/// Runs a part until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When it cannot start, or fails for good.
+pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
+    let listener = http::bind(options.listen).await?;
+    let health = Health::new(telemetry::start_metrics());
+    let (stop, shutdown) = shutdown::channel();
+    let running = match part {
+        Part::CommandApi => command_api(&options, shutdown.clone()).await?,
+        Part::QueryApi => query_api(&options, &health, shutdown.clone()).await?,
+        Part::Projectors => projectors(&options, &health, shutdown.clone()).await?,
+        Part::Reactors => reactors(&options, &health, shutdown.clone()).await?,
+        Part::Relay => relay(&options, &health, shutdown.clone()).await?,
+    };
+    if part == Part::CommandApi {
+        let pool = database::connect(&options.database_url, DatabaseRole::Writer, 1).await?;
+        parts::watch_database(&health, pool, shutdown.clone());
+    }
+    let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    tracing::info!(part = name, listen = %options.listen, "ready");
+    let router = http::finish(running.routes, health, "one part of several");
+    let serving = tokio::spawn(http::serve(listener, router, shutdown));
+    let mut work = running.work;
+    let ended = match work.as_mut() {
+        Some(work) => tokio::select! {
+            signal = shutdown::signal() => signal.context("cannot listen for signals"),
+            ended = work => ended.context("the part failed")?,
+        },
+        None => shutdown::signal().await.context("cannot listen for signals"),
+    };
+    stop.send_replace(true);
+    let served = serving.await.context("the HTTP server failed")?;
+    if let Some(commands) = running.commands {
+        commands.drain().await;
+    }
+    if let Some(work) = work.filter(|work| !work.is_finished()) {
+        work.await.context("the part failed")??;
+    }
+    ended?;
+    served
+}
+
+struct RunningPart {
+    routes: axum::Router,
+    commands: Option<parts::CommandSide>,
+    work: Option<JoinHandle<Result<()>>>,
+}
+
+async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<RunningPart> {
+    let text = options.secret.as_deref().context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
+    let secret = Secret::parse(text)?;
+    let commands = parts::CommandSide::start(&options.database_url, &secret, shutdown).await?;
+    Ok(RunningPart { routes: commands.router(), commands: Some(commands), work: None })
+}
+
+async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let pool = database::connect(&options.database_url, DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
+    parts::watch_database(health, pool.clone(), shutdown.clone());
+    let verifier = verifier(&pool, shutdown).await?;
+    let mut state = query_api::QueryState::new(pool, verifier);
+    if let Some(url) = &options.redis_url {
+        state.cache = Arc::new(query_api::cache::RedisCache::connect(url).await.context("REDIS_URL is no address of Redis")?);
+    }
+    Ok(RunningPart { routes: query_api::router(state), commands: None, work: None })
+}
+
+async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let pool = database::connect(&options.database_url, DatabaseRole::Projector, 16).await?;
+    parts::watch_database(health, pool.clone(), shutdown.clone());
+    let log = Log::new(pool.clone(), [0; 32]);
+    let lanes = log.lanes().await?;
+    let feed = || -> Box<dyn Feed> {
+        match &options.kafka_brokers {
+            Some(brokers) => Box::new(KafkaFeed::new(brokers, relay::TOPIC)),
+            None => Box::new(PostgresFeed::new(log.clone())),
+        }
+    };
+    let feeds = (0..lanes).map(|lane| (Lane(lane), feed())).collect();
+    let progress = projectors::Progress::new();
+    let watched = progress.clone();
+    health.add("projectors", move || watched.check());
+    let settings = projectors::Settings { pool, log: log.clone(), feeds, rows_changed: Arc::new(Notify::new()), progress };
+    let work = tokio::spawn(async move {
+        projectors::run(settings, shutdown).await;
+        Ok(())
+    });
+    Ok(RunningPart { routes: axum::Router::new(), commands: None, work: Some(work) })
+}
+
+async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let pool = database::connect(&options.database_url, DatabaseRole::Projector, 8).await?;
+    parts::watch_database(health, pool.clone(), shutdown.clone());
+    let verifier = verifier(&pool, shutdown).await?;
+    let state = ImportState {
+        log: Log::new(pool, [0; 32]),
+        commands: Arc::new(parts::RemoteCommands { base_url: options.command_api_url.clone() }),
+        verifier,
+    };
+    Ok(RunningPart { routes: reactors::imports::router(state), commands: None, work: None })
+}
+
+async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let brokers = options.kafka_brokers.clone().context("KAFKA_BROKERS is not set")?;
+    let pool = database::connect(&options.database_url, DatabaseRole::Relay, 24).await?;
+    parts::watch_database(health, pool.clone(), shutdown.clone());
+    let log = Log::new(pool, [0; 32]);
+    let work = tokio::spawn(async move {
+        relay::run(log, relay::RelaySettings::new(brokers), shutdown).await.context("the relay stopped")
+    });
+    Ok(RunningPart { routes: axum::Router::new(), commands: None, work: Some(work) })
+}
+
+/// Public keys and ended sessions, kept current from the database.
+async fn verifier(pool: &sqlx::PgPool, shutdown: Shutdown) -> Result<Arc<TokenVerifier>> {
+    let verifier = TokenVerifier::load(pool).await.context("cannot read the public keys")?;
+    tokio::spawn(Arc::clone(&verifier).watch_revocations(pool.clone(), shutdown));
+    Ok(verifier)
+}

@@ -1,0 +1,109 @@
+//! `kinledger up`: everything in one process, data in a folder.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use command_api::identity::Secret;
+use event_store::{
+    Lane, Log,
+    feed::{Feed, PostgresFeed},
+};
+use reactors::imports::ImportState;
+use service_kit::{
+    database::{self, DatabaseRole},
+    health::Health,
+    shutdown::{self, Shutdown},
+    telemetry,
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+use crate::{
+    embedded::{DataFolder, Running, Server},
+    http, parts,
+};
+
+/// Runs until Ctrl-C or SIGTERM; stops everything in order.
+///
+/// # Errors
+/// When the folder is in use, the port is taken, or Postgres cannot be started.
+pub async fn run(data_dir: &Path, listen: SocketAddr) -> Result<()> {
+    let began = Instant::now();
+    let folder = DataFolder::open(data_dir)?;
+    let listener = http::bind(listen).await?;
+    let address = listener.local_addr().context("the port has no address")?;
+    let server = Server::start(&folder).await?;
+    let ran = serve(&folder, &server, listener, address, began).await;
+    folder.withdraw();
+    let stopped = server.stop().await;
+    ran?;
+    stopped?;
+    println!("Kinledger has stopped; everything is on disk.");
+    Ok(())
+}
+
+async fn serve(
+    folder: &DataFolder,
+    server: &Server,
+    listener: tokio::net::TcpListener,
+    address: SocketAddr,
+    began: Instant,
+) -> Result<()> {
+    let metrics = telemetry::start_metrics();
+    database::migrate(server.url()).await?;
+    let (stop, shutdown) = shutdown::channel();
+    // Projectors go on while the last commands are answered, so they have a switch of their own.
+    let (stop_projectors, projectors_shutdown) = shutdown::channel();
+    let secret = Secret::new(folder.secret("secret")?);
+    let health = Health::new(metrics);
+
+    let commands = parts::CommandSide::start(server.url(), &secret, shutdown.clone()).await?;
+    let verifier = Arc::clone(commands.identity.verifier());
+    let rows_changed = Arc::new(Notify::new());
+    let projectors = start_projectors(server.url(), &commands, Arc::clone(&rows_changed), &health, projectors_shutdown).await?;
+    let reader = database::connect(server.url(), DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
+    parts::watch_database(&health, reader.clone(), shutdown.clone());
+    let mut query = query_api::QueryState::new(reader, Arc::clone(&verifier));
+    query.rows_changed = Some(rows_changed);
+    let imports = ImportState {
+        log: commands.api.log().clone(),
+        commands: Arc::new(parts::LocalCommands(commands.api.clone())),
+        verifier,
+    };
+    let routes = commands.router().merge(query_api::router(query)).merge(reactors::imports::router(imports));
+    let router = http::finish(routes, health, "all parts in one process");
+
+    folder.announce(&Running { address: format!("http://{address}"), database_url: server.url().to_owned() })?;
+    println!("Kinledger is ready after {:.1} s: open http://{address}", began.elapsed().as_secs_f64());
+    println!("  data in   {}", folder.path().display());
+    println!("  stop with Ctrl-C");
+    println!("  try next  \"A first session\" in README.md, or: kinledger import --help");
+
+    let serving = tokio::spawn(http::serve(listener, router, shutdown));
+    shutdown::signal().await.context("cannot listen for signals")?;
+    println!("stopping: finishing what is in hand");
+    stop.send_replace(true);
+    let served = serving.await.context("the HTTP server failed")?;
+    commands.drain().await;
+    stop_projectors.send_replace(true);
+    drop(projectors.await);
+    served
+}
+
+async fn start_projectors(
+    url: &str,
+    commands: &parts::CommandSide,
+    rows_changed: Arc<Notify>,
+    health: &Health,
+    shutdown: Shutdown,
+) -> Result<JoinHandle<()>> {
+    let lanes = commands.api.log().lanes().await?;
+    let connections = u32::try_from(lanes).unwrap_or(8) + 4;
+    let pool = database::connect(url, DatabaseRole::Projector, connections).await?;
+    let log = Log::new(pool.clone(), [0; 32]).with_wakeups(commands.api.log().wakeups().clone());
+    let feeds = (0..lanes).map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>)).collect();
+    let progress = projectors::Progress::new();
+    let watched = progress.clone();
+    health.add("projectors", move || watched.check());
+    let settings = projectors::Settings { pool, log, feeds, rows_changed, progress };
+    Ok(tokio::spawn(projectors::run(settings, shutdown)))
+}

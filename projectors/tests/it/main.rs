@@ -1,0 +1,7 @@
+//! Projections against a real database, fed by a real log.
+
+mod conformance;
+mod ledger;
+mod parking;
+mod rows;
+mod sameness;
