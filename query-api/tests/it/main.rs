@@ -1,0 +1,8 @@
+//! Every view over HTTP, on seeded rows in a real database.
+
+mod conditional;
+mod entries;
+mod home;
+mod people;
+mod sums;
+mod walls;
