@@ -127,10 +127,14 @@ create function log.append_batch(
     head_chain bytea, stored_request bytea, stored_at timestamptz, taken_scope text
 )
 language plpgsql volatile
+-- One plan for all calls: planning anew, over all partitions, costs more than the rows of a small batch.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     -- Copies: plpgsql keeps its own arrays expanded, so that reading an element does not walk the array.
     v_family uuid[] := p_family;
+    v_command uuid[] := p_command;
+    v_metadata text[] := p_metadata;
     v_owner int[] := e_command;
     v_expected bigint[] := p_expected;
     v_leaf bytea[] := e_leaf;
@@ -143,43 +147,48 @@ declare
     v_us bytea;
     v_next int := 1;
     v_events int := coalesce(array_length(e_command, 1), 0);
+    v_has_claims boolean := array_length(c_command, 1) is not null;
     v_current uuid;
     v_failed boolean := false;
     v_seq bigint;
     v_chain bytea;
-    v_first bigint;
     v_scope text;
     i int;
-    o_event int[] := '{}';
-    o_command int[] := '{}';
+    -- One element an event; no position where the event does not happen.
     o_position bigint[] := '{}';
     o_seq bigint[] := '{}';
     o_chain bytea[] := '{}';
-    k_command int[] := '{}';
+    o_family uuid[] := '{}';
+    o_command uuid[] := '{}';
+    o_metadata text[] := '{}';
+    -- One element a command; no position where it does not happen.
     k_first bigint[] := '{}';
     k_last bigint[] := '{}';
     k_position bigint[] := '{}';
 begin
     perform pg_advisory_xact_lock(4711, p_lane);
 
-    select e.position, greatest(clock_timestamp(), e.recorded_at) into v_position, v_at
-    from log.events e where e.lane = p_lane order by e.position desc limit 1;
-    v_position := coalesce(v_position, 0);
-    v_at := coalesce(v_at, clock_timestamp());
-    v_us := int8send((extract(epoch from v_at) * 1000000)::bigint);
-
-    select array_agg(coalesce(h.family_seq, 0) order by f.n), array_agg(coalesce(h.chain_hash, decode(repeat('00', 32), 'hex')) order by f.n)
-    into v_heads, v_chains
-    from unnest(p_family) with ordinality f (family_id, n)
+    -- The lane's head, the families' heads (each once, where its commands begin), and which commands are known.
+    with lane_head as materialized (
+        select e.position, e.recorded_at from log.events e where e.lane = p_lane order by e.position desc limit 1
+    )
+    select
+        coalesce((select l.position from lane_head l), 0),
+        greatest(clock_timestamp(), (select l.recorded_at from lane_head l)),
+        array_agg(coalesce(h.family_seq, 0) order by c.n),
+        array_agg(coalesce(h.chain_hash, '\x0000000000000000000000000000000000000000000000000000000000000000') order by c.n),
+        array_agg(c.n::int) filter (where k.command_id is not null)
+    into v_position, v_at, v_heads, v_chains, v_duplicates
+    from unnest(p_family, p_command) with ordinality c (family_id, command_id, n)
     left join lateral (
         select e.family_seq, e.chain_hash from log.events e
-        where e.lane = p_lane and e.family_id = f.family_id
+        where e.lane = p_lane and e.family_id = c.family_id and p_family[c.n - 1] is distinct from c.family_id
         order by e.family_seq desc limit 1
-    ) h on true;
-
-    select array_agg(c.n::int) into v_duplicates
-    from unnest(p_family, p_command) with ordinality c (family_id, command_id, n)
-    join log.commands k on k.family_id = c.family_id and k.command_id = c.command_id;
+    ) h on true
+    left join lateral (
+        select a.command_id from log.commands a where a.family_id = c.family_id and a.command_id = c.command_id limit 1
+    ) k on true;
+    v_us := int8send((extract(epoch from v_at) * 1000000)::bigint);
 
     for i in 1 .. coalesce(array_length(v_family, 1), 0) loop
         if v_current is distinct from v_family[i] then
@@ -189,30 +198,24 @@ begin
             v_chain := v_chains[i];
         end if;
         verdict := 'ok';
-        first_seq := null; last_seq := null; end_position := null;
-        head_chain := null; stored_request := null; stored_at := v_at; taken_scope := null;
         if v_failed then
             verdict := 'conflict';
         elsif v_duplicates is not null and i = any (v_duplicates) then
             verdict := 'duplicate';
-            select k.* into v_known from log.commands k where k.family_id = v_current and k.command_id = p_command[i];
-            first_seq := v_known.first_family_seq;
-            last_seq := v_known.last_family_seq;
-            end_position := v_known.last_position;
-            stored_request := v_known.request_hash;
-            stored_at := v_known.recorded_at;
         elsif v_seq <> v_expected[i] then
             verdict := 'conflict';
-        elsif p_creates[i] and exists (select from log.families f where f.family_id = v_current) then
-            verdict := 'conflict';
-        elsif array_length(c_command, 1) is not null then
+        elsif p_creates[i] then
+            if exists (select from log.families f where f.family_id = v_current) then
+                verdict := 'conflict';
+            end if;
+        end if;
+        if v_has_claims and verdict = 'ok' then
             select c.scope into v_scope
             from unnest(c_command, c_scope, c_hash) c (command, scope, value_hash)
             join log.claims k on k.scope = c.scope and k.value_hash = c.value_hash
             where c.command = i limit 1;
             if found then
                 verdict := 'claim_taken';
-                taken_scope := v_scope;
             end if;
         end if;
 
@@ -220,36 +223,50 @@ begin
             if p_creates[i] then
                 insert into log.families (family_id, lane, created_at) values (v_current, p_lane, v_at);
             end if;
-            if array_length(c_command, 1) is not null then
+            if v_has_claims then
                 insert into log.claims (scope, value_hash, family_id, command_id)
-                select c.scope, c.value_hash, v_current, p_command[i]
+                select c.scope, c.value_hash, v_current, v_command[i]
                 from unnest(c_command, c_scope, c_hash) c (command, scope, value_hash)
                 where c.command = i
                 order by c.scope, c.value_hash;
             end if;
-            v_first := v_seq + 1;
+            first_seq := v_seq + 1;
             while v_next <= v_events and v_owner[v_next] = i loop
                 v_seq := v_seq + 1;
                 v_position := v_position + 1;
                 v_chain := sha256('\x02'::bytea || v_chain || int8send(v_seq) || v_us || v_leaf[v_next]);
-                o_event := array_append(o_event, v_next);
-                o_command := array_append(o_command, i);
-                o_position := array_append(o_position, v_position);
-                o_seq := array_append(o_seq, v_seq);
-                o_chain := array_append(o_chain, v_chain);
+                o_position[v_next] := v_position;
+                o_seq[v_next] := v_seq;
+                o_chain[v_next] := v_chain;
+                o_family[v_next] := v_current;
+                o_command[v_next] := v_command[i];
+                o_metadata[v_next] := v_metadata[i];
                 v_next := v_next + 1;
             end loop;
-            k_command := array_append(k_command, i);
-            k_first := array_append(k_first, v_first);
-            k_last := array_append(k_last, v_seq);
-            k_position := array_append(k_position, v_position);
-            first_seq := v_first;
+            k_first[i] := first_seq;
+            k_last[i] := v_seq;
+            k_position[i] := v_position;
             last_seq := v_seq;
             end_position := v_position;
             head_chain := v_chain;
+            stored_request := null; stored_at := v_at; taken_scope := null;
         else
             v_failed := true;
+            first_seq := null; last_seq := null; end_position := null;
+            head_chain := null; stored_request := null; stored_at := v_at; taken_scope := null;
+            if verdict = 'duplicate' then
+                select k.* into v_known from log.commands k where k.family_id = v_current and k.command_id = v_command[i];
+                first_seq := v_known.first_family_seq;
+                last_seq := v_known.last_family_seq;
+                end_position := v_known.last_position;
+                stored_request := v_known.request_hash;
+                stored_at := v_known.recorded_at;
+            elsif verdict = 'claim_taken' then
+                taken_scope := v_scope;
+            end if;
+            k_position[i] := null;
             while v_next <= v_events and v_owner[v_next] = i loop
+                o_position[v_next] := null;
                 v_next := v_next + 1;
             end loop;
         end if;
@@ -260,21 +277,23 @@ begin
         aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
         lane, position, family_id, family_seq, command_id, effective_on, recorded_at, leaf_hash, chain_hash
     )
-    select e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::json, c.metadata::json,
-        p_lane, o.position, c.family_id, o.seq, c.command_id, e.effective_on, v_at, e.leaf, o.chain
-    from unnest(o_event, o_command, o_position, o_seq, o_chain) o (event, command, position, seq, chain)
-    join unnest(e_aggregate_type, e_aggregate_id, e_sequence, e_event_type, e_event_version, e_payload, e_effective_on, e_leaf)
-        with ordinality e (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, effective_on, leaf, n)
-        on e.n = o.event
-    join unnest(p_family, p_command, p_metadata) with ordinality c (family_id, command_id, metadata, n) on c.n = o.command
-    order by o.position;
+    select e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::json, e.metadata::json,
+        p_lane, e.position, e.family_id, e.seq, e.command_id, e.effective_on, v_at, e.leaf, e.chain
+    from unnest(
+        e_aggregate_type, e_aggregate_id, e_sequence, e_event_type, e_event_version, e_payload, e_effective_on, e_leaf,
+        o_position, o_seq, o_chain, o_family, o_command, o_metadata
+    ) e (
+        aggregate_type, aggregate_id, sequence, event_type, event_version, payload, effective_on, leaf,
+        position, seq, chain, family_id, command_id, metadata
+    )
+    where e.position is not null;
 
     insert into log.commands (
         lane, family_id, command_id, request_hash, first_family_seq, last_family_seq, last_position, recorded_at
     )
-    select p_lane, c.family_id, c.command_id, c.request_hash, k.first, k.last, k.position, v_at
-    from unnest(k_command, k_first, k_last, k_position) k (command, first, last, position)
-    join unnest(p_family, p_command, p_hash) with ordinality c (family_id, command_id, request_hash, n) on c.n = k.command;
+    select p_lane, c.family_id, c.command_id, c.request_hash, c.first, c.last, c.position, v_at
+    from unnest(p_family, p_command, p_hash, k_first, k_last, k_position) c (family_id, command_id, request_hash, first, last, position)
+    where c.position is not null;
 end
 $$;
 

@@ -1,7 +1,8 @@
 -- Read models. Everything here can be dropped and built again from the log; nothing else may live here.
 --
 -- Sums are kept in buckets (a day, a month) to which events only ever add, so their order does not matter and no answer has
--- to walk a family's history. Amounts are exact numerics; positive is a debit, as in the journal.
+-- to walk a family's history. Amounts are exact numerics with four decimal places, the most that a currency of ISO 4217 has,
+-- so that equal sums are equal rows; positive is a debit, as in the journal.
 
 -- How far a group of projections has folded each lane. Moved by compare-and-set in the transaction that writes the rows.
 create table views.checkpoints (
@@ -67,7 +68,7 @@ create table views.accounts (
     owner_id uuid,
     is_closed boolean not null,
     opened_on date not null,
-    balance numeric not null,
+    balance numeric(34, 4) not null,
     constraint accounts_pkey primary key (family_id, account_id)
 );
 
@@ -77,7 +78,7 @@ create table views.account_days (
     ledger_account text not null,
     currency text not null,
     effective_on date not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     constraint account_days_pkey primary key (family_id, ledger_account, currency, effective_on)
 );
 
@@ -96,7 +97,7 @@ create table views.spending_days (
     category_id uuid not null,
     account_id uuid not null,
     currency text not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     constraint spending_days_pkey primary key (family_id, effective_on, category_id, account_id, currency)
 );
 create table views.spending_months (
@@ -105,7 +106,7 @@ create table views.spending_months (
     category_id uuid not null,
     account_id uuid not null,
     currency text not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     constraint spending_months_pkey primary key (family_id, month_on, category_id, account_id, currency)
 );
 
@@ -116,7 +117,7 @@ create table views.entries (
     recorded_at timestamptz not null,
     family_seq bigint not null,
     kind text not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     currency text not null,
     payee text not null,
     note text not null,
@@ -138,7 +139,7 @@ create table views.entry_postings (
     entry_id uuid not null,
     line smallint not null,
     ledger_account text not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     currency text not null,
     effective_on date not null,
     family_seq bigint not null,
@@ -155,7 +156,7 @@ create table views.budgets (
     category_id uuid not null,
     period text not null,
     effective_on date not null,
-    amount numeric not null,
+    amount numeric(34, 4) not null,
     currency text not null,
     constraint budgets_pkey primary key (family_id, budget_id, family_seq)
 );
@@ -166,7 +167,7 @@ create table views.chores (
     family_seq bigint not null,
     title text not null,
     points bigint not null,
-    reward numeric,
+    reward numeric(34, 4),
     reward_currency text,
     offered_to uuid,
     due_on date,
@@ -178,7 +179,8 @@ create table views.chores (
     changed_at timestamptz not null,
     constraint chores_pkey primary key (family_id, chore_id)
 );
-create index chores_newest on views.chores (family_id, status, family_seq desc);
+create index chores_newest on views.chores (family_id, family_seq desc);
+create index chores_by_status on views.chores (family_id, status, family_seq desc);
 
 -- Points a member earned per day; kept for ever, summed for the weeks and months that are asked for.
 create table views.point_days (
@@ -207,6 +209,7 @@ create table views.badges (
     awarded_at timestamptz not null,
     constraint badges_pkey primary key (family_id, award_id)
 );
+create index badges_newest on views.badges (family_id, family_seq desc);
 create index badges_by_member on views.badges (family_id, member_id, family_seq desc);
 
 -- Who is in the family in which role, as the notifications see it while they are folded; not read by any view.
@@ -228,7 +231,7 @@ create table views.notifications (
     import_id uuid,
     subject text not null,
     reason text not null,
-    amount numeric,
+    amount numeric(34, 4),
     currency text,
     count bigint,
     recorded_at timestamptz not null,
@@ -250,7 +253,7 @@ create table views.bank_connections (
     institution text not null,
     connected_at timestamptz not null,
     synced_at timestamptz,
-    bank_balance numeric,
+    bank_balance numeric(34, 4),
     currency text,
     first_on date,
     last_on date,
@@ -269,8 +272,9 @@ create table views.imports (
     rows bigint not null,
     rows_booked bigint not null,
     rows_known bigint not null,
+    rows_categorised bigint not null,
     rows_zero bigint not null,
-    booked numeric,
+    booked numeric(34, 4),
     currency text,
     imported_at timestamptz not null,
     is_undone boolean not null,

@@ -1,2 +1,67 @@
-//! bench
-fn main(){}
+//! Side by side in one run: pgbench, stock cqrs-es with postgres-es, our append path and our HTTP path.
+//!
+//! Everything talks to one private Postgres with full durability. A repetition starts from the same databases as every other
+//! and goes through all measurements once, so that a machine which slows down slows all of them; figures are medians over the
+//! repetitions, and ratios are taken inside each. What was acknowledged is counted in the log afterwards.
+//! `docs/benchmarks.md` has the figures and where the targets stand.
+
+mod appends;
+mod args;
+mod base;
+mod copy;
+mod driver;
+mod fsync;
+mod generator;
+mod growth;
+mod http;
+mod ledger;
+mod machine;
+mod pgbench;
+mod projections;
+mod repetition;
+mod report;
+mod server;
+mod stats;
+mod stock;
+mod targets;
+mod verification;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::{args::Args, report::Report, server::Server};
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    service_kit::telemetry::start_logging(service_kit::telemetry::LogFormat::Text, "warn");
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(machine::SERVER_THREADS).enable_all().build()?;
+    runtime.block_on(run(&args))
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let metrics = service_kit::telemetry::start_metrics().context("metrics are recorded already")?;
+    machine::drain_metrics(metrics);
+    let server = Server::start(args.data_dir.as_deref()).await?;
+    let measured = measure(args, &server).await;
+    let stopped = server.stop().await;
+    let report = measured?;
+    stopped?;
+    report.print();
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report.to_json())?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    report.check()
+}
+
+async fn measure(args: &Args, server: &Server) -> Result<Report> {
+    let machine = machine::Machine::look(server).await?;
+    machine.print();
+    let base = base::Base::prepare(args, server).await?;
+    let mut report = Report::new(machine);
+    for number in 1..=args.repetitions() {
+        let measured = repetition::run(args, server, &base, number).await?;
+        report.add(measured);
+    }
+    Ok(report)
+}

@@ -14,6 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use domain::{
+    actor::Role,
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId},
 };
@@ -99,8 +100,10 @@ async fn outcome(
 ) -> Result<Json<Receipt>, Problem> {
     let family_id = family(&family_id)?;
     let command_id: CommandId = command_id.parse().map_err(|_| Problem::malformed("the command's id is a UUID"))?;
-    api.member_role(family_id, signed_in.user_id).await?.ok_or_else(Problem::unknown_family)?;
-    let receipt = api.receipt(family_id, command_id).await?;
+    let (_, role) = api.member_role(family_id, signed_in.user_id).await?.ok_or_else(Problem::unknown_family)?;
+    // A receipt repeats what was recorded, amounts included, so the young see those of their own commands only.
+    let sees_all = role.is_adult() || role == Role::Auditor;
+    let receipt = api.receipt(family_id, command_id, (!sees_all).then_some(signed_in.user_id)).await?;
     receipt.map(Json).ok_or_else(|| Problem::unknown("unknown-command", "no accepted command has this id"))
 }
 

@@ -25,7 +25,6 @@ use domain::{
     decide::{Context, Decision, Stop, Streams},
     family::Family,
     id::{CommandId, FamilyId, UserId},
-    refusal::Refusal,
     stream::StreamId,
 };
 use event_store::{AppendCommand, AppendEvent, Lane, Log, LogError, StoredCommand, Verdict};
@@ -146,7 +145,7 @@ struct Decided {
     family_id: FamilyId,
     cached: Option<Cached>,
     accepted: Vec<(Queued, AppendCommand, Decision)>,
-    refused: Vec<(Queued, Refusal)>,
+    declined: Vec<(Queued, Problem)>,
     answered: Vec<(Queued, Problem)>,
     again: Vec<Queued>,
 }
@@ -187,8 +186,8 @@ impl Worker {
             .collect()
             .await;
         for family in &mut decided {
-            for (queued, refusal) in family.refused.drain(..) {
-                refuse(&self.log, self.lane, queued, refusal).await;
+            for (queued, problem) in family.declined.drain(..) {
+                decline(&self.log, self.lane, queued, problem).await;
             }
             for (queued, problem) in family.answered.drain(..) {
                 drop(queued.reply.send(Err(problem)));
@@ -268,7 +267,7 @@ impl Worker {
                     lost.insert(family_id);
                     let refusal = decision.claims.into_iter().find(|claim| claim.scope == scope).map(|claim| claim.taken);
                     match refusal {
-                        Some(refusal) => refuse(&self.log, self.lane, queued, refusal).await,
+                        Some(refusal) => decline(&self.log, self.lane, queued, refusal.into()).await,
                         None => drop(queued.reply.send(Err(Problem::conflict("claim-taken", "the value is taken")))),
                     }
                 }
@@ -375,7 +374,7 @@ fn by_family(batch: Vec<Queued>) -> Vec<(FamilyId, Vec<Queued>)> {
 
 async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option<Cached>, jobs: Vec<Queued>) -> Decided {
     let mut decided =
-        Decided { family_id, cached: None, accepted: Vec::new(), refused: Vec::new(), answered: Vec::new(), again: Vec::new() };
+        Decided { family_id, cached: None, accepted: Vec::new(), declined: Vec::new(), answered: Vec::new(), again: Vec::new() };
     // Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
     let mut is_checked = cached.is_none();
     let mut cached = match cached {
@@ -397,28 +396,25 @@ async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option
             decided.again.push(queued);
             continue;
         }
-        if queued.job.if_match.is_some_and(|wanted| wanted != cached.head) {
-            let problem = Problem::new(axum::http::StatusCode::PRECONDITION_FAILED, "precondition-failed", "the ledger has moved on")
-                .with("family_seq", cached.head);
-            decided.answered.push((queued, problem));
-            continue;
-        }
         let meta = Meta {
             family_id,
             command_id: queued.job.command_id,
             user_id: queued.job.user_id,
             at: chrono::Utc::now(),
         };
-        match decide_one(&log, lane, &queued, &meta, &mut cached, &mut durable_head, decided.accepted.is_empty()).await {
+        let outcome = decide_one(&log, lane, &queued, &meta, &mut cached, &mut durable_head, decided.accepted.is_empty()).await;
+        // After the decision, so that only who may ask at all learns where the ledger stands.
+        let has_moved_on = queued.job.if_match.is_some_and(|wanted| wanted != cached.head);
+        match outcome.and_then(|decision| if has_moved_on { Err(Outcome::Declined(moved_on(cached.head))) } else { Ok(decision) }) {
             Ok(decision) => {
                 let append = append_of(&queued, &meta, &mut cached, &decision);
                 decided.accepted.push((queued, append, decision));
             }
-            Err(Outcome::Refused(refusal)) if is_checked => decided.refused.push((queued, refusal)),
-            Err(Outcome::Refused(refusal)) => match load_family(&log, lane, family_id).await {
+            Err(Outcome::Declined(problem)) if is_checked => decided.declined.push((queued, problem)),
+            Err(Outcome::Declined(problem)) => match load_family(&log, lane, family_id).await {
                 Ok(fresh) if fresh.head == durable_head => {
                     is_checked = true;
-                    decided.refused.push((queued, refusal));
+                    decided.declined.push((queued, problem));
                 }
                 Ok(_) => {
                     is_stale = true;
@@ -434,7 +430,7 @@ async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option
 }
 
 enum Outcome {
-    Refused(Refusal),
+    Declined(Problem),
     Problem(Problem),
 }
 
@@ -451,7 +447,7 @@ async fn decide_one(
     for _ in 0..LOADS_MAX {
         match queued.job.command.decide(&Context::new(&cached.streams, meta)) {
             Ok(decision) => return Ok(decision),
-            Err(Stop::Refused(refusal)) => return Err(Outcome::Refused(refusal)),
+            Err(Stop::Refused(refusal)) => return Err(Outcome::Declined(refusal.into())),
             Err(Stop::Load(streams)) => {
                 let loaded = log.load(lane, meta.family_id, &streams).await.map_err(|e| Outcome::Problem(load_problem(&e)))?;
                 if loaded.head.family_seq != *durable_head && may_restart {
@@ -527,11 +523,21 @@ fn load_problem(error: &LogError) -> Problem {
     Problem::ours(error)
 }
 
+/// The client insists on a head that is no longer the ledger's.
+fn moved_on(head: i64) -> Problem {
+    Problem::new(axum::http::StatusCode::PRECONDITION_FAILED, "precondition-failed", "the ledger has moved on").with("family_seq", head)
+}
+
 /// Declines, unless the log says that this very command was accepted before.
-async fn refuse(log: &Log, lane: Lane, queued: Queued, refusal: Refusal) {
+async fn decline(log: &Log, lane: Lane, queued: Queued, problem: Problem) {
+    // To a stranger the family does not exist, and neither do its commands, whatever key they hold.
+    if problem.code() == Problem::unknown_family().code() {
+        drop(queued.reply.send(Err(problem)));
+        return;
+    }
     match log.command(lane, queued.job.family_id, queued.job.command_id).await {
         Ok(Some(stored)) => repeat(log, lane, queued, &stored).await,
-        Ok(None) => drop(queued.reply.send(Err(refusal.into()))),
+        Ok(None) => drop(queued.reply.send(Err(problem))),
         Err(error) => drop(queued.reply.send(Err(load_problem(&error)))),
     }
 }

@@ -146,15 +146,27 @@ impl CommandApi {
         Ok(family.member_of_user(user_id).map(|member| (member.member_id, member.role)))
     }
 
-    /// The receipt of an accepted command.
+    /// The receipt of an accepted command; with `only_of`, only if this person asked for it.
     ///
     /// # Errors
     /// 503 when the log cannot be read.
-    pub async fn receipt(&self, family_id: FamilyId, command_id: CommandId) -> Result<Option<Receipt>, Problem> {
+    pub async fn receipt(
+        &self,
+        family_id: FamilyId,
+        command_id: CommandId,
+        only_of: Option<UserId>,
+    ) -> Result<Option<Receipt>, Problem> {
         let Some(lane) = self.lane_of(family_id).await? else { return Ok(None) };
         let Some(stored) = self.log().command(lane, family_id, command_id).await.map_err(|e| log_problem(&e))? else {
             return Ok(None);
         };
+        if let Some(user_id) = only_of {
+            let first = self.log().read_family(lane, family_id, stored.first_family_seq - 1, 1).await.map_err(|e| log_problem(&e))?;
+            let asked = first.first().and_then(|record| serde_json::from_str::<serde_json::Value>(&record.metadata).ok());
+            if asked.is_none_or(|metadata| metadata["user_id"] != user_id.to_string()) {
+                return Ok(None);
+            }
+        }
         Receipt::of_stored(self.log(), lane, family_id, command_id, &stored).await.map(Some).map_err(|e| log_problem(&e))
     }
 

@@ -86,7 +86,7 @@ fn outcome() -> Value {
         "tags": ["commands"],
         "operationId": "command-outcome",
         "summary": "What became of a command whose answer was lost",
-        "description": "Who may call: a member of the family.",
+        "description": "Who may call: a member of the family; a teen or child about their own commands.",
         "parameters": [family_id(), {"name": "command_id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "Its Idempotency-Key"}],
         "responses": answers(200, "It was recorded")
     })

@@ -81,7 +81,8 @@ impl FromStr for PostingAccount {
         }
         let parsed = match text.split_once('_') {
             Some((AccountId::PREFIX, _)) => text.parse().map(Self::Account).ok(),
-            Some((CategoryId::PREFIX, _)) => text.parse().map(Self::Category).ok(),
+            // A bare UUID can only be meant as a category's: clients name their accounts as accounts.
+            Some((CategoryId::PREFIX, _)) | None => text.parse().map(Self::Category).ok(),
             _ => None,
         };
         parsed.ok_or_else(|| "expected acc_…, cat_… or equity:…".to_owned())

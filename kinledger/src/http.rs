@@ -67,7 +67,9 @@ pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not take this method")
         })
+        .layer(axum::middleware::map_response(in_our_form))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn(crate::drain::drain))
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("referrer-policy", "no-referrer"))
         .layer(header("x-frame-options", "DENY"))
@@ -80,6 +82,28 @@ pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
                  frame-ancestors 'none'; form-action 'none'",
             ),
         ))
+}
+
+/// What the framework refuses before a handler sees it (a path that is no UTF-8, a body that is too large) becomes a problem too.
+async fn in_our_form(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json");
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (code, detail) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "the body is larger than this path takes"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "this path does not take this content type"),
+        StatusCode::NOT_FOUND => ("unknown-path", "there is nothing here; GET /api/v1/openapi.json says what there is"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "this path does not take this method"),
+        status if status.is_client_error() => ("malformed", "the request cannot be read: its address, a header or the body is malformed"),
+        _ => return response,
+    };
+    let mut problem = Problem::new(status, code, detail).into_response();
+    for (name, value) in response.headers().iter().filter(|(name, _)| ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name)) {
+        problem.headers_mut().insert(name, value.clone());
+    }
+    problem
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {

@@ -218,6 +218,9 @@ fn print_report(file: &Path, report: &Value) {
     println!("{}: {} rows, {} to {}", file_name(file), statement["rows"], text(statement, "first_on"), text(statement, "last_on"));
     println!("  booked  {}", number("rows_booked"));
     println!("  known   {}", number("rows_known"));
+    if number("rows_categorised") > 0 {
+        println!("  named   {} known rows that had no category", number("rows_categorised"));
+    }
     if number("rows_zero") > 0 {
         println!("  of nothing, left out  {}", number("rows_zero"));
     }

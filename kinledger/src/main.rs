@@ -3,6 +3,7 @@
 mod audit;
 mod cli;
 mod contracts;
+mod drain;
 mod embedded;
 mod http;
 mod import;

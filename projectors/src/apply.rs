@@ -73,7 +73,10 @@ impl ApplyError {
     /// Is it about the events themselves, so that trying again alone will not help?
     pub fn is_about_events(&self) -> bool {
         match self {
-            Self::Projection { cause: ProjectionError::Database(error), .. } => !is_passing(error),
+            Self::Projection {
+                cause: ProjectionError::Database(error),
+                ..
+            } => !is_passing(error),
             Self::Projection { .. } => true,
             Self::Zombie { .. } | Self::Database(_) | Self::Log(_) | Self::Hole { .. } => false,
         }
@@ -85,7 +88,9 @@ pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_none_or(|code| {
             // Connection, transaction rollback, resources, operator, locks, system: classes of Postgres' appendix A.
-            ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            ["08", "40", "53", "55", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => false,
         sqlx::Error::TypeNotFound { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::RowNotFound => false,
@@ -208,13 +213,16 @@ impl Applier {
     }
 
     /// Every projection over all facts.
-    pub(crate) async fn fold(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ApplyError> {
+    async fn fold(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ApplyError> {
         if facts.is_empty() {
             return Ok(());
         }
         for projection in self.projections {
             let done = projection.project(facts, &mut *tx).await;
-            done.map_err(|cause| ApplyError::Projection { name: projection.name(), cause })?;
+            done.map_err(|cause| ApplyError::Projection {
+                name: projection.name(),
+                cause,
+            })?;
         }
         Ok(())
     }
@@ -251,7 +259,7 @@ impl Applier {
     }
 
     /// The outer error is the database's, the inner one the events'.
-    async fn fold_behind_savepoint(
+    pub(crate) async fn fold_behind_savepoint(
         &self,
         facts: &[Fact],
         tx: &mut PgConnection,
@@ -296,8 +304,14 @@ async fn load_heads(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeMap
     .bind(families)
     .fetch_all(tx)
     .await?;
-    let head = |seq, hash: Vec<u8>| Head { family_seq: seq, chain_hash: hash.try_into().unwrap_or_default() };
-    Ok(rows.into_iter().map(|(family, seq, hash)| (family, head(seq, hash))).collect())
+    let head = |seq, hash: Vec<u8>| Head {
+        family_seq: seq,
+        chain_hash: hash.try_into().unwrap_or_default(),
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(family, seq, hash)| (family, head(seq, hash)))
+        .collect())
 }
 
 pub(crate) async fn load_head(family: Uuid, tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Head>, sqlx::Error> {
@@ -323,7 +337,11 @@ pub(crate) async fn save_heads(facts: &[Fact], tx: &mut PgConnection) -> Result<
     .bind(last.keys().copied().collect::<Vec<_>>())
     .bind(last.values().map(|record| record.lane.0).collect::<Vec<_>>())
     .bind(last.values().map(|record| record.family_seq).collect::<Vec<_>>())
-    .bind(last.values().map(|record| record.chain_hash.to_vec()).collect::<Vec<_>>())
+    .bind(
+        last.values()
+            .map(|record| record.chain_hash.to_vec())
+            .collect::<Vec<_>>(),
+    )
     .bind(last.values().map(|record| record.recorded_at).collect::<Vec<_>>())
     .execute(tx)
     .await?;

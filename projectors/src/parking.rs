@@ -116,31 +116,60 @@ pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried
     .bind(lane.0)
     .fetch_one(&mut *tx)
     .await?;
-    let genesis = Head { family_seq: 0, chain_hash: event_store::chain::GENESIS };
-    let mut head = load_head(family.uuid(), &mut tx).await?.remove(&family.uuid()).unwrap_or(genesis);
+    let genesis = Head {
+        family_seq: 0,
+        chain_hash: event_store::chain::GENESIS,
+    };
+    let mut head = load_head(family.uuid(), &mut tx)
+        .await?
+        .remove(&family.uuid())
+        .unwrap_or(genesis);
     let mut events = 0;
     loop {
-        let read = applier.log.read_family(lane, family, head.family_seq, PAGE).await.map_err(ApplyError::Log)?;
+        let read = applier
+            .log
+            .read_family(lane, family, head.family_seq, PAGE)
+            .await
+            .map_err(ApplyError::Log)?;
         let mut facts = Vec::with_capacity(read.len());
         for record in read {
             // What lies beyond the checkpoint comes by the lane itself.
             if record.position > checkpoint {
                 break;
             }
-            facts.push(admit(record, &mut head).map_err(|p| RetryError::Still { family_seq: p.family_seq, error: p.error })?);
+            facts.push(admit(record, &mut head).map_err(|p| RetryError::Still {
+                family_seq: p.family_seq,
+                error: p.error,
+            })?);
         }
-        let Some(last) = facts.last() else { break };
-        let family_seq = last.record.family_seq;
-        applier.fold(&facts, &mut tx).await.map_err(|error| {
-            if error.is_about_events() { RetryError::Still { family_seq, error: causes(&error) } } else { error.into() }
-        })?;
+        if facts.is_empty() {
+            break;
+        }
+        if applier.fold_behind_savepoint(&facts, &mut tx).await?.is_err() {
+            // Which of them it is; what was folded before it goes with the transaction.
+            for fact in &facts {
+                let folded = applier
+                    .fold_behind_savepoint(std::slice::from_ref(fact), &mut tx)
+                    .await?;
+                folded.map_err(|error| RetryError::Still {
+                    family_seq: fact.record.family_seq,
+                    error: causes(&error),
+                })?;
+            }
+        }
         save_heads(&facts, &mut tx).await?;
         events += facts.len();
     }
-    sqlx::query("delete from views.parked_families where family_id = $1").bind(family.uuid()).execute(&mut *tx).await?;
+    sqlx::query("delete from views.parked_families where family_id = $1")
+        .bind(family.uuid())
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     tracing::info!(family.id = %family, events, "a parked family was taken up again");
-    Ok(Retried { events, family_seq: head.family_seq })
+    Ok(Retried {
+        events,
+        family_seq: head.family_seq,
+    })
 }
 
 /// Which of these families are parked.

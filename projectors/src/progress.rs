@@ -63,7 +63,10 @@ impl Progress {
     /// Position folded and position of the log's end, per lane.
     pub fn positions(&self) -> BTreeMap<i16, (i64, i64)> {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().map(|(lane, progress)| (lane.0, (progress.checkpoint, progress.head))).collect()
+        lanes
+            .iter()
+            .map(|(lane, progress)| (lane.0, (progress.checkpoint, progress.head)))
+            .collect()
     }
 
     /// Is a lane stuck? For `/readyz`.
@@ -82,7 +85,11 @@ impl Progress {
             .filter(|(_, progress)| progress.waiting_since.is_some_and(is_stuck))
             .map(|(lane, p)| format!("lane {} waits at {} of {}", lane.0, p.checkpoint, p.head))
             .collect();
-        if stuck.is_empty() { Ok(()) } else { Err(stuck.join(", ")) }
+        if stuck.is_empty() {
+            Ok(())
+        } else {
+            Err(stuck.join(", "))
+        }
     }
 }
 
@@ -100,7 +107,10 @@ mod tests {
         let later = start + STUCK_AFTER * 100;
         progress.seen(Lane(1), 12, later);
         assert_eq!(progress.check_at(later + STUCK_AFTER / 2), Ok(()));
-        assert_eq!(progress.check_at(later + STUCK_AFTER), Err("lane 1 waits at 10 of 12".to_owned()));
+        assert_eq!(
+            progress.check_at(later + STUCK_AFTER),
+            Err("lane 1 waits at 10 of 12".to_owned())
+        );
         progress.moved(Lane(1), 11);
         progress.seen(Lane(1), 12, later + STUCK_AFTER);
         assert_eq!(progress.check_at(later + STUCK_AFTER), Ok(()));

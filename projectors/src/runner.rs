@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use event_store::{Lane, Log, Record, feed::{Feed, FeedError}};
+use event_store::{
+    Lane, Log, Record,
+    feed::{Feed, FeedError},
+};
 use service_kit::shutdown::{self, Shutdown};
 use sqlx::PgPool;
 use tokio::{
@@ -46,7 +49,11 @@ pub struct Settings {
 
 /// Runs every lane until shutdown; a batch in hand is finished first.
 pub async fn run(settings: Settings, shutdown: Shutdown) {
-    let applier = Applier { pool: settings.pool, log: settings.log, projections: PROJECTIONS };
+    let applier = Applier {
+        pool: settings.pool,
+        log: settings.log,
+        projections: PROJECTIONS,
+    };
     let lanes: Vec<Lane> = settings.feeds.iter().map(|(lane, _)| *lane).collect();
     let mut tasks = JoinSet::new();
     for (lane, feed) in settings.feeds {
@@ -109,7 +116,9 @@ impl LaneTask {
                 Err(FeedError::Gap { found, .. }) => self.missing(checkpoint, found).await?,
                 Err(error) => return Err(error.into()),
             };
-            let Some(to) = records.last().map(|record| record.position) else { continue };
+            let Some(to) = records.last().map(|record| record.position) else {
+                continue;
+            };
             match self.apply(checkpoint, to, records, tries >= TRIES_MAX).await {
                 Ok(()) => {
                     tries = 0;
@@ -150,13 +159,24 @@ impl LaneTask {
     /// Records from the log between two positions, neither included; at least the first of them.
     async fn missing(&self, after: i64, before: i64) -> Result<Vec<Record>, Failure> {
         let limit = (before - after - 1).min(BATCH_MAX as i64);
-        let missing = self.applier.log.read_lane(self.lane, after, limit).await.map_err(ApplyError::Log)?;
-        let is_whole = (after + 1..).zip(&missing).all(|(position, record)| record.position == position);
+        let missing = self
+            .applier
+            .log
+            .read_lane(self.lane, after, limit)
+            .await
+            .map_err(ApplyError::Log)?;
+        let is_whole = (after + 1..)
+            .zip(&missing)
+            .all(|(position, record)| record.position == position);
         if missing.is_empty() || !is_whole {
             return Err(Failure::Hole { position: after + 1 });
         }
         metrics::counter!("kinledger_projector_gaps_filled_total").increment(missing.len() as u64);
-        tracing::warn!(lane = self.lane.0, events = missing.len(), "the feed left records out; read from the log");
+        tracing::warn!(
+            lane = self.lane.0,
+            events = missing.len(),
+            "the feed left records out; read from the log"
+        );
         Ok(missing)
     }
 
@@ -173,7 +193,13 @@ impl LaneTask {
         metrics::histogram!("kinledger_projector_batch_seconds", "lane" => lane.clone()).record(took.as_secs_f64());
         metrics::histogram!("kinledger_projector_batch", "lane" => lane.clone()).record(records as f64);
         metrics::counter!("kinledger_projector_events_total", "lane" => lane).increment(applied.events as u64);
-        tracing::debug!(lane = self.lane.0, records, events = applied.events, duration_ms = took.as_millis() as u64, "views.project");
+        tracing::debug!(
+            lane = self.lane.0,
+            records,
+            events = applied.events,
+            duration_ms = took.as_millis() as u64,
+            "views.project"
+        );
     }
 
     async fn rest(&self, pause: Duration) {
@@ -197,7 +223,10 @@ enum Failure {
 fn log_failure(lane: Lane, failure: &Failure) {
     if let Failure::Apply(ApplyError::Zombie { .. }) = failure {
         metrics::counter!("kinledger_projector_zombies_total").increment(1);
-        tracing::info!(lane = lane.0, "another process folds this lane too; going on from its checkpoint");
+        tracing::info!(
+            lane = lane.0,
+            "another process folds this lane too; going on from its checkpoint"
+        );
     } else {
         tracing::error!(lane = lane.0, error = %causes(failure), "a lane cannot be folded; trying again");
     }
@@ -209,7 +238,9 @@ async fn watch(applier: Applier, lanes: Vec<Lane>, progress: Progress, shutdown:
         for lane in &lanes {
             match applier.log.lane_head(*lane).await {
                 Ok(head) => progress.seen(*lane, head, std::time::Instant::now()),
-                Err(error) => tracing::warn!(lane = lane.0, error = %causes(&error), "the end of a lane cannot be read"),
+                Err(error) => {
+                    tracing::warn!(lane = lane.0, error = %causes(&error), "the end of a lane cannot be read")
+                }
             }
         }
         let parked = sqlx::query_scalar::<_, i64>("select count(*) from views.parked_families");

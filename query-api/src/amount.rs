@@ -30,7 +30,10 @@ impl Amount {
         if exact.is_zero() {
             exact.set_sign_positive(true);
         }
-        Self { amount: exact.to_string(), currency }
+        Self {
+            amount: exact.to_string(),
+            currency,
+        }
     }
 }
 

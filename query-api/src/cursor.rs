@@ -18,7 +18,10 @@ const BYTES: usize = 12;
 impl Cursor {
     /// A place in a list that is ordered by `family_seq` alone.
     pub(crate) fn of_seq(family_seq: i64) -> Self {
-        Self { day: FIRST_DAY, family_seq }
+        Self {
+            day: FIRST_DAY,
+            family_seq,
+        }
     }
 
     /// As it goes into an answer.
@@ -61,13 +64,25 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back() {
-        let cursor = Cursor { day: NaiveDate::from_ymd_opt(2026, 11, 21).expect("a day"), family_seq: 77 };
+        let cursor = Cursor {
+            day: NaiveDate::from_ymd_opt(2026, 11, 21).expect("a day"),
+            family_seq: 77,
+        };
         assert_eq!(Cursor::decode(&cursor.encode()).expect("a cursor"), cursor);
     }
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "zz", "00", &"ff".repeat(12), &"7f".repeat(12), &"0".repeat(24), &"0".repeat(4_000), "é"] {
+        for text in [
+            "",
+            "zz",
+            "00",
+            &"ff".repeat(12),
+            &"7f".repeat(12),
+            &"0".repeat(24),
+            &"0".repeat(4_000),
+            "é",
+        ] {
             assert!(Cursor::decode(text).is_err(), "{text}");
         }
     }

@@ -39,9 +39,16 @@ fn hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
 
 /// Does the client hold this answer already (RFC 9110, 13.1.2: weak comparison)?
 pub(crate) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').map(str::trim).any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held) == etag)
-    })
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .map(str::trim)
+                .any(|held| held == "*" || held.strip_prefix("W/").unwrap_or(held) == etag)
+        })
 }
 
 /// The headers of every answer: it is private, and may be kept but never used without asking.

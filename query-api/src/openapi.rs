@@ -12,19 +12,22 @@ use crate::{
 pub fn openapi_paths() -> Value {
     let mut paths = Map::new();
     let mut generator = generator();
-    paths.insert(families::PATH.to_owned(), json!({"get": {
-        "tags": ["views"],
-        "operationId": "families",
-        "summary": "The families the signed-in person belongs to",
-        "security": [{"bearer": []}],
-        "parameters": [if_none_match()],
-        "responses": {
-            "200": answer("The families", families::FamiliesAnswer::json_schema(&mut generator).to_value()),
-            "304": {"description": "Unchanged since the answer whose ETag was given"},
-            "400": problem("A parameter cannot be read"),
-            "401": problem("Nobody is signed in"),
-        },
-    }}));
+    paths.insert(
+        families::PATH.to_owned(),
+        json!({"get": {
+            "tags": ["views"],
+            "operationId": "families",
+            "summary": "The families the signed-in person belongs to",
+            "security": [{"bearer": []}],
+            "parameters": [if_none_match()],
+            "responses": {
+                "200": answer("The families", families::FamiliesAnswer::json_schema(&mut generator).to_value()),
+                "304": {"description": "Unchanged since the answer whose ETag was given"},
+                "400": problem("A parameter cannot be read"),
+                "401": problem("Nobody is signed in"),
+            },
+        }}),
+    );
     for view in VIEWS {
         paths.insert(view.path(), json!({"get": operation(view, &mut generator)}));
     }
@@ -148,7 +151,12 @@ mod tests {
         assert_eq!(paths.as_object().map(Map::len), Some(VIEWS.len() + 1));
         assert!(!paths.to_string().contains("$ref"), "a path must stand on its own");
         let entries = &paths["/api/v1/families/{family_id}/entries"]["get"];
-        let names: Vec<_> = entries["parameters"].as_array().into_iter().flatten().map(|p| p["name"].clone()).collect();
+        let names: Vec<_> = entries["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|p| p["name"].clone())
+            .collect();
         assert!(names.contains(&json!("min_amount")), "{names:?}");
         let schema = &entries["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(schema["required"][0], json!("family_seq"));

@@ -45,7 +45,9 @@ pub(crate) struct Asked<P> {
 pub(crate) fn read<P: DeserializeOwned>(query: Option<&str>) -> Result<Asked<P>, Problem> {
     let query = query.unwrap_or_default();
     if query.len() > QUERY_BYTES_MAX {
-        return Err(Problem::malformed(format!("the query string is longer than {QUERY_BYTES_MAX} bytes")));
+        return Err(Problem::malformed(format!(
+            "the query string is longer than {QUERY_BYTES_MAX} bytes"
+        )));
     }
     let is_common = |pair: &&str| pair.split('=').next() == Some("min_family_seq");
     let common: Vec<&str> = query.split('&').filter(is_common).collect();
@@ -55,7 +57,11 @@ pub(crate) fn read<P: DeserializeOwned>(query: Option<&str>) -> Result<Asked<P>,
         return Err(Problem::malformed("min_family_seq: expected a number from 0"));
     }
     let query = own.join("&");
-    Ok(Asked { min_family_seq, params: parse(&query)?, query })
+    Ok(Asked {
+        min_family_seq,
+        params: parse(&query)?,
+        query,
+    })
 }
 
 fn parse<P: DeserializeOwned>(query: &str) -> Result<P, Problem> {
@@ -72,16 +78,18 @@ pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked {
         None => Ok(PAGE_DEFAULT),
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),
-        Some(_) => Err(Problem::malformed(format!("limit: expected a number from 1 to {PAGE_MAX}"))),
+        Some(_) => Err(Problem::malformed(format!(
+            "limit: expected a number from 1 to {PAGE_MAX}"
+        ))),
     }
 }
 
 /// A day that a ledger can hold.
 pub(crate) fn day(name: &str, asked: Option<NaiveDate>) -> Result<Option<NaiveDate>, Problem> {
     match asked {
-        Some(day) if day < FIRST_DAY || day > LAST_DAY => {
-            Err(Problem::malformed(format!("{name}: expected a day from {FIRST_DAY} to {LAST_DAY}")))
-        }
+        Some(day) if day < FIRST_DAY || day > LAST_DAY => Err(Problem::malformed(format!(
+            "{name}: expected a day from {FIRST_DAY} to {LAST_DAY}"
+        ))),
         other => Ok(other),
     }
 }
@@ -99,12 +107,22 @@ mod tests {
     #[test]
     fn the_common_parameter_is_read_beside_the_views_own() {
         let asked = read::<Some>(Option::Some("limit=5&min_family_seq=7")).expect("parameters");
-        assert_eq!((asked.min_family_seq, asked.params.limit, asked.query.as_str()), (Option::Some(7), Option::Some(5), "limit=5"));
+        assert_eq!(
+            (asked.min_family_seq, asked.params.limit, asked.query.as_str()),
+            (Option::Some(7), Option::Some(5), "limit=5")
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_malformed() {
-        for query in ["limits=5", "limit=x", "limit=5&limit=6", "min_family_seq=-1", "min_family_seq=x", "limit=%ff&\u{7f}"] {
+        for query in [
+            "limits=5",
+            "limit=x",
+            "limit=5&limit=6",
+            "min_family_seq=-1",
+            "min_family_seq=x",
+            "limit=%ff&\u{7f}",
+        ] {
             assert!(read::<Some>(Option::Some(query)).is_err(), "{query}");
         }
         assert!(read::<Some>(Option::Some(&"a".repeat(QUERY_BYTES_MAX + 1))).is_err());

@@ -62,7 +62,11 @@ pub(crate) async fn serve<V: View>(
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     let (mut tx, viewer) = wait_for(&state, family_id, signed_in.user_id, asked.min_family_seq).await?;
     if !V::VISIBLE_TO.contains(&viewer.role) {
-        return Err(Problem::not_allowed(format!("a {} may not see {}", viewer.role.as_str(), V::NAME)));
+        return Err(Problem::not_allowed(format!(
+            "a {} may not see {}",
+            viewer.role.as_str(),
+            V::NAME
+        )));
     }
     let etag = etag::of(V::NAME, &asked.query, &viewer);
     if etag::is_held(&headers, &etag) {
@@ -72,7 +76,10 @@ pub(crate) async fn serve<V: View>(
         Some(body) => body,
         None => {
             let answer = V::read(&mut tx, &viewer, asked.params).await?;
-            let envelope = Envelope { family_seq: viewer.family_seq, answer };
+            let envelope = Envelope {
+                family_seq: viewer.family_seq,
+                answer,
+            };
             let body = serde_json::to_vec(&envelope).map_err(QueryError::from)?;
             state.cache.put(&etag, &body).await;
             body
@@ -127,7 +134,9 @@ async fn wait_for(
         let viewer = Viewer::load(&mut tx, family_id, user_id, (state.clock)()).await?;
         let current = viewer.as_ref().map(|viewer| viewer.family_seq);
         match (viewer, min_family_seq) {
-            (Some(viewer), wanted) if wanted.is_none_or(|wanted| viewer.family_seq >= wanted) => return Ok((tx, viewer)),
+            (Some(viewer), wanted) if wanted.is_none_or(|wanted| viewer.family_seq >= wanted) => {
+                return Ok((tx, viewer));
+            }
             (None, None) => return Err(Problem::unknown_family()),
             _ => {}
         }
@@ -149,8 +158,12 @@ async fn wait_for(
 
 /// The rows do not hold the event yet: not an error, so 202, in the shape of a problem for the same reader.
 fn not_yet(family_seq: i64) -> Problem {
-    Problem::new(StatusCode::ACCEPTED, "not-yet-projected", "the views do not hold that event yet; ask again shortly")
-        .with("family_seq", family_seq)
-        .with("retry_after_ms", RETRY_AFTER_MS)
-        .retry_after(1)
+    Problem::new(
+        StatusCode::ACCEPTED,
+        "not-yet-projected",
+        "the views do not hold that event yet; ask again shortly",
+    )
+    .with("family_seq", family_seq)
+    .with("retry_after_ms", RETRY_AFTER_MS)
+    .retry_after(1)
 }

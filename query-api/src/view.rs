@@ -189,5 +189,8 @@ fn calendar(zone: &str, week_start: &str) -> Result<Calendar, QueryError> {
         "sunday" => WeekStart::Sunday,
         _ => return Err(wrong()),
     };
-    Ok(Calendar { zone: zone.parse().map_err(|_| wrong())?, week_start })
+    Ok(Calendar {
+        zone: zone.parse().map_err(|_| wrong())?,
+        week_start,
+    })
 }

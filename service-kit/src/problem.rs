@@ -8,6 +8,9 @@ use axum::{
 use domain::refusal::{Fault, Refusal};
 use serde_json::{Map, Value, json};
 
+/// Longest detail of what is malformed, in characters.
+const DETAIL_CHARACTERS_MAX: usize = 500;
+
 /// An answer that says no: `type` is stable and for programs, `detail` is for people.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -25,7 +28,14 @@ impl Problem {
     }
 
     /// The body or a parameter cannot be read (400).
+    ///
+    /// A parser's words may repeat what was sent, so they are cut to [`DETAIL_CHARACTERS_MAX`].
     pub fn malformed(detail: impl Into<String>) -> Self {
+        let mut detail: String = detail.into();
+        if let Some((at, _)) = detail.char_indices().nth(DETAIL_CHARACTERS_MAX) {
+            detail.truncate(at);
+            detail.push('…');
+        }
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
 

@@ -48,6 +48,9 @@ pub struct BankSynced {
     pub rows_booked: u32,
     /// Rows that were in the ledger already.
     pub rows_known: u32,
+    /// Known rows that had no category until this file named one.
+    #[serde(default)]
+    pub rows_categorised: u32,
     /// Rows over nothing, which a ledger has no entry for.
     pub rows_zero: u32,
     /// The sum of the new rows, signed from the account's side.

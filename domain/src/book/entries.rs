@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     entry::EntryEvent,
     id::EntryId,
-    journal::{Posting, PostingAccount},
+    journal::Posting,
 };
 
 /// An entry that counts: recorded, and not reversed within the bounds of the book.
@@ -43,8 +43,8 @@ impl EntriesInForce {
                     .into_iter()
                     .flat_map(|entry| &mut entry.postings)
                 {
-                    if posting.ledger_account == PostingAccount::Category(moved.from) {
-                        posting.ledger_account = PostingAccount::Category(moved.to);
+                    if posting.ledger_account == moved.from {
+                        posting.ledger_account = moved.to;
                     }
                 }
             }

@@ -112,8 +112,8 @@ fn history(steps: &[(Step, u64)]) -> Vec<(LedgerEvent, NaiveDate)> {
                 (
                     EntryRecategorised {
                         entry_id: *entry_id,
-                        from,
-                        to,
+                        from: PostingAccount::Category(from),
+                        to: PostingAccount::Category(to),
                         postings: moved,
                     }
                     .into(),

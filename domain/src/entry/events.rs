@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Money,
     aggregate::events,
-    id::{AccountId, CategoryId, ChoreId, EntryId, ImportId, MemberId},
-    journal::Posting,
+    id::{AccountId, ChoreId, EntryId, ImportId, MemberId},
+    journal::{Posting, PostingAccount},
 };
 
 events! {
@@ -173,15 +173,16 @@ pub struct EntryReversed {
     pub reason: String,
 }
 
-/// An entry's amount in one category moved to another. Recorded by `recategorise-entry`.
+/// An entry's amount in one category moved to another, or out of the categories as a transfer. Recorded by
+/// `recategorise-entry`, and by `sync-bank` when a file names the category of a row that had none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EntryRecategorised {
     /// The entry.
     pub entry_id: EntryId,
     /// The category until now.
-    pub from: CategoryId,
-    /// The category from now on.
-    pub to: CategoryId,
+    pub from: PostingAccount,
+    /// The category from now on, or an equity account.
+    pub to: PostingAccount,
     /// Out of the one, into the other.
     pub postings: Vec<Posting>,
 }

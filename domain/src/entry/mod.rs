@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{ImportId, MemberId},
-    journal::{Posting, PostingAccount},
+    journal::Posting,
 };
 
 pub use events::*;
@@ -51,8 +51,8 @@ impl Entry {
             }
             EntryEvent::EntryRecategorised(moved) => {
                 for posting in &mut self.postings {
-                    if posting.ledger_account == PostingAccount::Category(moved.from) {
-                        posting.ledger_account = PostingAccount::Category(moved.to);
+                    if posting.ledger_account == moved.from {
+                        posting.ledger_account = moved.to;
                     }
                 }
             }

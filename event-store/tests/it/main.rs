@@ -1,3 +1,13 @@
-//! The log against a real Postgres.
+//! The log against a real Postgres, and its relay against a real Kafka.
 
+mod append;
+mod concurrency;
+mod cqrs;
 mod export;
+mod feed;
+mod guards;
+mod property;
+mod relay;
+mod support;
+mod vectors;
+mod verify;

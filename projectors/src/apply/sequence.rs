@@ -42,12 +42,18 @@ pub async fn sequence(
         if waiting.contains(&family) {
             continue;
         }
-        let head = heads.entry(family).or_insert(Head { family_seq: 0, chain_hash: chain::GENESIS });
+        let head = heads.entry(family).or_insert(Head {
+            family_seq: 0,
+            chain_hash: chain::GENESIS,
+        });
         if record.family_seq <= head.family_seq {
             // The head's own record again must be the same record; another one with its number is a fork.
             if record.family_seq == head.family_seq && record.chain_hash != head.chain_hash {
                 waiting.insert(family);
-                plan.poisons.push(Poison::of(&record, "another event with this number was folded: the ledger has forked".to_owned()));
+                plan.poisons.push(Poison::of(
+                    &record,
+                    "another event with this number was folded: the ledger has forked".to_owned(),
+                ));
             } else {
                 plan.duplicates += 1;
             }
@@ -69,7 +75,11 @@ pub async fn sequence(
     }
     if plan.filled > 0 {
         metrics::counter!("kinledger_projector_gaps_filled_total").increment(plan.filled as u64);
-        tracing::warn!(lane = lane.0, events = plan.filled, "the feed left events out; read them from the log");
+        tracing::warn!(
+            lane = lane.0,
+            events = plan.filled,
+            "the feed left events out; read them from the log"
+        );
     }
     Ok(plan)
 }
@@ -93,14 +103,23 @@ async fn fill(log: &Log, lane: Lane, head: &Head, record: &Record) -> Result<Vec
 /// Takes the next record of a family: its hashes must follow, and it must decode.
 pub(crate) fn admit(record: Record, head: &mut Head) -> Result<Fact, Box<Poison>> {
     if record.family_seq != head.family_seq + 1 {
-        return Err(Box::new(Poison::of(&record, "the ledger has no event before this one".to_owned())));
+        return Err(Box::new(Poison::of(
+            &record,
+            "the ledger has no event before this one".to_owned(),
+        )));
     }
     if !follows(&record, head) {
-        return Err(Box::new(Poison::of(&record, "the chain hash does not follow from the event before".to_owned())));
+        return Err(Box::new(Poison::of(
+            &record,
+            "the chain hash does not follow from the event before".to_owned(),
+        )));
     }
     match record.decode() {
         Ok(event) => {
-            *head = Head { family_seq: record.family_seq, chain_hash: record.chain_hash };
+            *head = Head {
+                family_seq: record.family_seq,
+                chain_hash: record.chain_hash,
+            };
             Ok(Fact { record, event })
         }
         Err(error) => Err(Box::new(Poison::of(&record, causes(&error)))),

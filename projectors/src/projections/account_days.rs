@@ -23,14 +23,24 @@ impl Projection for AccountDays {
         for fact in facts {
             for posting in postings_of(&fact.event) {
                 let currency = posting.money.currency();
-                let key = (fact.family(), posting.ledger_account.to_string(), currency, fact.record.effective_on);
-                add(days.entry(key).or_insert(Decimal::ZERO), posting.money.amount(), "a day")?;
+                let key = (
+                    fact.family(),
+                    posting.ledger_account.to_string(),
+                    currency,
+                    fact.record.effective_on,
+                );
+                add(
+                    days.entry(key).or_insert(Decimal::ZERO),
+                    posting.money.amount(),
+                    "a day",
+                )?;
             }
         }
         if days.is_empty() {
             return Ok(());
         }
-        let (mut families, mut accounts, mut currencies, mut on, mut amounts) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut families, mut accounts, mut currencies, mut on, mut amounts) =
+            (vec![], vec![], vec![], vec![], vec![]);
         for ((family, account, currency, day), amount) in days {
             families.push(family);
             accounts.push(account);

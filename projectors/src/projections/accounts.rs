@@ -70,7 +70,9 @@ async fn move_balances(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Proj
     for fact in facts {
         for posting in postings_of(&fact.event) {
             if let PostingAccount::Account(account_id) = posting.ledger_account {
-                let sum = changes.entry((fact.family(), account_id.uuid())).or_insert(Decimal::ZERO);
+                let sum = changes
+                    .entry((fact.family(), account_id.uuid()))
+                    .or_insert(Decimal::ZERO);
                 add(sum, posting.money.amount(), "a balance")?;
             }
         }

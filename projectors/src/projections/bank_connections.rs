@@ -73,12 +73,16 @@ async fn follow(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     for fact in facts {
         match &fact.event {
             LedgerEvent::BankConnection(BankConnectionEvent::BankSynced(synced)) => {
-                let row = followed.entry((fact.family(), synced.connection_id.uuid())).or_default();
+                let row = followed
+                    .entry((fact.family(), synced.connection_id.uuid()))
+                    .or_default();
                 row.synced_at = Some(fact.record.recorded_at);
                 row.ledger = synced.ledger.clone();
             }
             LedgerEvent::BankConnection(BankConnectionEvent::BankSyncUndone(undone)) => {
-                let row = followed.entry((fact.family(), undone.connection_id.uuid())).or_default();
+                let row = followed
+                    .entry((fact.family(), undone.connection_id.uuid()))
+                    .or_default();
                 row.ledger = undone.ledger.clone();
             }
             _ => {}
@@ -95,7 +99,11 @@ async fn follow(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
         ids.push(id);
         synced.push(row.synced_at);
         balances.push(ledger.as_ref().map(|ledger| ledger.balance.amount()));
-        currencies.push(ledger.as_ref().map(|ledger| ledger.balance.currency().code().to_owned()));
+        currencies.push(
+            ledger
+                .as_ref()
+                .map(|ledger| ledger.balance.currency().code().to_owned()),
+        );
         firsts.push(ledger.as_ref().map(|ledger| ledger.first_on));
         lasts.push(ledger.as_ref().map(|ledger| ledger.last_on));
         proved.push(ledger.is_some_and(|ledger| ledger.is_proved));

@@ -19,7 +19,9 @@ impl Projection for Budgets {
         let (mut families, mut budgets, mut seqs, mut categories) = (vec![], vec![], vec![], vec![]);
         let (mut periods, mut days, mut amounts, mut currencies) = (vec![], vec![], vec![], vec![]);
         for fact in facts {
-            let LedgerEvent::Budget(BudgetEvent::BudgetSet(set)) = &fact.event else { continue };
+            let LedgerEvent::Budget(BudgetEvent::BudgetSet(set)) = &fact.event else {
+                continue;
+            };
             families.push(fact.family());
             budgets.push(set.budget_id.uuid());
             seqs.push(fact.record.family_seq);

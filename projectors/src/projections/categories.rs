@@ -18,7 +18,9 @@ impl Projection for Categories {
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let (mut families, mut ids, mut names, mut kinds) = (vec![], vec![], vec![], vec![]);
         for fact in facts {
-            let LedgerEvent::Category(CategoryEvent::CategoryAdded(added)) = &fact.event else { continue };
+            let LedgerEvent::Category(CategoryEvent::CategoryAdded(added)) = &fact.event else {
+                continue;
+            };
             families.push(fact.family());
             ids.push(added.category_id.uuid());
             names.push(added.name.as_str());

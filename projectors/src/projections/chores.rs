@@ -29,7 +29,9 @@ async fn offer(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
     let (mut families, mut ids, mut seqs, mut titles, mut points) = (vec![], vec![], vec![], vec![], vec![]);
     let (mut rewards, mut currencies, mut offered_to, mut due, mut at) = (vec![], vec![], vec![], vec![], vec![]);
     for fact in facts {
-        let LedgerEvent::Chore(ChoreEvent::ChoreOffered(offered)) = &fact.event else { continue };
+        let LedgerEvent::Chore(ChoreEvent::ChoreOffered(offered)) = &fact.event else {
+            continue;
+        };
         let reward = offered.reward.as_ref().map(|reward| reward.money);
         families.push(fact.family());
         ids.push(offered.chore_id.uuid());
@@ -80,7 +82,9 @@ struct Moved<'a> {
 }
 
 fn moved(fact: &Fact) -> Option<(Uuid, Moved<'_>)> {
-    let LedgerEvent::Chore(event) = &fact.event else { return None };
+    let LedgerEvent::Chore(event) = &fact.event else {
+        return None;
+    };
     let (chore_id, status, member_id, reason, entry_id) = match event {
         ChoreEvent::ChoreOffered(_) => return None,
         ChoreEvent::ChoreClaimed(claimed) => (claimed.chore_id, "claimed", claimed.member_id, "", None),
@@ -88,13 +92,26 @@ fn moved(fact: &Fact) -> Option<(Uuid, Moved<'_>)> {
         ChoreEvent::ChoreApproved(approved) => {
             (approved.chore_id, "approved", approved.member_id, "", approved.entry_id)
         }
-        ChoreEvent::ChoreRejected(rejected) => {
-            (rejected.chore_id, "claimed", rejected.member_id, rejected.reason.as_str(), None)
-        }
+        ChoreEvent::ChoreRejected(rejected) => (
+            rejected.chore_id,
+            "claimed",
+            rejected.member_id,
+            rejected.reason.as_str(),
+            None,
+        ),
     };
     let entry_id = entry_id.map(|entry| entry.uuid());
     let changed_at = fact.record.recorded_at;
-    Some((chore_id.uuid(), Moved { status, member_id: member_id.uuid(), reason, entry_id, changed_at }))
+    Some((
+        chore_id.uuid(),
+        Moved {
+            status,
+            member_id: member_id.uuid(),
+            reason,
+            entry_id,
+            changed_at,
+        },
+    ))
 }
 
 async fn move_on(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {

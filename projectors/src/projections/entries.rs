@@ -79,15 +79,20 @@ impl<'a> Folded<'a> {
                 }
             },
             EntryEvent::EntryRecategorised(moved) => {
-                let from = PostingAccount::Category(moved.from);
-                let to = PostingAccount::Category(moved.to);
+                let (from, to) = (moved.from, moved.to);
                 match self.added.get_mut(&key) {
                     Some(row) => {
-                        row.postings.iter_mut().filter(|p| p.ledger_account == from).for_each(|p| p.ledger_account = to);
+                        row.postings
+                            .iter_mut()
+                            .filter(|p| p.ledger_account == from)
+                            .for_each(|p| p.ledger_account = to);
                     }
                     None => {
                         let places = self.moved.entry(key).or_default();
-                        places.values_mut().filter(|place| **place == from).for_each(|place| *place = to);
+                        places
+                            .values_mut()
+                            .filter(|place| **place == from)
+                            .for_each(|place| *place = to);
                         places.entry(from).or_insert(to);
                     }
                 }
@@ -139,7 +144,11 @@ impl<'a> Row<'a> {
                 row.entered_by = made.entered_by.map(|member| member.uuid());
                 row.chore_id = made.chore_id.map(|chore| chore.uuid());
                 // What left the source: a transfer is neither earned nor spent, so its amount has no sign to show.
-                row.amount = if row.amount.is_negative() { row.amount.negated() } else { row.amount };
+                row.amount = if row.amount.is_negative() {
+                    row.amount.negated()
+                } else {
+                    row.amount
+                };
             }
             EntryEvent::OpeningBalanceRecorded(_) => row.kind = "opening",
             EntryEvent::BankTransactionBooked(booked) => {
@@ -175,10 +184,18 @@ async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -
     .bind(rows().map(|row| row.family_seq).collect::<Vec<_>>())
     .bind(rows().map(|row| row.kind).collect::<Vec<_>>())
     .bind(rows().map(|row| row.amount.amount()).collect::<Vec<_>>())
-    .bind(rows().map(|row| row.amount.currency().code().to_owned()).collect::<Vec<_>>())
+    .bind(
+        rows()
+            .map(|row| row.amount.currency().code().to_owned())
+            .collect::<Vec<_>>(),
+    )
     .bind(rows().map(|row| row.payee).collect::<Vec<_>>())
     .bind(rows().map(|row| row.note).collect::<Vec<_>>())
-    .bind(rows().map(|row| format!("{} {}", row.payee, row.note).to_lowercase()).collect::<Vec<_>>())
+    .bind(
+        rows()
+            .map(|row| format!("{} {}", row.payee, row.note).to_lowercase())
+            .collect::<Vec<_>>(),
+    )
     .bind(rows().map(|row| row.entered_by).collect::<Vec<_>>())
     .bind(rows().map(|row| row.import_id).collect::<Vec<_>>())
     .bind(rows().map(|row| row.chore_id).collect::<Vec<_>>())

@@ -19,7 +19,9 @@ impl Projection for Families {
         let (mut families, mut names, mut currencies) = (vec![], vec![], vec![]);
         let (mut zones, mut week_starts, mut at) = (vec![], vec![], vec![]);
         for fact in facts {
-            let LedgerEvent::Family(FamilyEvent::FamilyCreated(created)) = &fact.event else { continue };
+            let LedgerEvent::Family(FamilyEvent::FamilyCreated(created)) = &fact.event else {
+                continue;
+            };
             families.push(fact.family());
             names.push(created.name.as_str());
             currencies.push(created.currency.code());

@@ -28,9 +28,12 @@ impl Projection for Imports {
 async fn count(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
     let (mut families, mut ids, mut seqs, mut connections) = (vec![], vec![], vec![], vec![]);
     let (mut accounts, mut rows, mut booked, mut known) = (vec![], vec![], vec![], vec![]);
+    let mut categorised = vec![];
     let (mut zero, mut amounts, mut currencies, mut at) = (vec![], vec![], vec![], vec![]);
     for fact in facts {
-        let LedgerEvent::BankConnection(BankConnectionEvent::BankSynced(synced)) = &fact.event else { continue };
+        let LedgerEvent::BankConnection(BankConnectionEvent::BankSynced(synced)) = &fact.event else {
+            continue;
+        };
         families.push(fact.family());
         ids.push(synced.import_id.uuid());
         seqs.push(fact.record.family_seq);
@@ -39,6 +42,7 @@ async fn count(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
         rows.push(i64::from(synced.rows));
         booked.push(i64::from(synced.rows_booked));
         known.push(i64::from(synced.rows_known));
+        categorised.push(i64::from(synced.rows_categorised));
         zero.push(i64::from(synced.rows_zero));
         amounts.push(synced.booked.amount());
         currencies.push(synced.booked.currency().code().to_owned());
@@ -50,16 +54,17 @@ async fn count(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
     sqlx::query(
         "insert into views.imports as i
             (family_id, import_id, family_seq, connection_id, account_id, rows, rows_booked, rows_known, rows_zero,
-            booked, currency, imported_at, source, file_sha256, is_undone, entries_reversed)
+            booked, currency, imported_at, rows_categorised, source, file_sha256, is_undone, entries_reversed)
         select *, '', '', false, 0
         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::numeric[], $11::text[], $12::timestamptz[])
+            $8::bigint[], $9::bigint[], $10::numeric[], $11::text[], $12::timestamptz[], $13::bigint[])
         on conflict (family_id, import_id) do update
         set family_seq = least(i.family_seq, excluded.family_seq),
             account_id = excluded.account_id,
             rows = excluded.rows,
             rows_booked = excluded.rows_booked,
             rows_known = excluded.rows_known,
+            rows_categorised = excluded.rows_categorised,
             rows_zero = excluded.rows_zero,
             booked = excluded.booked,
             currency = excluded.currency,
@@ -77,6 +82,7 @@ async fn count(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
     .bind(amounts)
     .bind(currencies)
     .bind(at)
+    .bind(categorised)
     .execute(tx)
     .await?;
     Ok(())
@@ -103,8 +109,8 @@ async fn name_files(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Project
     sqlx::query(
         "insert into views.imports as i
             (family_id, import_id, family_seq, connection_id, source, file_sha256, imported_at, rows, rows_booked,
-            rows_known, rows_zero, is_undone, entries_reversed)
-        select *, 0, 0, 0, 0, false, 0
+            rows_known, rows_categorised, rows_zero, is_undone, entries_reversed)
+        select *, 0, 0, 0, 0, 0, false, 0
         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[])
         on conflict (family_id, import_id) do update
         set family_seq = least(i.family_seq, excluded.family_seq),
@@ -127,7 +133,9 @@ async fn name_files(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Project
 async fn undo(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
     let (mut families, mut ids, mut reversed) = (vec![], vec![], vec![]);
     for fact in facts {
-        let LedgerEvent::BankConnection(BankConnectionEvent::BankSyncUndone(undone)) = &fact.event else { continue };
+        let LedgerEvent::BankConnection(BankConnectionEvent::BankSyncUndone(undone)) = &fact.event else {
+            continue;
+        };
         families.push(fact.family());
         ids.push(undone.import_id.uuid());
         reversed.push(i64::from(undone.entries_reversed));

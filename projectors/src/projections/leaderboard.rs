@@ -24,16 +24,23 @@ impl Projection for Leaderboard {
         let mut totals: BTreeMap<(Uuid, Uuid), i64> = BTreeMap::new();
         for fact in facts {
             let (member_id, source, points) = match &fact.event {
-                LedgerEvent::Chore(ChoreEvent::ChoreApproved(approved)) => (approved.member_id, "chore", approved.points),
-                LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)) => (awarded.member_id, "badge", awarded.points),
+                LedgerEvent::Chore(ChoreEvent::ChoreApproved(approved)) => {
+                    (approved.member_id, "chore", approved.points)
+                }
+                LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)) => {
+                    (awarded.member_id, "badge", awarded.points)
+                }
                 _ => continue,
             };
             let (member, points) = (member_id.uuid(), i64::from(points));
             for sum in [
-                days.entry((fact.family(), fact.record.effective_on, member, source)).or_default(),
+                days.entry((fact.family(), fact.record.effective_on, member, source))
+                    .or_default(),
                 totals.entry((fact.family(), member)).or_default(),
             ] {
-                *sum = sum.checked_add(points).ok_or(ProjectionError::TooLarge { what: "points" })?;
+                *sum = sum
+                    .checked_add(points)
+                    .ok_or(ProjectionError::TooLarge { what: "points" })?;
             }
         }
         add_days(&days, tx).await?;

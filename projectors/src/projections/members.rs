@@ -28,7 +28,9 @@ async fn add(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionErro
     let (mut families, mut ids, mut names) = (vec![], vec![], vec![]);
     let (mut roles, mut shown, mut at) = (vec![], vec![], vec![]);
     for fact in facts {
-        let LedgerEvent::Family(FamilyEvent::MemberAdded(added)) = &fact.event else { continue };
+        let LedgerEvent::Family(FamilyEvent::MemberAdded(added)) = &fact.event else {
+            continue;
+        };
         families.push(fact.family());
         ids.push(added.member_id.uuid());
         names.push(added.display_name.as_str());
@@ -74,20 +76,37 @@ impl Change {
 async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
     let mut changes: BTreeMap<(Uuid, Uuid), Change> = BTreeMap::new();
     for fact in facts {
-        let LedgerEvent::Family(event) = &fact.event else { continue };
+        let LedgerEvent::Family(event) = &fact.event else {
+            continue;
+        };
         let (member_id, change) = match event {
-            FamilyEvent::MemberJoined(joined) => {
-                (joined.member_id, Change { user_id: Some(joined.user_id.uuid()), ..Change::default() })
-            }
-            FamilyEvent::MemberRoleChanged(changed) => {
-                (changed.member_id, Change { role: Some(changed.to.as_str()), ..Change::default() })
-            }
-            FamilyEvent::LeaderboardChoiceMade(choice) => {
-                (choice.member_id, Change { on_leaderboard: Some(choice.on_leaderboard), ..Change::default() })
-            }
+            FamilyEvent::MemberJoined(joined) => (
+                joined.member_id,
+                Change {
+                    user_id: Some(joined.user_id.uuid()),
+                    ..Change::default()
+                },
+            ),
+            FamilyEvent::MemberRoleChanged(changed) => (
+                changed.member_id,
+                Change {
+                    role: Some(changed.to.as_str()),
+                    ..Change::default()
+                },
+            ),
+            FamilyEvent::LeaderboardChoiceMade(choice) => (
+                choice.member_id,
+                Change {
+                    on_leaderboard: Some(choice.on_leaderboard),
+                    ..Change::default()
+                },
+            ),
             FamilyEvent::FamilyCreated(_) | FamilyEvent::MemberAdded(_) | FamilyEvent::WalletAssigned(_) => continue,
         };
-        changes.entry((fact.family(), member_id.uuid())).or_default().then(change);
+        changes
+            .entry((fact.family(), member_id.uuid()))
+            .or_default()
+            .then(change);
     }
     if changes.is_empty() {
         return Ok(());

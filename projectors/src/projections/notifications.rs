@@ -42,7 +42,11 @@ impl Projection for Notifications {
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        let concerned: BTreeSet<Uuid> = facts.iter().filter(|fact| concerns(&fact.event)).map(Fact::family).collect();
+        let concerned: BTreeSet<Uuid> = facts
+            .iter()
+            .filter(|fact| concerns(&fact.event))
+            .map(Fact::family)
+            .collect();
         if concerned.is_empty() {
             return Ok(());
         }
@@ -87,8 +91,14 @@ impl Roles {
         .bind(families.into_iter().collect::<Vec<_>>())
         .fetch_all(tx)
         .await?;
-        let of = rows.into_iter().map(|(family, member, role)| ((family, member), role)).collect();
-        Ok(Self { of, changed: BTreeSet::new() })
+        let of = rows
+            .into_iter()
+            .map(|(family, member, role)| ((family, member), role))
+            .collect();
+        Ok(Self {
+            of,
+            changed: BTreeSet::new(),
+        })
     }
 
     fn fold(&mut self, fact: &Fact) {
@@ -104,11 +114,16 @@ impl Roles {
 
     fn with(&self, family: Uuid, roles: &[Role]) -> Vec<Uuid> {
         let of_family = self.of.range((family, Uuid::nil())..=(family, Uuid::max()));
-        of_family.filter(|(_, held)| roles.iter().any(|role| role.as_str() == *held)).map(|((_, m), _)| *m).collect()
+        of_family
+            .filter(|(_, held)| roles.iter().any(|role| role.as_str() == *held))
+            .map(|((_, m), _)| *m)
+            .collect()
     }
 
     fn is_young(&self, family: Uuid, member: Uuid) -> bool {
-        self.of.get(&(family, member)).is_some_and(|role| role == Role::Teen.as_str() || role == Role::Child.as_str())
+        self.of
+            .get(&(family, member))
+            .is_some_and(|role| role == Role::Teen.as_str() || role == Role::Child.as_str())
     }
 
     async fn keep(&self, tx: &mut PgConnection) -> Result<(), ProjectionError> {
@@ -123,7 +138,12 @@ impl Roles {
         )
         .bind(self.changed.iter().map(|(family, _)| *family).collect::<Vec<_>>())
         .bind(self.changed.iter().map(|(_, member)| *member).collect::<Vec<_>>())
-        .bind(self.changed.iter().filter_map(|key| self.of.get(key).cloned()).collect::<Vec<_>>())
+        .bind(
+            self.changed
+                .iter()
+                .filter_map(|key| self.of.get(key).cloned())
+                .collect::<Vec<_>>(),
+        )
         .execute(tx)
         .await?;
         Ok(())
@@ -209,7 +229,11 @@ fn chore_notice(event: &ChoreEvent, roles: &Roles, family: Uuid) -> Option<Notic
         },
         ChoreEvent::ChoreClaimed(_) => return None,
         ChoreEvent::ChoreCompleted(completed) => Notice {
-            to: roles.with(family, Role::ADULTS).into_iter().filter(|to| *to != completed.member_id.uuid()).collect(),
+            to: roles
+                .with(family, Role::ADULTS)
+                .into_iter()
+                .filter(|to| *to != completed.member_id.uuid())
+                .collect(),
             kind: "chore-completed",
             about: Some(completed.member_id.uuid()),
             chore_id: Some(completed.chore_id.uuid()),
@@ -249,14 +273,20 @@ fn expense_notice(added: &ExpenseAdded, roles: &Roles, family: Uuid) -> Option<N
         about: Some(spender),
         entry_id: Some(added.entry_id.uuid()),
         subject: added.payee.clone(),
-        amount: added.postings.iter().find(|p| is_own(p.ledger_account)).map(|p| p.money.negated()),
+        amount: added
+            .postings
+            .iter()
+            .find(|p| is_own(p.ledger_account))
+            .map(|p| p.money.negated()),
         ..Notice::default()
     })
 }
 
 async fn tell(told: &[(&Fact, Notice)], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-    let rows: Vec<(&Fact, &Notice, Uuid)> =
-        told.iter().flat_map(|(fact, notice)| notice.to.iter().map(move |to| (*fact, notice, *to))).collect();
+    let rows: Vec<(&Fact, &Notice, Uuid)> = told
+        .iter()
+        .flat_map(|(fact, notice)| notice.to.iter().map(move |to| (*fact, notice, *to)))
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -279,8 +309,16 @@ async fn tell(told: &[(&Fact, Notice)], tx: &mut PgConnection) -> Result<(), Pro
     .bind(each().map(|(_, notice, _)| notice.import_id).collect::<Vec<_>>())
     .bind(each().map(|(_, notice, _)| notice.subject.as_str()).collect::<Vec<_>>())
     .bind(each().map(|(_, notice, _)| notice.reason.as_str()).collect::<Vec<_>>())
-    .bind(each().map(|(_, notice, _)| notice.amount.map(|money| money.amount())).collect::<Vec<_>>())
-    .bind(each().map(|(_, notice, _)| notice.amount.map(|m| m.currency().code().to_owned())).collect::<Vec<_>>())
+    .bind(
+        each()
+            .map(|(_, notice, _)| notice.amount.map(|money| money.amount()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        each()
+            .map(|(_, notice, _)| notice.amount.map(|m| m.currency().code().to_owned()))
+            .collect::<Vec<_>>(),
+    )
     .bind(each().map(|(_, notice, _)| notice.count).collect::<Vec<_>>())
     .bind(each().map(|(fact, _, _)| fact.record.recorded_at).collect::<Vec<_>>())
     .execute(tx)

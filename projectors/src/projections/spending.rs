@@ -33,16 +33,26 @@ impl Projection for Spending {
         let mut days: Buckets = BTreeMap::new();
         let mut months: Buckets = BTreeMap::new();
         for fact in facts {
-            let LedgerEvent::Entry(event) = &fact.event else { continue };
+            let LedgerEvent::Entry(event) = &fact.event else {
+                continue;
+            };
             for posting in event.postings() {
-                let PostingAccount::Category(category) = posting.ledger_account else { continue };
+                let PostingAccount::Category(category) = posting.ledger_account else {
+                    continue;
+                };
                 let entry = (fact.family(), event.entry_id().uuid());
-                let account = accounts.get(&entry).ok_or(ProjectionError::Missing { what: "an entry" })?;
+                let account = accounts
+                    .get(&entry)
+                    .ok_or(ProjectionError::Missing { what: "an entry" })?;
                 let day = fact.record.effective_on;
                 let month = day.with_day(1).unwrap_or(day);
                 for (buckets, on) in [(&mut days, day), (&mut months, month)] {
                     let key = (fact.family(), on, category.uuid(), *account, posting.money.currency());
-                    add(buckets.entry(key).or_insert(Decimal::ZERO), posting.money.amount(), "a category")?;
+                    add(
+                        buckets.entry(key).or_insert(Decimal::ZERO),
+                        posting.money.amount(),
+                        "a category",
+                    )?;
                 }
             }
         }
@@ -68,7 +78,9 @@ async fn accounts_of_entries(
     let mut accounts = HashMap::new();
     let mut without = BTreeSet::new();
     for fact in facts {
-        let LedgerEvent::Entry(event) = &fact.event else { continue };
+        let LedgerEvent::Entry(event) = &fact.event else {
+            continue;
+        };
         let entry = (fact.family(), event.entry_id().uuid());
         match own_account(event.postings()) {
             Some(account) => {
@@ -79,7 +91,10 @@ async fn accounts_of_entries(
             }
         }
     }
-    let wanted: Vec<_> = without.into_iter().filter(|entry| !accounts.contains_key(entry)).collect();
+    let wanted: Vec<_> = without
+        .into_iter()
+        .filter(|entry| !accounts.contains_key(entry))
+        .collect();
     if wanted.is_empty() {
         return Ok(accounts);
     }

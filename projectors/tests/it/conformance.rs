@@ -12,7 +12,7 @@ use service_kit::{database::DatabaseRole, shutdown};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::ledger::*;
+use crate::{given::*, ledger::*};
 
 const ENTRIES: u128 = 300;
 
@@ -46,18 +46,30 @@ where
     let caught_up = async {
         loop {
             let bell = rows_changed.notified();
-            if progress.positions().get(&LANE.0).is_some_and(|(checkpoint, _)| *checkpoint == expected) {
+            if progress
+                .positions()
+                .get(&LANE.0)
+                .is_some_and(|(checkpoint, _)| *checkpoint == expected)
+            {
                 return;
             }
             tokio::select! { () = bell => {}, () = tokio::time::sleep(Duration::from_millis(50)) => {} }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), caught_up).await.expect("the runner catches up");
+    tokio::time::timeout(Duration::from_secs(60), caught_up)
+        .await
+        .expect("the runner catches up");
     stop.send(true).expect("the runner listens");
     running.await.expect("the runner ends");
     assert_eq!(progress.check(), Ok(()));
-    assert_eq!(ledger.value("select count(*) from views.entries").await, ENTRIES.to_string());
-    assert_eq!(ledger.value("select family_seq from views.family_heads").await, expected.to_string());
+    assert_eq!(
+        ledger.value("select count(*) from views.entries").await,
+        ENTRIES.to_string()
+    );
+    assert_eq!(
+        ledger.value("select family_seq from views.family_heads").await,
+        expected.to_string()
+    );
     assert_eq!(ledger.value("select count(*) from views.parked_families").await, "0");
     let live = ledger.dump().await;
     projectors::reset(&ledger.views).await.expect("the views are emptied");
@@ -107,7 +119,11 @@ async fn a_lost_record_is_read_from_the_log() {
             if let (false, Some(first)) = (records.is_empty(), records.first()) {
                 let found = first.position;
                 if found > after + 2 {
-                    return Err(event_store::feed::FeedError::Gap { lane, wanted: after + 1, found });
+                    return Err(event_store::feed::FeedError::Gap {
+                        lane,
+                        wanted: after + 1,
+                        found,
+                    });
                 }
             }
             Ok(records)
@@ -123,19 +139,28 @@ async fn a_lost_record_is_read_from_the_log() {
     let settings = Settings {
         pool: ledger.views.clone(),
         log: ledger.applier.log.clone(),
-        feeds: vec![(LANE, Box::new(Leaky(PostgresFeed::new(ledger.applier.log.clone()))) as Box<dyn Feed>)],
+        feeds: vec![(
+            LANE,
+            Box::new(Leaky(PostgresFeed::new(ledger.applier.log.clone()))) as Box<dyn Feed>,
+        )],
         rows_changed: Arc::new(Notify::new()),
         progress: progress.clone(),
     };
     let running = tokio::spawn(projectors::run(settings, watcher));
     let caught_up = async {
-        while progress.positions().get(&LANE.0).is_none_or(|(checkpoint, _)| *checkpoint < 12) {
+        while progress
+            .positions()
+            .get(&LANE.0)
+            .is_none_or(|(checkpoint, _)| *checkpoint < 12)
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), caught_up).await.expect("the runner catches up");
+    tokio::time::timeout(Duration::from_secs(30), caught_up)
+        .await
+        .expect("the runner catches up");
     stop.send(true).expect("the runner listens");
     running.await.expect("the runner ends");
-    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.00");
+    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.0000");
     ledger.database.drop().await;
 }

@@ -4,16 +4,8 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use domain::{
-    Money,
-    actor::Role,
     aggregate::LedgerEvent,
-    calendar::{Period, WeekStart},
-    category::{CategoryAdded, CategoryEvent, CategoryKind},
-    entry::{EntryEvent, EntryRecategorised, EntryReversed, ExpenseAdded, IncomeAdded, OpeningBalanceRecorded, TransferMade},
-    family::{FamilyCreated, FamilyEvent, MemberAdded, MemberJoined},
-    id::{AccountId, BudgetId, CategoryId, CommandId, EntryId, FamilyId, MemberId, UserId},
-    journal::{Equity, Posting, reversed},
-    ledger_account::{AccountKind, AccountOpened, LedgerAccountEvent},
+    id::{CommandId, FamilyId},
     stream::StreamId,
 };
 use event_store::{AppendCommand, AppendEvent, Lane, Log, Record, Verdict};
@@ -42,8 +34,14 @@ const TABLES: &[(&str, &str)] = &[
     ("notifications", "family_id, member_id, family_seq"),
     ("point_days", "family_id, earned_on, member_id, source"),
     ("point_totals", "family_id, member_id"),
-    ("spending_days", "family_id, effective_on, category_id, account_id, currency"),
-    ("spending_months", "family_id, month_on, category_id, account_id, currency"),
+    (
+        "spending_days",
+        "family_id, effective_on, category_id, account_id, currency",
+    ),
+    (
+        "spending_months",
+        "family_id, month_on, category_id, account_id, currency",
+    ),
 ];
 
 pub const LANE: Lane = Lane(3);
@@ -63,8 +61,19 @@ impl Ledger {
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [7; 32]);
         let views = database.pool(DatabaseRole::Projector).await;
         let log_to_read = Log::new(views.clone(), [7; 32]).with_wakeups(log.wakeups().clone());
-        let applier = Applier { pool: views.clone(), log: log_to_read, projections: PROJECTIONS };
-        Self { database, log, views, applier, heads: HashMap::new(), sequences: HashMap::new() }
+        let applier = Applier {
+            pool: views.clone(),
+            log: log_to_read,
+            projections: PROJECTIONS,
+        };
+        Self {
+            database,
+            log,
+            views,
+            applier,
+            heads: HashMap::new(),
+            sequences: HashMap::new(),
+        }
     }
 
     /// Appends one command's events; each with the stream's id and the day it counts for.
@@ -73,10 +82,18 @@ impl Ledger {
         let count = i64::try_from(events.len()).expect("few events");
         let mut new = Vec::new();
         for (id, event, effective_on) in events {
-            let stream = StreamId { kind: event.aggregate_type(), id };
+            let stream = StreamId {
+                kind: event.aggregate_type(),
+                id,
+            };
             let sequence = self.sequences.entry(stream).or_default();
             *sequence += 1;
-            new.push(AppendEvent { stream, sequence: *sequence, event, effective_on });
+            new.push(AppendEvent {
+                stream,
+                sequence: *sequence,
+                event,
+                effective_on,
+            });
         }
         let command = AppendCommand {
             family_id: family,
@@ -100,10 +117,17 @@ impl Ledger {
     /// Applies everything from the checkpoint on, in batches of `size`.
     pub async fn project(&self, size: usize) {
         let mut checkpoint = self.applier.checkpoint(LANE).await.expect("a checkpoint");
-        let records = self.log.read_lane(LANE, checkpoint, 100_000).await.expect("the lane reads");
+        let records = self
+            .log
+            .read_lane(LANE, checkpoint, 100_000)
+            .await
+            .expect("the lane reads");
         for batch in records.chunks(size) {
             let to = batch.last().expect("chunks are not empty").position;
-            self.applier.apply(LANE, checkpoint, to, batch.to_vec(), false).await.expect("the batch applies");
+            self.applier
+                .apply(LANE, checkpoint, to, batch.to_vec(), false)
+                .await
+                .expect("the batch applies");
             checkpoint = to;
         }
     }
@@ -112,11 +136,12 @@ impl Ledger {
     pub async fn dump(&self) -> Vec<String> {
         let mut dump = Vec::new();
         for (table, order) in TABLES {
-            let rows: Vec<String> =
-                sqlx::query_scalar(&format!("select row_to_json(t)::text from views.{table} t order by {order}"))
-                    .fetch_all(&self.views)
-                    .await
-                    .expect("rows");
+            let rows: Vec<String> = sqlx::query_scalar(&format!(
+                "select row_to_json(t)::text from views.{table} t order by {order}"
+            ))
+            .fetch_all(&self.views)
+            .await
+            .expect("rows");
             dump.extend(rows.into_iter().map(|row| format!("{table} {row}")));
         }
         dump
@@ -141,196 +166,4 @@ impl Ledger {
         .expect("a count");
         assert_eq!(off, 0, "the trial balance is off");
     }
-}
-
-pub fn family(number: u128) -> FamilyId {
-    FamilyId::from_uuid(Uuid::from_u128(0xF000 + number))
-}
-
-/// An id of a family's own: numbers are unique within it only.
-pub fn id(family: FamilyId, number: u128) -> Uuid {
-    Uuid::from_u128(family.uuid().as_u128() * 0x1_0000_0000 + number)
-}
-
-pub fn member(family: FamilyId, number: u128) -> MemberId {
-    MemberId::from_uuid(id(family, 0x1000 + number))
-}
-
-pub fn account(family: FamilyId, number: u128) -> AccountId {
-    AccountId::from_uuid(id(family, 0x2000 + number))
-}
-
-pub fn category(family: FamilyId, number: u128) -> CategoryId {
-    CategoryId::from_uuid(id(family, 0x3000 + number))
-}
-
-pub fn entry(family: FamilyId, number: u128) -> EntryId {
-    EntryId::from_uuid(id(family, 0x10_0000 + number))
-}
-
-pub fn budget(family: FamilyId, number: u128) -> BudgetId {
-    BudgetId::from_uuid(id(family, 0x4000 + number))
-}
-
-pub fn eur(amount: &str) -> Money {
-    Money::parse(amount, "EUR".parse().expect("a code")).expect("an amount")
-}
-
-pub fn day(m: u32, d: u32) -> NaiveDate {
-    NaiveDate::from_ymd_opt(2026, m, d).expect("a day")
-}
-
-pub type Given = (Uuid, LedgerEvent, NaiveDate);
-
-pub fn family_event(family: FamilyId, event: impl Into<FamilyEvent>) -> Given {
-    (family.uuid(), LedgerEvent::Family(event.into()), day(1, 1))
-}
-
-pub fn member_added(family: FamilyId, number: u128, role: Role) -> Given {
-    let added = MemberAdded {
-        member_id: member(family, number),
-        display_name: format!("Member {number}"),
-        role,
-        on_leaderboard: true,
-    };
-    family_event(family, added)
-}
-
-pub fn account_opened(family: FamilyId, number: u128, kind: AccountKind, owner: Option<MemberId>) -> Given {
-    let account_id = account(family, number);
-    let opened = AccountOpened {
-        account_id,
-        name: format!("Account {number}"),
-        kind,
-        currency: "EUR".parse().expect("a code"),
-        owner,
-        opening_balance: None,
-    };
-    (account_id.uuid(), LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountOpened(opened)), day(1, 1))
-}
-
-pub fn category_added(family: FamilyId, number: u128, kind: CategoryKind) -> Given {
-    let category_id = category(family, number);
-    let added = CategoryAdded { category_id, name: format!("Category {number}"), kind };
-    (category_id.uuid(), LedgerEvent::Category(CategoryEvent::CategoryAdded(added)), day(1, 1))
-}
-
-/// A family of a parent (1, who has signed in), a partner (2), a teen (3) and a child (4); a bank account (1), the child's
-/// wallet (2); expense categories 1 and 2, an income category 3.
-pub fn founding(family: FamilyId) -> Vec<Given> {
-    let created = FamilyCreated {
-        family_id: family,
-        name: "Lovelace".to_owned(),
-        currency: "EUR".parse().expect("a code"),
-        zone: "Europe/Berlin".to_owned(),
-        week_start: WeekStart::Monday,
-    };
-    let joined = MemberJoined { member_id: member(family, 1), user_id: UserId::from_uuid(id(family, 0x9001)) };
-    vec![
-        family_event(family, created),
-        member_added(family, 1, Role::Parent),
-        family_event(family, joined),
-        member_added(family, 2, Role::Partner),
-        member_added(family, 3, Role::Teen),
-        member_added(family, 4, Role::Child),
-        account_opened(family, 1, AccountKind::Bank, None),
-        account_opened(family, 2, AccountKind::Wallet, Some(member(family, 4))),
-        category_added(family, 1, CategoryKind::Expense),
-        category_added(family, 2, CategoryKind::Expense),
-        category_added(family, 3, CategoryKind::Income),
-    ]
-}
-
-fn entry_event(family: FamilyId, number: u128, event: impl Into<EntryEvent>, on: NaiveDate) -> Given {
-    (entry(family, number).uuid(), LedgerEvent::Entry(event.into()), on)
-}
-
-fn expense_postings(family: FamilyId, account_number: u128, category_number: u128, amount: &str) -> Vec<Posting> {
-    vec![
-        Posting::account(account(family, account_number), eur(amount).negated()),
-        Posting::category(category(family, category_number), eur(amount)),
-    ]
-}
-
-pub fn opening(family: FamilyId, number: u128, account_number: u128, amount: &str, on: NaiveDate) -> Given {
-    let postings = vec![
-        Posting::account(account(family, account_number), eur(amount)),
-        Posting::equity(Equity::OpeningBalances, eur(amount).negated()),
-    ];
-    entry_event(family, number, OpeningBalanceRecorded { entry_id: entry(family, number), effective_on: on, postings }, on)
-}
-
-/// An expense from an account into a category, entered by a member.
-pub fn expense(family: FamilyId, number: u128, from: (u128, u128), amount: &str, on: NaiveDate, by: u128) -> Given {
-    let added = ExpenseAdded {
-        entry_id: entry(family, number),
-        effective_on: on,
-        postings: expense_postings(family, from.0, from.1, amount),
-        payee: format!("Shop {number}"),
-        note: String::new(),
-        entered_by: Some(member(family, by)),
-    };
-    entry_event(family, number, added, on)
-}
-
-pub fn income(family: FamilyId, number: u128, amount: &str, on: NaiveDate) -> Given {
-    let postings = vec![
-        Posting::account(account(family, 1), eur(amount)),
-        Posting::category(category(family, 3), eur(amount).negated()),
-    ];
-    let added = IncomeAdded {
-        entry_id: entry(family, number),
-        effective_on: on,
-        postings,
-        payee: "Employer".to_owned(),
-        note: String::new(),
-        entered_by: Some(member(family, 1)),
-    };
-    entry_event(family, number, added, on)
-}
-
-pub fn pocket_money(family: FamilyId, number: u128, amount: &str, on: NaiveDate) -> Given {
-    let postings = vec![
-        Posting::account(account(family, 1), eur(amount).negated()),
-        Posting::account(account(family, 2), eur(amount)),
-    ];
-    let made = TransferMade {
-        entry_id: entry(family, number),
-        effective_on: on,
-        postings,
-        note: "Pocket money".to_owned(),
-        entered_by: Some(member(family, 1)),
-        chore_id: None,
-    };
-    entry_event(family, number, made, on)
-}
-
-/// Moves an expense of [`expense`] to another category.
-pub fn recategorised(family: FamilyId, number: u128, from: u128, to: u128, amount: &str, on: NaiveDate) -> Given {
-    let moved = EntryRecategorised {
-        entry_id: entry(family, number),
-        from: category(family, from),
-        to: category(family, to),
-        postings: vec![
-            Posting::category(category(family, from), eur(amount).negated()),
-            Posting::category(category(family, to), eur(amount)),
-        ],
-    };
-    entry_event(family, number, moved, on)
-}
-
-/// Undoes an expense of [`expense`], wherever it was moved to.
-pub fn expense_reversed(family: FamilyId, number: u128, from: (u128, u128), amount: &str, on: NaiveDate) -> Given {
-    let event = EntryReversed {
-        entry_id: entry(family, number),
-        postings: reversed(&expense_postings(family, from.0, from.1, amount)),
-        reason: "Twice".to_owned(),
-    };
-    entry_event(family, number, event, on)
-}
-
-pub fn budget_set(family: FamilyId, category_number: u128, period: Period, amount: &str, on: NaiveDate) -> Given {
-    let budget_id = budget(family, category_number);
-    let set = domain::budget::BudgetSet { budget_id, category_id: category(family, category_number), period, amount: eur(amount) };
-    (budget_id.uuid(), LedgerEvent::Budget(domain::budget::BudgetEvent::BudgetSet(set)), on)
 }

@@ -1,7 +1,9 @@
 //! Projections against a real database, fed by a real log.
 
 mod conformance;
+mod given;
 mod ledger;
 mod parking;
 mod rows;
 mod sameness;
+mod stories;

@@ -1,36 +1,66 @@
 //! Given events, then rows: one test per projection.
 
 use domain::{
-    Money,
     actor::Role,
     aggregate::LedgerEvent,
-    bank_connection::{BankConnected, BankConnectionEvent, BankLedger, BankSyncUndone, BankSynced},
+    bank_connection::BankSyncUndone,
     calendar::Period,
-    chore::{ChoreApproved, ChoreClaimed, ChoreCompleted, ChoreEvent, ChoreOffered, ChoreRejected, Reward},
     family::{LeaderboardChoiceMade, MemberRoleChanged},
-    id::{AwardId, ChoreId, ConnectionId, FamilyId, ImportId},
+    id::{ConnectionId, ImportId},
     inbox::{InboxEvent, NotificationsRead},
     ledger_account::{AccountClosed, LedgerAccountEvent},
-    rewards::{BadgeAwarded, RewardsEvent},
-    statement_import::{StatementImportEvent, StatementImported},
 };
 
-use crate::ledger::*;
+use crate::{given::*, ledger::*, stories::*};
 
 #[tokio::test]
 async fn members_families_and_categories_are_what_was_last_said() {
     let mut ledger = Ledger::new().await;
     let f = family(1);
     ledger.append(f, founding(f)).await;
-    let grown = MemberRoleChanged { member_id: member(f, 3), from: Role::Teen, to: Role::Partner };
-    let hidden = LeaderboardChoiceMade { member_id: member(f, 4), on_leaderboard: false };
-    ledger.append(f, vec![family_event(f, grown), family_event(f, hidden)]).await;
+    let grown = MemberRoleChanged {
+        member_id: member(f, 3),
+        from: Role::Teen,
+        to: Role::Partner,
+    };
+    let hidden = LeaderboardChoiceMade {
+        member_id: member(f, 4),
+        on_leaderboard: false,
+    };
+    ledger
+        .append(f, vec![family_event(f, grown), family_event(f, hidden)])
+        .await;
     ledger.project(5_000).await;
-    assert_eq!(ledger.value("select string_agg(role, ' ' order by member_id) from views.members").await, "parent partner partner child");
-    assert_eq!(ledger.value("select string_agg(on_leaderboard::text, ' ' order by member_id) from views.members").await, "true true true false");
-    assert_eq!(ledger.value("select count(*) from views.members where user_id is not null").await, "1");
-    assert_eq!(ledger.value("select name || ' ' || zone || ' ' || week_start from views.families").await, "Lovelace Europe/Berlin monday");
-    assert_eq!(ledger.value("select count(*) from views.categories where kind = 'expense'").await, "2");
+    assert_eq!(
+        ledger
+            .value("select string_agg(role, ' ' order by member_id) from views.members")
+            .await,
+        "parent partner partner child"
+    );
+    assert_eq!(
+        ledger
+            .value("select string_agg(on_leaderboard::text, ' ' order by member_id) from views.members")
+            .await,
+        "true true true false"
+    );
+    assert_eq!(
+        ledger
+            .value("select count(*) from views.members where user_id is not null")
+            .await,
+        "1"
+    );
+    assert_eq!(
+        ledger
+            .value("select name || ' ' || zone || ' ' || week_start from views.families")
+            .await,
+        "Lovelace Europe/Berlin monday"
+    );
+    assert_eq!(
+        ledger
+            .value("select count(*) from views.categories where kind = 'expense'")
+            .await,
+        "2"
+    );
     assert_eq!(ledger.value("select family_seq from views.family_heads").await, "13");
     ledger.database.drop().await;
 }
@@ -49,14 +79,34 @@ async fn balances_and_buckets_are_sums_of_postings() {
         expense(f, 6, (2, 2), "1.25", day(3, 2), 4),
     ];
     ledger.append(f, events).await;
-    let closed = AccountClosed { account_id: account(f, 2) };
-    ledger.append(f, vec![(account(f, 2).uuid(), LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountClosed(closed)), day(4, 1))]).await;
+    let closed = AccountClosed {
+        account_id: account(f, 2),
+    };
+    ledger
+        .append(
+            f,
+            vec![(
+                account(f, 2).uuid(),
+                LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountClosed(closed)),
+                day(4, 1),
+            )],
+        )
+        .await;
     ledger.project(5_000).await;
-    assert_eq!(ledger.value("select string_agg(balance || ' ' || is_closed, ', ' order by account_id) from views.accounts").await, "125.00 false, 3.75 true");
+    assert_eq!(
+        ledger
+            .value("select string_agg(balance || ' ' || is_closed, ', ' order by account_id) from views.accounts")
+            .await,
+        "125.0000 false, 3.7500 true"
+    );
     let feb = "select string_agg(amount::text, ' ') from views.spending_days where effective_on = '2026-02-01'";
-    assert_eq!(ledger.value(feb).await, "20.00");
-    let months = "select string_agg(month_on || ' ' || amount, ', ' order by month_on, amount) from views.spending_months";
-    assert_eq!(ledger.value(months).await, "2026-02-01 -50.00, 2026-02-01 20.00, 2026-03-01 1.25");
+    assert_eq!(ledger.value(feb).await, "20.0000");
+    let months =
+        "select string_agg(month_on || ' ' || amount, ', ' order by month_on, amount) from views.spending_months";
+    assert_eq!(
+        ledger.value(months).await,
+        "2026-02-01 -50.0000, 2026-02-01 20.0000, 2026-03-01 1.2500"
+    );
     ledger.assert_balanced().await;
     ledger.database.drop().await;
 }
@@ -67,20 +117,56 @@ async fn a_recategorised_and_reversed_entry_leaves_no_sum_behind_and_shows_its_l
         let mut ledger = Ledger::new().await;
         let f = family(1);
         ledger.append(f, founding(f)).await;
-        ledger.append(f, vec![expense(f, 1, (1, 1), "10.00", day(2, 1), 1), expense(f, 2, (1, 1), "4.00", day(2, 1), 1)]).await;
-        ledger.append(f, vec![recategorised(f, 1, 1, 2, "10.00", day(2, 1)), recategorised(f, 2, 1, 2, "4.00", day(2, 1))]).await;
-        ledger.append(f, vec![recategorised(f, 2, 2, 1, "4.00", day(2, 1)), recategorised(f, 2, 1, 2, "4.00", day(2, 1))]).await;
-        ledger.append(f, vec![expense_reversed(f, 1, (1, 2), "10.00", day(2, 3))]).await;
+        ledger
+            .append(
+                f,
+                vec![
+                    expense(f, 1, (1, 1), "10.00", day(2, 1), 1),
+                    expense(f, 2, (1, 1), "4.00", day(2, 1), 1),
+                ],
+            )
+            .await;
+        ledger
+            .append(
+                f,
+                vec![
+                    recategorised(f, 1, 1, 2, "10.00", day(2, 1)),
+                    recategorised(f, 2, 1, 2, "4.00", day(2, 1)),
+                ],
+            )
+            .await;
+        ledger
+            .append(
+                f,
+                vec![
+                    recategorised(f, 2, 2, 1, "4.00", day(2, 1)),
+                    recategorised(f, 2, 1, 2, "4.00", day(2, 1)),
+                ],
+            )
+            .await;
+        ledger
+            .append(f, vec![expense_reversed(f, 1, (1, 2), "10.00", day(2, 3))])
+            .await;
         ledger.project(size).await;
-        let spent = format!("select sum(amount) from views.spending_months where category_id = '{}'", category(f, 2).uuid());
-        assert_eq!(ledger.value(&spent).await, "4.00");
-        let old = format!("select sum(amount) from views.spending_months where category_id = '{}'", category(f, 1).uuid());
-        assert_eq!(ledger.value(&old).await, "0.00");
-        let lines = format!("select count(*) from views.entry_postings where ledger_account = '{}'", category(f, 2));
+        let spent = format!(
+            "select sum(amount) from views.spending_months where category_id = '{}'",
+            category(f, 2).uuid()
+        );
+        assert_eq!(ledger.value(&spent).await, "4.0000");
+        let old = format!(
+            "select sum(amount) from views.spending_months where category_id = '{}'",
+            category(f, 1).uuid()
+        );
+        assert_eq!(ledger.value(&old).await, "0.0000");
+        let lines = format!(
+            "select count(*) from views.entry_postings where ledger_account = '{}'",
+            category(f, 2)
+        );
         assert_eq!(ledger.value(&lines).await, "2");
-        let reversed = "select string_agg(is_reversed || ' ' || reversal_reason, ', ' order by entry_id) from views.entries";
+        let reversed =
+            "select string_agg(is_reversed || ' ' || reversal_reason, ', ' order by entry_id) from views.entries";
         assert_eq!(ledger.value(reversed).await, "true Twice, false ");
-        assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "-4.00");
+        assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "-4.0000");
         ledger.assert_balanced().await;
         ledger.database.drop().await;
     }
@@ -91,52 +177,15 @@ async fn budgets_keep_every_amount_they_were_given() {
     let mut ledger = Ledger::new().await;
     let f = family(1);
     ledger.append(f, founding(f)).await;
-    let set = vec![budget_set(f, 1, Period::Month, "100.00", day(1, 1)), budget_set(f, 1, Period::Month, "80.00", day(3, 9))];
+    let set = vec![
+        budget_set(f, 1, Period::Month, "100.00", day(1, 1)),
+        budget_set(f, 1, Period::Month, "80.00", day(3, 9)),
+    ];
     ledger.append(f, set).await;
     ledger.project(5_000).await;
     let history = "select string_agg(effective_on || ' ' || amount, ', ' order by family_seq) from views.budgets";
-    assert_eq!(ledger.value(history).await, "2026-01-01 100.00, 2026-03-09 80.00");
+    assert_eq!(ledger.value(history).await, "2026-01-01 100.0000, 2026-03-09 80.0000");
     ledger.database.drop().await;
-}
-
-fn chore_event(f: FamilyId, event: impl Into<ChoreEvent>) -> Given {
-    (id(f, 0x5001), LedgerEvent::Chore(event.into()), day(5, 4))
-}
-
-pub fn chore_story(f: FamilyId) -> Vec<Given> {
-    let chore_id = ChoreId::from_uuid(id(f, 0x5001));
-    let child = member(f, 4);
-    let reward = Reward { money: eur("2.00"), pay_from: account(f, 1) };
-    vec![
-        chore_event(f, ChoreOffered { chore_id, title: "Dishes".into(), points: 5, reward: Some(reward), offered_to: None, due_on: None }),
-        chore_event(f, ChoreClaimed { chore_id, member_id: child }),
-        chore_event(f, ChoreCompleted { chore_id, member_id: child }),
-        chore_event(f, ChoreRejected { chore_id, member_id: child, reason: "Still wet".into() }),
-        chore_event(f, ChoreCompleted { chore_id, member_id: child }),
-        pocket_money(f, 90, "2.00", day(5, 4)),
-        chore_event(
-            f,
-            ChoreApproved {
-                chore_id,
-                title: "Dishes".into(),
-                member_id: child,
-                points: 5,
-                reward: Some(eur("2.00")),
-                entry_id: Some(entry(f, 90)),
-            },
-        ),
-    ]
-}
-
-pub fn badge(f: FamilyId) -> Given {
-    let awarded = BadgeAwarded {
-        award_id: AwardId::from_uuid(id(f, 0x6001)),
-        member_id: member(f, 4),
-        badge: "Helper".into(),
-        reason: "Dishes".into(),
-        points: 3,
-    };
-    (member(f, 4).uuid(), LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)), day(5, 5))
 }
 
 #[tokio::test]
@@ -146,25 +195,54 @@ async fn a_chore_earns_points_and_tells_who_has_to_know() {
     ledger.append(f, founding(f)).await;
     ledger.append(f, chore_story(f)).await;
     ledger.append(f, vec![badge(f)]).await;
-    let read = NotificationsRead { member_id: member(f, 4), up_to_family_seq: 18 };
-    ledger.append(f, vec![(member(f, 4).uuid(), LedgerEvent::Inbox(InboxEvent::NotificationsRead(read)), day(5, 6))]).await;
+    let read = NotificationsRead {
+        member_id: member(f, 4),
+        up_to_family_seq: 18,
+    };
+    ledger
+        .append(
+            f,
+            vec![(
+                member(f, 4).uuid(),
+                LedgerEvent::Inbox(InboxEvent::NotificationsRead(read)),
+                day(5, 6),
+            )],
+        )
+        .await;
     ledger.project(5_000).await;
-    assert_eq!(ledger.value("select status || ' ' || claimed_by || ' ' || entry_id from views.chores").await,
-        format!("approved {} {}", member(f, 4).uuid(), entry(f, 90).uuid()));
+    assert_eq!(
+        ledger
+            .value("select status || ' ' || claimed_by || ' ' || entry_id from views.chores")
+            .await,
+        format!("approved {} {}", member(f, 4).uuid(), entry(f, 90).uuid())
+    );
     assert_eq!(ledger.value("select points from views.point_totals").await, "8");
-    let days = "select string_agg(earned_on || ' ' || source || ' ' || points, ', ' order by earned_on) from views.point_days";
+    let days =
+        "select string_agg(earned_on || ' ' || source || ' ' || points, ', ' order by earned_on) from views.point_days";
     assert_eq!(ledger.value(days).await, "2026-05-04 chore 5, 2026-05-05 badge 3");
-    assert_eq!(ledger.value("select badge || ' ' || points from views.badges").await, "Helper 3");
+    assert_eq!(
+        ledger.value("select badge || ' ' || points from views.badges").await,
+        "Helper 3"
+    );
     let told = |number: u128| {
         format!(
             "select string_agg(kind, ' ' order by family_seq) from views.notifications where member_id = '{}'",
             member(f, number).uuid()
         )
     };
-    assert_eq!(ledger.value(&told(1)).await, "member-added member-added member-added chore-completed chore-completed");
-    assert_eq!(ledger.value(&told(2)).await, "member-added member-added chore-completed chore-completed");
+    assert_eq!(
+        ledger.value(&told(1)).await,
+        "member-added member-added member-added chore-completed chore-completed"
+    );
+    assert_eq!(
+        ledger.value(&told(2)).await,
+        "member-added member-added chore-completed chore-completed"
+    );
     assert_eq!(ledger.value(&told(3)).await, "member-added chore-offered");
-    assert_eq!(ledger.value(&told(4)).await, "chore-offered chore-rejected chore-approved badge-awarded");
+    assert_eq!(
+        ledger.value(&told(4)).await,
+        "chore-offered chore-rejected chore-approved badge-awarded"
+    );
     assert_eq!(ledger.value("select read_up_to from views.inbox_marks").await, "18");
     ledger.database.drop().await;
 }
@@ -175,61 +253,41 @@ async fn adults_hear_of_a_childs_expense_as_roles_were_at_that_event() {
         let mut ledger = Ledger::new().await;
         let f = family(1);
         ledger.append(f, founding(f)).await;
-        ledger.append(f, vec![expense(f, 1, (2, 1), "1.00", day(2, 1), 4), expense(f, 2, (1, 1), "9.00", day(2, 1), 1)]).await;
-        let grown = MemberRoleChanged { member_id: member(f, 3), from: Role::Teen, to: Role::Partner };
-        ledger.append(f, vec![family_event(f, grown), expense(f, 3, (2, 1), "1.50", day(2, 1), 4)]).await;
+        ledger
+            .append(
+                f,
+                vec![
+                    expense(f, 1, (2, 1), "1.00", day(2, 1), 4),
+                    expense(f, 2, (1, 1), "9.00", day(2, 1), 1),
+                ],
+            )
+            .await;
+        let grown = MemberRoleChanged {
+            member_id: member(f, 3),
+            from: Role::Teen,
+            to: Role::Partner,
+        };
+        ledger
+            .append(
+                f,
+                vec![family_event(f, grown), expense(f, 3, (2, 1), "1.50", day(2, 1), 4)],
+            )
+            .await;
         ledger.project(size).await;
         let told = "select string_agg(member_id || '', ' ' order by family_seq, member_id) from views.notifications where kind = 'expense-added'";
         let of = |number| member(f, number).uuid();
-        assert_eq!(ledger.value(told).await, format!("{} {} {} {} {}", of(1), of(2), of(1), of(2), of(3)));
-        assert_eq!(ledger.value("select kind from views.notifications where kind = 'role-changed'").await, "role-changed");
+        assert_eq!(
+            ledger.value(told).await,
+            format!("{} {} {} {} {}", of(1), of(2), of(1), of(2), of(3))
+        );
+        assert_eq!(
+            ledger
+                .value("select kind from views.notifications where kind = 'role-changed'")
+                .await,
+            "role-changed"
+        );
         ledger.database.drop().await;
     }
-}
-
-pub fn import_story(f: FamilyId) -> Vec<Given> {
-    let connection_id = ConnectionId::from_uuid(id(f, 0x7001));
-    let import_id = ImportId::from_uuid(id(f, 0x8001));
-    let bank_ledger = |balance: &str| BankLedger {
-        opening: eur("0.00"),
-        opening_entry: None,
-        first_on: day(1, 2),
-        last_on: day(3, 4),
-        balance: eur(balance),
-        is_proved: true,
-    };
-    let connection = |event: BankConnectionEvent| (connection_id.uuid(), LedgerEvent::BankConnection(event), day(6, 1));
-    let account_id = account(f, 1);
-    let booked: Money = eur("-17.50");
-    vec![
-        connection(BankConnected { connection_id, account_id, provider: "statement-file".into(), institution: "Bank".into() }.into()),
-        (
-            import_id.uuid(),
-            LedgerEvent::StatementImport(StatementImportEvent::StatementImported(StatementImported {
-                import_id,
-                connection_id,
-                source: "ofx".into(),
-                file_sha256: "ab".into(),
-                ledger_before: None,
-                ledger_after: Some(bank_ledger("82.50")),
-            })),
-            day(6, 1),
-        ),
-        connection(
-            BankSynced {
-                connection_id,
-                account_id,
-                import_id,
-                rows: 3,
-                rows_booked: 2,
-                rows_known: 1,
-                rows_zero: 0,
-                booked,
-                ledger: Some(bank_ledger("82.50")),
-            }
-            .into(),
-        ),
-    ]
 }
 
 #[tokio::test]
@@ -241,17 +299,76 @@ async fn an_import_is_counted_and_can_be_taken_back() {
         ledger.append(f, import_story(f)).await;
         ledger.project(size).await;
         let row = "select source || ' ' || rows_booked || ' ' || rows_known || ' ' || booked || ' ' || is_undone || ' ' || family_seq from views.imports";
-        assert_eq!(ledger.value(row).await, "ofx 2 1 -17.50 false 13");
-        assert_eq!(ledger.value("select bank_balance || ' ' || is_proved from views.bank_connections").await, "82.50 true");
+        assert_eq!(ledger.value(row).await, "ofx 2 1 -17.5000 false 13");
+        assert_eq!(
+            ledger
+                .value("select bank_balance || ' ' || is_proved from views.bank_connections")
+                .await,
+            "82.5000 true"
+        );
         let connection_id = ConnectionId::from_uuid(id(f, 0x7001));
         let import_id = ImportId::from_uuid(id(f, 0x8001));
-        let undone = BankSyncUndone { connection_id, import_id, entries_reversed: 2, ledger: None };
-        ledger.append(f, vec![(connection_id.uuid(), LedgerEvent::BankConnection(undone.into()), day(6, 2))]).await;
+        let undone = BankSyncUndone {
+            connection_id,
+            import_id,
+            entries_reversed: 2,
+            ledger: None,
+        };
+        ledger
+            .append(
+                f,
+                vec![(
+                    connection_id.uuid(),
+                    LedgerEvent::BankConnection(undone.into()),
+                    day(6, 2),
+                )],
+            )
+            .await;
         ledger.project(size).await;
-        assert_eq!(ledger.value("select is_undone || ' ' || entries_reversed from views.imports").await, "true 2");
-        assert_eq!(ledger.value("select bank_balance from views.bank_connections").await, "null");
-        assert_eq!(ledger.value("select synced_at is not null from views.bank_connections").await, "true");
-        assert_eq!(ledger.value("select count(*) from views.notifications where kind in ('bank-synced', 'import-undone')").await, "4");
+        assert_eq!(
+            ledger
+                .value("select is_undone || ' ' || entries_reversed from views.imports")
+                .await,
+            "true 2"
+        );
+        assert_eq!(
+            ledger.value("select bank_balance from views.bank_connections").await,
+            "null"
+        );
+        assert_eq!(
+            ledger
+                .value("select synced_at is not null from views.bank_connections")
+                .await,
+            "true"
+        );
+        assert_eq!(
+            ledger
+                .value("select count(*) from views.notifications where kind in ('bank-synced', 'import-undone')")
+                .await,
+            "4"
+        );
+        ledger.database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bank_row_that_gets_its_category_later_counts_as_spending_of_its_account() {
+    for size in [1, 5_000] {
+        let mut ledger = Ledger::new().await;
+        let f = family(1);
+        ledger.append(f, founding(f)).await;
+        ledger.append(f, vec![bank_row(f, 1, "-8.00", day(2, 1))]).await;
+        ledger.append(f, vec![taken_for(f, 1, 2, "8.00", day(2, 1))]).await;
+        ledger.project(size).await;
+        let row = "select account_id || ' ' || category_id || ' ' || amount from views.spending_days";
+        let expected = format!("{} {} 8.0000", account(f, 1).uuid(), category(f, 2).uuid());
+        assert_eq!(ledger.value(row).await, expected);
+        let lines = "select string_agg(ledger_account, ' ' order by line) from views.entry_postings";
+        assert_eq!(
+            ledger.value(lines).await,
+            format!("{} {}", account(f, 1), category(f, 2))
+        );
+        ledger.assert_balanced().await;
         ledger.database.drop().await;
     }
 }

@@ -6,7 +6,7 @@ use projectors::{
     reset,
 };
 
-use crate::{ledger::*, rows};
+use crate::{given::*, ledger::*, stories};
 
 /// Two families whose events interleave: founding, chores, an import, and a few hundred entries that are moved and reversed.
 async fn lived(ledger: &mut Ledger) {
@@ -15,21 +15,30 @@ async fn lived(ledger: &mut Ledger) {
     }
     for number in 1..=2 {
         let f = family(number);
-        ledger.append(f, rows::chore_story(f)).await;
-        ledger.append(f, rows::import_story(f)).await;
-        ledger.append(f, vec![rows::badge(f), income(f, 80, "1000.00", day(1, 31))]).await;
+        ledger.append(f, stories::chore_story(f)).await;
+        ledger.append(f, stories::import_story(f)).await;
+        ledger
+            .append(f, vec![stories::badge(f), income(f, 80, "1000.00", day(1, 31))])
+            .await;
     }
     for entry in 100..200_u128 {
         for number in 1..=2 {
             let f = family(number);
             let on = day(1, 1) + Days::new(entry as u64 % 90);
             let amount = format!("{}.{:02}", entry % 17 + 1, entry % 100);
-            ledger.append(f, vec![expense(f, entry, (entry % 2 + 1, 1), &amount, on, entry % 4 + 1)]).await;
+            ledger
+                .append(
+                    f,
+                    vec![expense(f, entry, (entry % 2 + 1, 1), &amount, on, entry % 4 + 1)],
+                )
+                .await;
             if entry % 3 == 0 {
                 ledger.append(f, vec![recategorised(f, entry, 1, 2, &amount, on)]).await;
             }
             if entry % 6 == 0 {
-                ledger.append(f, vec![expense_reversed(f, entry, (entry % 2 + 1, 2), &amount, on)]).await;
+                ledger
+                    .append(f, vec![expense_reversed(f, entry, (entry % 2 + 1, 2), &amount, on)])
+                    .await;
             }
         }
     }
@@ -65,8 +74,20 @@ async fn a_batch_delivered_twice_changes_nothing() {
     let records = ledger.records().await;
     let to = records.last().expect("records").position;
     let count = records.len();
-    let applied = ledger.applier.apply(LANE, to, to, records, false).await.expect("the batch applies");
-    assert_eq!(applied, Applied { events: 0, duplicates: count, filled: 0, parked: 0 });
+    let applied = ledger
+        .applier
+        .apply(LANE, to, to, records, false)
+        .await
+        .expect("the batch applies");
+    assert_eq!(
+        applied,
+        Applied {
+            events: 0,
+            duplicates: count,
+            filled: 0,
+            parked: 0
+        }
+    );
     assert_eq!(ledger.dump().await, before);
     ledger.database.drop().await;
 }
@@ -85,7 +106,7 @@ async fn a_zombie_that_starts_from_an_old_checkpoint_writes_nothing() {
     assert!(matches!(refused, Err(ApplyError::Zombie { .. })), "{refused:?}");
     assert_eq!(ledger.dump().await, before);
     ledger.project(5_000).await;
-    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.00");
+    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.0000");
     ledger.database.drop().await;
 }
 
@@ -102,7 +123,7 @@ async fn of_two_processes_on_one_lane_only_one_counts() {
     let other = ledger.applier.apply(LANE, checkpoint, to, records, false);
     let (one, other) = tokio::join!(one, other);
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
-    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.00");
+    assert_eq!(ledger.value("select sum(balance) from views.accounts").await, "1.0000");
     ledger.database.drop().await;
 }
 
@@ -115,9 +136,19 @@ async fn a_hole_in_the_feed_is_filled_from_the_log() {
     let count = records.len();
     // Only the last event of each family arrives.
     let mut kept: Vec<_> = records.iter().rev().take(1).cloned().collect();
-    kept.extend(records.iter().rev().find(|record| record.family_id != kept[0].family_id).cloned());
+    kept.extend(
+        records
+            .iter()
+            .rev()
+            .find(|record| record.family_id != kept[0].family_id)
+            .cloned(),
+    );
     let checkpoint = ledger.applier.checkpoint(LANE).await.expect("a checkpoint");
-    let applied = ledger.applier.apply(LANE, checkpoint, to, kept, false).await.expect("the batch applies");
+    let applied = ledger
+        .applier
+        .apply(LANE, checkpoint, to, kept, false)
+        .await
+        .expect("the batch applies");
     assert_eq!((applied.events, applied.filled), (count, count - 2));
     let filled = ledger.dump().await;
     reset(&ledger.views).await.expect("the views are emptied");

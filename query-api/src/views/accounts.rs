@@ -69,7 +69,11 @@ impl View for Accounts {
     type Params = AccountsParams;
     type Answer = AccountsAnswer;
 
-    async fn read(tx: &mut PgConnection, viewer: &Viewer, params: AccountsParams) -> Result<AccountsAnswer, QueryError> {
+    async fn read(
+        tx: &mut PgConnection,
+        viewer: &Viewer,
+        params: AccountsParams,
+    ) -> Result<AccountsAnswer, QueryError> {
         let on = params::day("on", params.on)?;
         let scope = viewer.money_scope(tx).await?;
         balances(tx, viewer, scope.as_deref(), on).await
@@ -120,8 +124,14 @@ pub(crate) async fn balances(
     for row in &rows {
         *sums.entry(&row.currency).or_default() += row.balance;
     }
-    let totals = sums.into_iter().map(|(currency, sum)| Amount::new(sum, currency)).collect();
-    Ok(AccountsAnswer { accounts: rows.into_iter().map(account).collect(), totals })
+    let totals = sums
+        .into_iter()
+        .map(|(currency, sum)| Amount::new(sum, currency))
+        .collect();
+    Ok(AccountsAnswer {
+        accounts: rows.into_iter().map(account).collect(),
+        totals,
+    })
 }
 
 fn account(row: Row) -> Account {

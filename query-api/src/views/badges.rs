@@ -70,7 +70,11 @@ impl View for Badges {
         let limit = params::limit(params.limit)?;
         let after = params.after.as_deref().map(Cursor::decode).transpose()?;
         let asked = params.member_id.map(|member| member.uuid());
-        let only = if viewer.sees_all_money() { None } else { Some(viewer.member_id.uuid()) };
+        let only = if viewer.sees_all_money() {
+            None
+        } else {
+            Some(viewer.member_id.uuid())
+        };
         let mut rows: Vec<Row> = sqlx::query_as(
             "select award_id, family_seq, member_id, badge, reason, points, awarded_at
             from views.badges
@@ -89,7 +93,10 @@ impl View for Badges {
         .fetch_all(tx)
         .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);
-        Ok(BadgesAnswer { badges: rows.into_iter().map(badge).collect(), next })
+        Ok(BadgesAnswer {
+            badges: rows.into_iter().map(badge).collect(),
+            next,
+        })
     }
 }
 

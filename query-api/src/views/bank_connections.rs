@@ -72,7 +72,9 @@ impl View for BankConnections {
         .bind(viewer.family())
         .fetch_all(tx)
         .await?;
-        Ok(BankConnectionsAnswer { bank_connections: rows.into_iter().map(connection).collect() })
+        Ok(BankConnectionsAnswer {
+            bank_connections: rows.into_iter().map(connection).collect(),
+        })
     }
 }
 
@@ -99,7 +101,10 @@ fn connection(row: Row) -> BankConnection {
         institution: row.institution,
         connected_at: row.connected_at,
         synced_at: row.synced_at,
-        bank_balance: row.bank_balance.zip(row.currency).map(|(amount, currency)| Amount::new(amount, currency)),
+        bank_balance: row
+            .bank_balance
+            .zip(row.currency)
+            .map(|(amount, currency)| Amount::new(amount, currency)),
         first_on: row.first_on,
         last_on: row.last_on,
         is_proved: row.is_proved,

@@ -79,7 +79,9 @@ impl View for Budgets {
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, params: BudgetsParams) -> Result<BudgetsAnswer, QueryError> {
         let on = params::day("on", params.on)?.unwrap_or(viewer.today);
-        Ok(BudgetsAnswer { budgets: progress(tx, viewer, on).await? })
+        Ok(BudgetsAnswer {
+            budgets: progress(tx, viewer, on).await?,
+        })
     }
 }
 
@@ -128,7 +130,11 @@ pub(crate) async fn progress(
     let spent_in_week = spent(tx, viewer, week, &rows, Period::Week).await?;
     let spent_in_month = spent(tx, viewer, month, &rows, Period::Month).await?;
     let of = |row: Row| {
-        let (period, spent) = if row.period == "week" { (week, &spent_in_week) } else { (month, &spent_in_month) };
+        let (period, spent) = if row.period == "week" {
+            (week, &spent_in_week)
+        } else {
+            (month, &spent_in_month)
+        };
         budget(row, period, spent)
     };
     Ok(rows.into_iter().map(of).collect())
@@ -152,8 +158,11 @@ async fn spent(
     rows: &[Row],
     period: Period,
 ) -> Result<Spent, QueryError> {
-    let categories: Vec<Uuid> =
-        rows.iter().filter(|row| row.period == period.as_str()).map(|row| row.category_id).collect();
+    let categories: Vec<Uuid> = rows
+        .iter()
+        .filter(|row| row.period == period.as_str())
+        .map(|row| row.category_id)
+        .collect();
     if categories.is_empty() {
         return Ok(Spent::new());
     }
@@ -171,14 +180,24 @@ async fn spent(
     .bind(categories)
     .fetch_all(tx)
     .await?;
-    Ok(sums.into_iter().map(|(category, currency, sum)| ((category, currency), sum)).collect())
+    Ok(sums
+        .into_iter()
+        .map(|(category, currency, sum)| ((category, currency), sum))
+        .collect())
 }
 
 fn budget(row: Row, (first_on, last_on): (NaiveDate, NaiveDate), spent: &Spent) -> BudgetProgress {
-    let of_category = spent.range((row.category_id, String::new())..).take_while(|((id, _), _)| *id == row.category_id);
+    let of_category = spent
+        .range((row.category_id, String::new())..)
+        .take_while(|((id, _), _)| *id == row.category_id);
     let other = of_category.filter(|((_, currency), sum)| *currency != row.currency && !sum.is_zero());
-    let spent_in_other_currencies = other.map(|((_, currency), sum)| Amount::new(*sum, currency.clone())).collect();
-    let sum = spent.get(&(row.category_id, row.currency.clone())).copied().unwrap_or_default();
+    let spent_in_other_currencies = other
+        .map(|((_, currency), sum)| Amount::new(*sum, currency.clone()))
+        .collect();
+    let sum = spent
+        .get(&(row.category_id, row.currency.clone()))
+        .copied()
+        .unwrap_or_default();
     BudgetProgress {
         budget_id: BudgetId::from_uuid(row.budget_id),
         category_id: CategoryId::from_uuid(row.category_id),
@@ -196,7 +215,9 @@ fn budget(row: Row, (first_on, last_on): (NaiveDate, NaiveDate), spent: &Spent) 
 
 /// Whole percent, rounded down; `amount` is more than nothing.
 fn percent(spent: Decimal, amount: Decimal) -> i64 {
-    let exact = spent.checked_mul(Decimal::ONE_HUNDRED).and_then(|hundredfold| hundredfold.checked_div(amount));
+    let exact = spent
+        .checked_mul(Decimal::ONE_HUNDRED)
+        .and_then(|hundredfold| hundredfold.checked_div(amount));
     exact.and_then(|exact| exact.floor().to_i64()).unwrap_or(i64::MAX)
 }
 

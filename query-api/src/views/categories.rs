@@ -51,7 +51,13 @@ impl View for Categories {
         .bind(viewer.family())
         .fetch_all(tx)
         .await?;
-        let category = |(id, name, kind)| Category { category_id: CategoryId::from_uuid(id), name, kind };
-        Ok(CategoriesAnswer { categories: rows.into_iter().map(category).collect() })
+        let category = |(id, name, kind)| Category {
+            category_id: CategoryId::from_uuid(id),
+            name,
+            kind,
+        };
+        Ok(CategoriesAnswer {
+            categories: rows.into_iter().map(category).collect(),
+        })
     }
 }

@@ -147,7 +147,11 @@ pub(crate) async fn page(
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<ChoresAnswer, QueryError> {
-    let only = if viewer.sees_all_money() { None } else { Some(viewer.member_id.uuid()) };
+    let only = if viewer.sees_all_money() {
+        None
+    } else {
+        Some(viewer.member_id.uuid())
+    };
     let mut rows: Vec<Row> = sqlx::query_as(
         "select chore_id, family_seq, title, points, reward, reward_currency, offered_to, due_on, status, claimed_by,
             rejection_reason, entry_id, offered_at, changed_at
@@ -167,7 +171,10 @@ pub(crate) async fn page(
     .fetch_all(tx)
     .await?;
     let next = next_page(&mut rows, limit, |row| row.family_seq);
-    Ok(ChoresAnswer { chores: rows.into_iter().map(|row| chore(row, only)).collect(), next })
+    Ok(ChoresAnswer {
+        chores: rows.into_iter().map(|row| chore(row, only)).collect(),
+        next,
+    })
 }
 
 fn chore(row: Row, only: Option<Uuid>) -> Chore {
@@ -182,7 +189,11 @@ fn chore(row: Row, only: Option<Uuid>) -> Chore {
         due_on: row.due_on,
         status: row.status,
         claimed_by: row.claimed_by.map(MemberId::from_uuid),
-        rejection_reason: if is_anothers { String::new() } else { row.rejection_reason },
+        rejection_reason: if is_anothers {
+            String::new()
+        } else {
+            row.rejection_reason
+        },
         entry_id: row.entry_id.filter(|_| !is_anothers).map(EntryId::from_uuid),
         offered_at: row.offered_at,
         changed_at: row.changed_at,

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use domain::{
-    actor::Role,
-    calendar::Period,
-    id::MemberId,
-};
+use domain::{actor::Role, calendar::Period, id::MemberId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -83,10 +79,10 @@ pub struct DashboardAnswer {
 
 impl View for Dashboard {
     const NAME: &'static str = "dashboard";
-    const SUMMARY: &'static str = "Balances, the month so far, recent entries, budgets, open chores and unread notifications";
+    const SUMMARY: &'static str =
+        "Balances, the month so far, recent entries, budgets, open chores and unread notifications";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
-    const VISIBILITY: &'static str =
-        "Adults and auditors see the family's money; a teen or child sees their own, and no budgets. Notifications are one's own.";
+    const VISIBILITY: &'static str = "Adults and auditors see the family's money; a teen or child sees their own, and no budgets. Notifications are one's own.";
     type Params = NoParams;
     type Answer = DashboardAnswer;
 
@@ -109,7 +105,11 @@ impl View for Dashboard {
             today: viewer.today,
             member_id: viewer.member_id,
             role: viewer.role,
-            accounts: accounts.accounts.into_iter().filter(|account| !account.is_closed).collect(),
+            accounts: accounts
+                .accounts
+                .into_iter()
+                .filter(|account| !account.is_closed)
+                .collect(),
             totals: accounts.totals,
             month: month(first_on, viewer.today, &sums),
             recent_entries: recent.entries,
@@ -125,10 +125,17 @@ fn month(first_on: NaiveDate, last_on: NaiveDate, sums: &[Sum]) -> MonthSoFar {
     for sum in sums {
         let (income, spending) = by_currency.entry(&sum.currency).or_default();
         // An income category is credited, so what it brought is negative there.
-        if sum.kind == "income" { *income -= sum.amount } else { *spending += sum.amount }
+        if sum.kind == "income" {
+            *income -= sum.amount
+        } else {
+            *spending += sum.amount
+        }
     }
     let amounts = |pick: fn((Decimal, Decimal)) -> Decimal| {
-        by_currency.iter().map(|(currency, both)| Amount::new(pick(*both), *currency)).collect()
+        by_currency
+            .iter()
+            .map(|(currency, both)| Amount::new(pick(*both), *currency))
+            .collect()
     };
     MonthSoFar {
         first_on,

@@ -51,6 +51,8 @@ pub struct Import {
     pub rows_booked: i64,
     /// Rows that were in the ledger already.
     pub rows_known: i64,
+    /// Known rows that had no category until this file named one.
+    pub rows_categorised: i64,
     /// Rows over nothing.
     pub rows_zero: i64,
     /// The sum of the new rows, signed from the account's side.
@@ -84,7 +86,7 @@ impl View for Imports {
         let limit = params::limit(params.limit)?;
         let after = params.after.as_deref().map(Cursor::decode).transpose()?;
         let mut rows: Vec<Row> = sqlx::query_as(
-            "select import_id, family_seq, connection_id, account_id, source, file_sha256, rows, rows_booked, rows_known,
+            "select import_id, family_seq, connection_id, account_id, source, file_sha256, rows, rows_booked, rows_known, rows_categorised,
                 rows_zero, booked, currency, imported_at, is_undone, entries_reversed
             from views.imports
             where family_id = $1
@@ -98,7 +100,10 @@ impl View for Imports {
         .fetch_all(tx)
         .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);
-        Ok(ImportsAnswer { imports: rows.into_iter().map(import).collect(), next })
+        Ok(ImportsAnswer {
+            imports: rows.into_iter().map(import).collect(),
+            next,
+        })
     }
 }
 
@@ -113,6 +118,7 @@ struct Row {
     rows: i64,
     rows_booked: i64,
     rows_known: i64,
+    rows_categorised: i64,
     rows_zero: i64,
     booked: Option<Decimal>,
     currency: Option<String>,
@@ -131,8 +137,12 @@ fn import(row: Row) -> Import {
         rows: row.rows,
         rows_booked: row.rows_booked,
         rows_known: row.rows_known,
+        rows_categorised: row.rows_categorised,
         rows_zero: row.rows_zero,
-        booked: row.booked.zip(row.currency).map(|(amount, currency)| Amount::new(amount, currency)),
+        booked: row
+            .booked
+            .zip(row.currency)
+            .map(|(amount, currency)| Amount::new(amount, currency)),
         imported_at: row.imported_at,
         is_undone: row.is_undone,
         entries_reversed: row.entries_reversed,

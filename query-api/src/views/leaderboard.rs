@@ -154,7 +154,10 @@ async fn points(
 fn ranked(rows: Vec<Row>) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::with_capacity(rows.len());
     for (number, row) in (1..).zip(rows) {
-        let tied = places.last().filter(|before| before.points == row.points).map(|before| before.rank);
+        let tied = places
+            .last()
+            .filter(|before| before.points == row.points)
+            .map(|before| before.rank);
         places.push(Place {
             rank: tied.unwrap_or(number),
             member_id: MemberId::from_uuid(row.member_id),
@@ -171,8 +174,15 @@ mod tests {
 
     #[test]
     fn equal_points_share_a_rank_and_the_next_counts_them_all() {
-        let row = |points| Row { member_id: Uuid::nil(), display_name: String::new(), points };
-        let ranks: Vec<u32> = ranked([9, 7, 7, 3].map(row).into()).iter().map(|place| place.rank).collect();
+        let row = |points| Row {
+            member_id: Uuid::nil(),
+            display_name: String::new(),
+            points,
+        };
+        let ranks: Vec<u32> = ranked([9, 7, 7, 3].map(row).into())
+            .iter()
+            .map(|place| place.rank)
+            .collect();
         assert_eq!(ranks, [1, 2, 2, 4]);
     }
 }

@@ -44,7 +44,8 @@ impl View for Members {
     const NAME: &'static str = "members";
     const SUMMARY: &'static str = "Members and their roles";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
-    const VISIBILITY: &'static str = "Everybody sees names and roles; adults and auditors also who is on the leaderboard.";
+    const VISIBILITY: &'static str =
+        "Everybody sees names and roles; adults and auditors also who is on the leaderboard.";
     type Params = NoParams;
     type Answer = MembersAnswer;
 
@@ -62,8 +63,17 @@ impl View for Members {
             let member_id = MemberId::from_uuid(id);
             let is_me = member_id == viewer.member_id;
             let on_leaderboard = viewer.sees_all_money().then_some(on_leaderboard);
-            Member { member_id, display_name, role, has_joined, is_me, on_leaderboard }
+            Member {
+                member_id,
+                display_name,
+                role,
+                has_joined,
+                is_me,
+                on_leaderboard,
+            }
         };
-        Ok(MembersAnswer { members: rows.into_iter().map(member).collect() })
+        Ok(MembersAnswer {
+            members: rows.into_iter().map(member).collect(),
+        })
     }
 }

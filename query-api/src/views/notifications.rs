@@ -110,14 +110,23 @@ impl View for Notifications {
         .bind(viewer.family())
         .bind(viewer.member_id.uuid())
         .bind(if params.unread == Some(true) { read_up_to } else { 0 })
-        .bind(if params.unread == Some(false) { read_up_to } else { i64::MAX })
+        .bind(if params.unread == Some(false) {
+            read_up_to
+        } else {
+            i64::MAX
+        })
         .bind(after.map(|cursor| cursor.family_seq))
         .bind(i64::from(limit) + 1)
         .fetch_all(tx)
         .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);
         let notifications = rows.into_iter().map(|row| notification(row, read_up_to)).collect();
-        Ok(NotificationsAnswer { notifications, unread, read_up_to, next })
+        Ok(NotificationsAnswer {
+            notifications,
+            unread,
+            read_up_to,
+            next,
+        })
     }
 }
 
@@ -177,7 +186,10 @@ struct Row {
 }
 
 fn notification(row: Row, read_up_to: i64) -> Notification {
-    let amount = row.amount.zip(row.currency.clone()).map(|(amount, currency)| Amount::new(amount, currency));
+    let amount = row
+        .amount
+        .zip(row.currency.clone())
+        .map(|(amount, currency)| Amount::new(amount, currency));
     Notification {
         family_seq: row.family_seq,
         text: text(&row, amount.as_ref()),
@@ -196,7 +208,10 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
     let about = row.about.as_deref().unwrap_or("Someone");
     let chore = row.title.as_deref().unwrap_or(&row.subject);
     let money = amount.map(|amount| format!("{} {}", amount.amount, amount.currency));
-    let earns = [(row.count.unwrap_or_default() > 0).then(|| format!("{} points", row.count.unwrap_or_default())), money.clone()];
+    let earns = [
+        (row.count.unwrap_or_default() > 0).then(|| format!("{} points", row.count.unwrap_or_default())),
+        money.clone(),
+    ];
     let earns = earns.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let count = row.count.unwrap_or_default();
     match row.kind.as_str() {
@@ -208,12 +223,19 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
         "chore-rejected" => with(format!("'{chore}' was sent back"), &row.reason),
         "badge-awarded" => with(format!("You were awarded the badge '{}'", row.subject), &row.reason),
         "expense-added" => with(format!("{about} spent {}", money.unwrap_or_default()), &row.subject),
-        "bank-synced" => format!("A bank statement brought {count} new entries over {}", money.unwrap_or_default()),
+        "bank-synced" => format!(
+            "A bank statement brought {count} new entries over {}",
+            money.unwrap_or_default()
+        ),
         "import-undone" => format!("An import was taken back; {count} entries were reversed"),
         other => other.to_owned(),
     }
 }
 
 fn with(sentence: String, more: &str) -> String {
-    if more.is_empty() { sentence } else { format!("{sentence} ({more})") }
+    if more.is_empty() {
+        sentence
+    } else {
+        format!("{sentence} ({more})")
+    }
 }

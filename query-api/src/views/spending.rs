@@ -61,21 +61,37 @@ impl View for Spending {
     const NAME: &'static str = "spending";
     const SUMMARY: &'static str = "Spending by category, net of reversals and refunds";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
-    const VISIBILITY: &'static str = "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const VISIBILITY: &'static str =
+        "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
     type Params = SpendingParams;
     type Answer = SpendingAnswer;
 
-    async fn read(tx: &mut PgConnection, viewer: &Viewer, params: SpendingParams) -> Result<SpendingAnswer, QueryError> {
+    async fn read(
+        tx: &mut PgConnection,
+        viewer: &Viewer,
+        params: SpendingParams,
+    ) -> Result<SpendingAnswer, QueryError> {
         let (from, to) = stretch(viewer, params)?;
         let scope = viewer.money_scope(tx).await?;
         let sums = sums(tx, viewer, scope.as_deref(), (from, to)).await?;
-        let spent: Vec<Sum> = sums.into_iter().filter(|sum| sum.kind == "expense" && !sum.amount.is_zero()).collect();
+        let spent: Vec<Sum> = sums
+            .into_iter()
+            .filter(|sum| sum.kind == "expense" && !sum.amount.is_zero())
+            .collect();
         let mut totals: BTreeMap<&str, Decimal> = BTreeMap::new();
         for sum in &spent {
             *totals.entry(&sum.currency).or_default() += sum.amount;
         }
-        let totals = totals.into_iter().map(|(currency, total)| Amount::new(total, currency)).collect();
-        Ok(SpendingAnswer { from, to, categories: spent.into_iter().map(category).collect(), totals })
+        let totals = totals
+            .into_iter()
+            .map(|(currency, total)| Amount::new(total, currency))
+            .collect();
+        Ok(SpendingAnswer {
+            from,
+            to,
+            categories: spent.into_iter().map(category).collect(),
+            totals,
+        })
     }
 }
 
@@ -85,7 +101,14 @@ fn stretch(viewer: &Viewer, params: SpendingParams) -> Result<(NaiveDate, NaiveD
     let month = |day| viewer.calendar.period_of(Period::Month, day);
     let (from, to) = match (from, to) {
         (Some(from), Some(to)) => (from, to),
-        (Some(from), None) => (from, if from <= viewer.today { viewer.today } else { month(from).1 }),
+        (Some(from), None) => (
+            from,
+            if from <= viewer.today {
+                viewer.today
+            } else {
+                month(from).1
+            },
+        ),
         (None, to) => {
             let to = to.unwrap_or(viewer.today);
             (month(to).0, to)
@@ -181,10 +204,25 @@ mod tests {
 
     #[test]
     fn whole_months_are_told_from_the_days_at_the_edges() {
-        assert_eq!(whole_months(day(2026, 1, 1), day(2026, 1, 31)), (day(2026, 1, 1), day(2026, 2, 1)));
-        assert_eq!(whole_months(day(2026, 1, 2), day(2026, 4, 29)), (day(2026, 2, 1), day(2026, 4, 1)));
-        assert_eq!(whole_months(day(2026, 1, 2), day(2026, 1, 31)), (day(2026, 1, 2), day(2026, 1, 2)));
-        assert_eq!(whole_months(day(2026, 1, 15), day(2026, 2, 14)), (day(2026, 1, 15), day(2026, 1, 15)));
-        assert_eq!(whole_months(day(2025, 12, 31), day(2026, 12, 31)), (day(2026, 1, 1), day(2027, 1, 1)));
+        assert_eq!(
+            whole_months(day(2026, 1, 1), day(2026, 1, 31)),
+            (day(2026, 1, 1), day(2026, 2, 1))
+        );
+        assert_eq!(
+            whole_months(day(2026, 1, 2), day(2026, 4, 29)),
+            (day(2026, 2, 1), day(2026, 4, 1))
+        );
+        assert_eq!(
+            whole_months(day(2026, 1, 2), day(2026, 1, 31)),
+            (day(2026, 1, 2), day(2026, 1, 2))
+        );
+        assert_eq!(
+            whole_months(day(2026, 1, 15), day(2026, 2, 14)),
+            (day(2026, 1, 15), day(2026, 1, 15))
+        );
+        assert_eq!(
+            whole_months(day(2025, 12, 31), day(2026, 12, 31)),
+            (day(2026, 1, 1), day(2027, 1, 1))
+        );
     }
 }

@@ -60,7 +60,8 @@ impl View for Trend {
     const NAME: &'static str = "trend";
     const SUMMARY: &'static str = "Income, spending and net by month and currency";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
-    const VISIBILITY: &'static str = "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const VISIBILITY: &'static str =
+        "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
     type Params = TrendParams;
     type Answer = TrendAnswer;
 
@@ -85,7 +86,9 @@ impl View for Trend {
         .bind(scope.as_deref())
         .fetch_all(tx)
         .await?;
-        Ok(TrendAnswer { months: filled(&months, viewer.currency.code(), rows) })
+        Ok(TrendAnswer {
+            months: filled(&months, viewer.currency.code(), rows),
+        })
     }
 }
 
@@ -93,11 +96,16 @@ impl View for Trend {
 fn months(viewer: &Viewer, params: TrendParams) -> Result<Vec<NaiveDate>, Problem> {
     let count = params.months.unwrap_or(MONTHS_DEFAULT);
     if !(1..=MONTHS_MAX).contains(&count) {
-        return Err(Problem::malformed(format!("months: expected a number from 1 to {MONTHS_MAX}")));
+        return Err(Problem::malformed(format!(
+            "months: expected a number from 1 to {MONTHS_MAX}"
+        )));
     }
     let to = crate::params::day("to", params.to)?.unwrap_or(viewer.today);
     let (last, _) = viewer.calendar.period_of(Period::Month, to);
-    Ok((0..count).rev().filter_map(|back| last.checked_sub_months(Months::new(back))).collect())
+    Ok((0..count)
+        .rev()
+        .filter_map(|back| last.checked_sub_months(Months::new(back)))
+        .collect())
 }
 
 fn filled(months: &[NaiveDate], own: &str, rows: Vec<(NaiveDate, String, String, Decimal)>) -> Vec<TrendMonth> {
@@ -109,7 +117,11 @@ fn filled(months: &[NaiveDate], own: &str, rows: Vec<(NaiveDate, String, String,
     for (month, currency, kind, amount) in rows {
         let (income, spending) = sums.entry((month, currency)).or_default();
         // An income category is credited, so what it brought is negative there.
-        if kind == "income" { *income -= amount } else { *spending += amount }
+        if kind == "income" {
+            *income -= amount
+        } else {
+            *spending += amount
+        }
     }
     let mut filled = Vec::with_capacity(months.len() * currencies.len());
     for month in months {

@@ -30,14 +30,22 @@ async fn an_etag_changes_with_rows_viewer_and_parameters() {
     assert_ne!(tag(PARENT, "entries?limit=5").await, first);
     assert_ne!(tag(PARTNER, "entries").await, first);
     assert_ne!(tag(PARENT, "accounts").await, first);
-    let (status, headers, body) = home.ask(PARENT, &path("entries"), Some(&format!("\"x\", W/{first}"))).await;
+    let (status, headers, body) = home
+        .ask(PARENT, &path("entries"), Some(&format!("\"x\", W/{first}")))
+        .await;
     assert_eq!((status, body), (StatusCode::NOT_MODIFIED, serde_json::Value::Null));
     assert_eq!(headers["etag"], first.as_str());
     home.head(101).await;
     assert_eq!(home.ask(PARENT, &path("entries"), Some(&first)).await.0, StatusCode::OK);
     // A held answer opens no door: a stranger gets the same as ever.
-    assert_eq!(home.ask(STRANGER, &path("entries"), Some("*")).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(home.ask(CHILD, &path("budgets"), Some("*")).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(
+        home.ask(STRANGER, &path("entries"), Some("*")).await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        home.ask(CHILD, &path("budgets"), Some("*")).await.0,
+        StatusCode::FORBIDDEN
+    );
     home.database.drop().await;
 }
 
@@ -47,11 +55,20 @@ async fn a_write_that_is_not_there_yet_is_waited_for_and_then_202() {
     let started = Instant::now();
     let (status, headers, body) = home.ask(PARENT, &path("accounts?min_family_seq=101"), None).await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    assert_eq!((&body["family_seq"], &body["retry_after_ms"]), (&100.into(), &250.into()));
+    assert_eq!(
+        (&body["family_seq"], &body["retry_after_ms"]),
+        (&100.into(), &250.into())
+    );
     assert_eq!(headers["retry-after"], "1");
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(4), "{waited:?}");
-    assert_eq!(home.ask(PARENT, &path("accounts?min_family_seq=100"), None).await.0, StatusCode::OK);
+    assert!(
+        waited >= Duration::from_secs(2) && waited < Duration::from_secs(4),
+        "{waited:?}"
+    );
+    assert_eq!(
+        home.ask(PARENT, &path("accounts?min_family_seq=100"), None).await.0,
+        StatusCode::OK
+    );
     home.database.drop().await;
 }
 
@@ -95,9 +112,15 @@ async fn a_stranger_waits_as_long_as_for_a_family_that_does_not_exist() {
 async fn a_statement_that_takes_too_long_is_503() {
     let home = Home::new().await;
     let mut lock = home.rows.begin().await.expect("a transaction");
-    sqlx::query("lock table views.members in access exclusive mode").execute(&mut *lock).await.expect("a lock");
+    sqlx::query("lock table views.members in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .expect("a lock");
     let (status, headers, body) = home.ask(PARENT, &path("accounts"), None).await;
-    assert_eq!((status, body["type"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/unavailable")));
+    assert_eq!(
+        (status, body["type"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/unavailable"))
+    );
     assert!(headers.contains_key("retry-after"));
     drop(lock);
     home.database.drop().await;
@@ -117,8 +140,16 @@ async fn redis_keeps_answers_and_losing_it_changes_none() {
     home.head(i64::from(std::process::id()) * 1_000_000).await;
     let first = home.view(PARENT, "accounts").await;
     home.run("update views.accounts set balance = 5").await;
-    assert_eq!(home.view(PARENT, "accounts").await, first, "an answer is kept for its family_seq");
+    assert_eq!(
+        home.view(PARENT, "accounts").await,
+        first,
+        "an answer is kept for its family_seq"
+    );
     home.head(i64::from(std::process::id()) * 1_000_000 + 1).await;
-    assert_eq!(home.view(PARENT, "accounts").await["accounts"][0]["balance"]["amount"], "5.00", "a newer event has another key");
+    assert_eq!(
+        home.view(PARENT, "accounts").await["accounts"][0]["balance"]["amount"],
+        "5.00",
+        "a newer event has another key"
+    );
     home.database.drop().await;
 }

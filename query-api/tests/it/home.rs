@@ -66,22 +66,39 @@ impl Home {
         let rows = database.pool(DatabaseRole::Projector).await;
         let pair = Ed25519KeyPair::generate().expect("a key");
         let public_key = pair.public_key().as_ref().to_vec();
-        let verifier = TokenVerifier::new(vec![PublicKey { kid: "k1".to_owned(), public_key }]);
+        let verifier = TokenVerifier::new(vec![PublicKey {
+            kid: "k1".to_owned(),
+            public_key,
+        }]);
         let key = EncodingKey::from_ed_der(pair.to_pkcs8().expect("a document").as_ref());
         let mut state = QueryState::new(database.pool(DatabaseRole::Reader).await, Arc::new(verifier));
         state.clock = noon;
         let state = change(state);
         let router = query_api::router(state.clone());
-        let home = Self { database, rows, state, router, key };
+        let home = Self {
+            database,
+            rows,
+            state,
+            router,
+            key,
+        };
         home.found(FAMILY, "Lovelace").await;
         home.found(OTHER, "Babbage").await;
-        for (number, role) in [(PARENT, "parent"), (PARTNER, "partner"), (TEEN, "teen"), (CHILD, "child"), (AUDITOR, "auditor")] {
+        for (number, role) in [
+            (PARENT, "parent"),
+            (PARTNER, "partner"),
+            (TEEN, "teen"),
+            (CHILD, "child"),
+            (AUDITOR, "auditor"),
+        ] {
             home.join(FAMILY, number, role).await;
         }
         home.join(OTHER, STRANGER, "parent").await;
-        for (number, name, kind, owner) in
-            [(BANK, "Current", "bank", None), (CHILD_WALLET, "Child's", "wallet", Some(CHILD)), (TEEN_WALLET, "Teen's", "wallet", Some(TEEN))]
-        {
+        for (number, name, kind, owner) in [
+            (BANK, "Current", "bank", None),
+            (CHILD_WALLET, "Child's", "wallet", Some(CHILD)),
+            (TEEN_WALLET, "Teen's", "wallet", Some(TEEN)),
+        ] {
             home.run(&format!(
                 "insert into views.accounts (family_id, account_id, name, kind, currency, owner_id, is_closed, opened_on, balance)
                 values ('{}', '{}', '{}', '{kind}', 'EUR', {}, false, '2026-01-01', 0)",
@@ -89,7 +106,11 @@ impl Home {
                 owner.map_or("null".to_owned(), |owner| format!("'{}'", uuid(owner))),
             )).await;
         }
-        for (number, name, kind) in [(GROCERIES, "Groceries", "expense"), (LEISURE, "Leisure", "expense"), (SALARY, "Salary", "income")] {
+        for (number, name, kind) in [
+            (GROCERIES, "Groceries", "expense"),
+            (LEISURE, "Leisure", "expense"),
+            (SALARY, "Salary", "income"),
+        ] {
             home.run(&format!(
                 "insert into views.categories (family_id, category_id, name, kind) values ('{}', '{}', '{name}', '{kind}')",
                 uuid(FAMILY), uuid(number),
@@ -103,28 +124,38 @@ impl Home {
             "insert into views.families (family_id, name, currency, zone, week_start, created_at)
             values ('{}', '{name}', 'EUR', 'Europe/Berlin', 'monday', now())",
             uuid(family),
-        )).await;
+        ))
+        .await;
         self.run(&format!(
             "insert into views.family_heads (family_id, lane, family_seq, chain_hash, recorded_at)
             values ('{}', 0, 100, '\\x00', now())",
             uuid(family),
-        )).await;
+        ))
+        .await;
     }
 
     async fn join(&self, family: u128, number: u128, role: &str) {
         self.run(&format!(
             "insert into views.members (family_id, member_id, display_name, role, on_leaderboard, user_id, added_at)
             values ('{}', '{}', 'Member {number}', '{role}', {}, '{}', '2026-01-01T00:00:0{number}Z')",
-            uuid(family), uuid(number), role != "child" && role != "auditor", uuid(number),
-        )).await;
+            uuid(family),
+            uuid(number),
+            role != "child" && role != "auditor",
+            uuid(number),
+        ))
+        .await;
     }
 
     pub async fn run(&self, statement: &str) {
-        sqlx::query(statement).execute(&self.rows).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        sqlx::query(statement)
+            .execute(&self.rows)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
     pub async fn head(&self, family_seq: i64) {
-        self.run(&format!("update views.family_heads set family_seq = {family_seq}")).await;
+        self.run(&format!("update views.family_heads set family_seq = {family_seq}"))
+            .await;
     }
 
     /// An entry between an account and a category (or another account), with its buckets.
@@ -148,10 +179,15 @@ impl Home {
             uuid(entry.from), entry.leg(), entry.currency, entry.on, entry.leg().trim_start_matches('-'), entry.currency, entry.on,
         )).await;
         if let To::Category(category) = entry.to {
-            let amount = if entry.amount.starts_with('-') { entry.amount[1..].to_owned() } else { format!("-{}", entry.amount) };
-            for (table, column, on) in
-                [("spending_days", "effective_on", entry.on.to_owned()), ("spending_months", "month_on", format!("{}-01", &entry.on[..7]))]
-            {
+            let amount = if entry.amount.starts_with('-') {
+                entry.amount[1..].to_owned()
+            } else {
+                format!("-{}", entry.amount)
+            };
+            for (table, column, on) in [
+                ("spending_days", "effective_on", entry.on.to_owned()),
+                ("spending_months", "month_on", format!("{}-01", &entry.on[..7])),
+            ] {
                 self.run(&format!(
                     "insert into views.{table} as s (family_id, {column}, category_id, account_id, currency, amount)
                     values ('{family}', '{on}', '{}', '{}', '{}', {amount})
@@ -184,12 +220,18 @@ impl Home {
         let response = self.router.clone().oneshot(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 10_000_000).await.expect("a body");
-        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        (
+            parts.status,
+            parts.headers,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
     }
 
     /// A view of the family, without asking for its status.
     pub async fn try_view(&self, user: u128, view: &str) -> (StatusCode, Value) {
-        let (status, _, body) = self.ask(user, &format!("/api/v1/families/fam_{}/{view}", uuid(FAMILY)), None).await;
+        let (status, _, body) = self
+            .ask(user, &format!("/api/v1/families/fam_{}/{view}", uuid(FAMILY)), None)
+            .await;
         (status, body)
     }
 
@@ -222,16 +264,33 @@ pub struct Seed {
 impl Seed {
     /// What the first account's line says.
     fn leg(&self) -> String {
-        if self.kind == "transfer" { format!("-{}", self.amount) } else { self.amount.to_owned() }
+        if self.kind == "transfer" {
+            format!("-{}", self.amount)
+        } else {
+            self.amount.to_owned()
+        }
     }
 }
 
 pub fn spent(on: &'static str, amount: &'static str, from: u128, category: u128) -> Seed {
-    Seed { on, kind: "expense", amount, currency: "EUR", payee: "Shop", by: PARENT, from, to: To::Category(category) }
+    Seed {
+        on,
+        kind: "expense",
+        amount,
+        currency: "EUR",
+        payee: "Shop",
+        by: PARENT,
+        from,
+        to: To::Category(category),
+    }
 }
 
 /// The members of an array, each by one of its fields.
 pub fn pick(list: &Value, field: &str) -> Vec<String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    list.as_array().expect("a list").iter().map(|item| text(&item[field])).collect()
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| text(&item[field]))
+        .collect()
 }

@@ -12,13 +12,24 @@ async fn a_stranger_cannot_tell_a_family_from_none() {
     home.entry(1, spent("2026-11-01", "-1.00", BANK, GROCERIES)).await;
     for view in VIEWS {
         let mut answers = Vec::new();
-        for family in [uuid(FAMILY).to_string(), uuid(0xDEAD).to_string(), "nonsense".to_owned(), format!("acc_{}", uuid(FAMILY))] {
-            let (status, headers, body) = home.ask(STRANGER, &format!("/api/v1/families/{family}/{}", view.name), None).await;
+        for family in [
+            uuid(FAMILY).to_string(),
+            uuid(0xDEAD).to_string(),
+            "nonsense".to_owned(),
+            format!("acc_{}", uuid(FAMILY)),
+        ] {
+            let (status, headers, body) = home
+                .ask(STRANGER, &format!("/api/v1/families/{family}/{}", view.name), None)
+                .await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{}", view.name);
             assert!(headers.get("etag").is_none());
             answers.push(body);
         }
-        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{}: {answers:?}", view.name);
+        assert!(
+            answers.windows(2).all(|pair| pair[0] == pair[1]),
+            "{}: {answers:?}",
+            view.name
+        );
     }
     home.database.drop().await;
 }
@@ -26,7 +37,13 @@ async fn a_stranger_cannot_tell_a_family_from_none() {
 #[tokio::test]
 async fn each_role_gets_the_views_it_may_and_403_for_the_others() {
     let home = Home::new().await;
-    for (user, role) in [(PARENT, "parent"), (PARTNER, "partner"), (TEEN, "teen"), (CHILD, "child"), (AUDITOR, "auditor")] {
+    for (user, role) in [
+        (PARENT, "parent"),
+        (PARTNER, "partner"),
+        (TEEN, "teen"),
+        (CHILD, "child"),
+        (AUDITOR, "auditor"),
+    ] {
         for view in VIEWS {
             let may = view.visible_to.iter().any(|allowed| allowed.as_str() == role);
             let (status, body) = home.try_view(user, view.name).await;
@@ -41,9 +58,16 @@ async fn each_role_gets_the_views_it_may_and_403_for_the_others() {
 async fn without_a_token_there_is_nothing() {
     let home = Home::new().await;
     let router = query_api::router(home.state.clone());
-    for path in ["/api/v1/families".to_owned(), format!("/api/v1/families/{}/dashboard", uuid(FAMILY))] {
-        let request = axum::http::Request::get(&path).body(axum::body::Body::empty()).expect("a request");
-        let response = tower::ServiceExt::oneshot(router.clone(), request).await.expect("an answer");
+    for path in [
+        "/api/v1/families".to_owned(),
+        format!("/api/v1/families/{}/dashboard", uuid(FAMILY)),
+    ] {
+        let request = axum::http::Request::get(&path)
+            .body(axum::body::Body::empty())
+            .expect("a request");
+        let response = tower::ServiceExt::oneshot(router.clone(), request)
+            .await
+            .expect("an answer");
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     home.database.drop().await;
@@ -56,12 +80,21 @@ async fn a_person_lists_their_own_families_only() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(pick(&body["families"], "name"), ["Babbage"]);
     let (_, headers, body) = home.ask(CHILD, "/api/v1/families", None).await;
-    assert_eq!((pick(&body["families"], "name"), pick(&body["families"], "role")), (vec!["Lovelace".to_owned()], vec!["child".to_owned()]));
+    assert_eq!(
+        (pick(&body["families"], "name"), pick(&body["families"], "role")),
+        (vec!["Lovelace".to_owned()], vec!["child".to_owned()])
+    );
     let etag = headers["etag"].to_str().expect("text").to_owned();
-    assert_eq!(home.ask(CHILD, "/api/v1/families", Some(&etag)).await.0, StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        home.ask(CHILD, "/api/v1/families", Some(&etag)).await.0,
+        StatusCode::NOT_MODIFIED
+    );
     let (_, _, nobody) = home.ask(77, "/api/v1/families", None).await;
     assert_eq!(nobody["families"].as_array().map(Vec::len), Some(0));
-    assert_eq!(home.ask(CHILD, "/api/v1/families?x=1", None).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        home.ask(CHILD, "/api/v1/families?x=1", None).await.0,
+        StatusCode::BAD_REQUEST
+    );
     home.database.drop().await;
 }
 
@@ -76,19 +109,40 @@ async fn the_database_shows_a_reader_one_family_at_a_time() {
     ).fetch_all(&home.rows).await.expect("tables");
     assert!(tables.len() > 15, "{tables:?}");
     for table in &tables {
-        let (is_on, is_forced): (bool, bool) = sqlx::query_as(
-            "select relrowsecurity, relforcerowsecurity from pg_class where oid = $1::regclass",
-        ).bind(format!("views.{table}")).fetch_one(&home.rows).await.expect("a table");
+        let (is_on, is_forced): (bool, bool) =
+            sqlx::query_as("select relrowsecurity, relforcerowsecurity from pg_class where oid = $1::regclass")
+                .bind(format!("views.{table}"))
+                .fetch_one(&home.rows)
+                .await
+                .expect("a table");
         assert!(is_on && is_forced, "{table}");
-        let seen: i64 = sqlx::query_scalar(&format!("select count(*) from views.{table}")).fetch_one(&reader).await.expect("a count");
+        let seen: i64 = sqlx::query_scalar(&format!("select count(*) from views.{table}"))
+            .fetch_one(&reader)
+            .await
+            .expect("a count");
         assert_eq!(seen, 0, "{table} without a family");
     }
     let mut tx = reader.begin().await.expect("a transaction");
-    sqlx::query("select set_config('kinledger.family_id', $1, true)").bind(uuid(OTHER).to_string()).execute(&mut *tx).await.expect("a setting");
-    let members: i64 = sqlx::query_scalar("select count(*) from views.members").fetch_one(&mut *tx).await.expect("a count");
-    let accounts: i64 = sqlx::query_scalar("select count(*) from views.accounts").fetch_one(&mut *tx).await.expect("a count");
+    sqlx::query("select set_config('kinledger.family_id', $1, true)")
+        .bind(uuid(OTHER).to_string())
+        .execute(&mut *tx)
+        .await
+        .expect("a setting");
+    let members: i64 = sqlx::query_scalar("select count(*) from views.members")
+        .fetch_one(&mut *tx)
+        .await
+        .expect("a count");
+    let accounts: i64 = sqlx::query_scalar("select count(*) from views.accounts")
+        .fetch_one(&mut *tx)
+        .await
+        .expect("a count");
     assert_eq!((members, accounts), (1, 0));
-    assert!(sqlx::query("delete from views.members").execute(&mut *tx).await.is_err());
+    assert!(
+        sqlx::query("delete from views.members")
+            .execute(&mut *tx)
+            .await
+            .is_err()
+    );
     drop(tx);
     home.database.drop().await;
 }

@@ -27,6 +27,8 @@ pub struct ImportReport {
     pub rows_booked: u64,
     /// Rows that were in the ledger already.
     pub rows_known: u64,
+    /// Known rows that had no category until this file named one.
+    pub rows_categorised: u64,
     /// Rows over nothing, which a ledger has no entry for.
     pub rows_zero: u64,
     /// Statements of the file that cannot be used, with the reason.
@@ -94,6 +96,7 @@ impl ImportReport {
             file_sha256,
             rows_booked: rows_booked as u64,
             rows_known: (reading.statement.rows.len() - rows_booked - rows_zero) as u64,
+            rows_categorised: count("EntryRecategorised") as u64,
             rows_zero: rows_zero as u64,
             statement,
             refused,

@@ -13,11 +13,14 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
+use super::sync_bank::{UNCATEGORISED, UNCATEGORISED_INCOME};
 use crate::{
     Money,
+    category::CategoryKind,
     decide::{Context, Stop},
     entry::{BankReference, Entry},
-    id::{AccountId, EntryId},
+    id::{AccountId, CategoryId, EntryId},
+    journal::PostingAccount,
     statement::BankTransaction,
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Matched<'a> {
     pub new: Vec<(EntryId, &'a BankTransaction)>,
     /// How many the ledger has already.
     pub known: u32,
+    /// Known rows of which the file names a category and the ledger none: entry, row, and where the entry is now.
+    pub named: Vec<(EntryId, &'a BankTransaction, PostingAccount)>,
     /// How many are over nothing.
     pub zero: u32,
 }
@@ -42,15 +47,23 @@ pub(super) fn match_rows<'a>(
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| !row.amount.is_zero()) {
         groups.entry((row.booked_on, row.amount.amount())).or_default().push(index);
     }
-    let mut matched = Matched { new: Vec::new(), known: 0, zero: rows.iter().filter(|row| row.amount.is_zero()).count() as u32 };
+    let uncategorised = uncategorised(context);
+    let mut matched = Matched { new: Vec::new(), named: Vec::new(), known: 0, zero: rows.iter().filter(|row| row.amount.is_zero()).count() as u32 };
     let mut new: Vec<(usize, EntryId)> = Vec::new();
     let mut missing = Vec::new();
     for ((booked_on, _), indexes) in &groups {
         let amount = rows[indexes[0]].amount;
         match existing(context, account_id, *booked_on, &amount, indexes.len()) {
             Ok((mut standing, occurrences)) => {
-                let unknown = unmatched(rows, indexes, source, &mut standing);
-                matched.known += (indexes.len() - unknown.len()) as u32;
+                let (known, unknown) = pair(rows, indexes, source, &mut standing);
+                matched.known += known.len() as u32;
+                for (index, entry) in known {
+                    let place = entry.places.into_iter().find(|place| uncategorised.contains(place));
+                    let is_named = rows[index].category.as_deref().is_some_and(|name| !name.trim().is_empty());
+                    if let (Some(place), true) = (place, is_named) {
+                        matched.named.push((entry.entry_id, &rows[index], place));
+                    }
+                }
                 for (occurrence, index) in (occurrences + 1..).zip(unknown) {
                     new.push((index, EntryId::of_bank_row(account_id, *booked_on, &amount, occurrence)));
                 }
@@ -67,66 +80,78 @@ pub(super) fn match_rows<'a>(
     Ok(matched)
 }
 
-/// The references of the entries that stand for rows of this day and amount, and how many numbers are used up.
+/// The categories of rows that nobody has named yet.
+fn uncategorised(context: &Context<'_>) -> [PostingAccount; 2] {
+    [(CategoryKind::Expense, UNCATEGORISED), (CategoryKind::Income, UNCATEGORISED_INCOME)]
+        .map(|(kind, name)| PostingAccount::Category(CategoryId::of_name(context.meta().family_id, kind, name)))
+}
+
+/// An entry that stands for a row of one day and amount.
+struct Standing {
+    entry_id: EntryId,
+    reference: Option<BankReference>,
+    places: Vec<PostingAccount>,
+}
+
+/// The entries that stand for rows of this day and amount, and how many numbers are used up.
 fn existing(
     context: &Context<'_>,
     account_id: AccountId,
     booked_on: NaiveDate,
     amount: &Money,
     rows: usize,
-) -> Result<(Vec<Option<BankReference>>, u32), Stop> {
+) -> Result<(Vec<Standing>, u32), Stop> {
     let mut standing = Vec::new();
     let mut occurrence = 0;
     let step = rows as u32 + 1;
     loop {
-        let ids = (occurrence + 1..=occurrence + step).map(|n| EntryId::of_bank_row(account_id, booked_on, amount, n).uuid());
-        for entry in context.get_all::<Entry>(ids)? {
+        let ids: Vec<EntryId> =
+            (occurrence + 1..=occurrence + step).map(|n| EntryId::of_bank_row(account_id, booked_on, amount, n)).collect();
+        let entries = context.get_all::<Entry>(ids.iter().map(|id| id.uuid()))?;
+        for (entry_id, entry) in ids.into_iter().zip(entries) {
             if !entry.exists() {
                 return Ok((standing, occurrence));
             }
             occurrence += 1;
             if entry.is_in_force() {
-                standing.push(entry.bank_row().and_then(|row| row.reference.clone()));
+                let reference = entry.bank_row().and_then(|row| row.reference.clone());
+                let places = entry.postings().iter().map(|posting| posting.ledger_account).collect();
+                standing.push(Standing { entry_id, reference, places });
             }
         }
     }
 }
 
-/// The rows among `indexes` that no standing entry accounts for.
-fn unmatched(
+/// Pairs rows with the entries that stand for them; gives the pairs, and the rows that no entry accounts for.
+fn pair(
     rows: &[BankTransaction],
     indexes: &[usize],
     source: &str,
-    standing: &mut Vec<Option<BankReference>>,
-) -> Vec<usize> {
-    let is_same = |entry: &Option<BankReference>, reference: &str| {
-        entry.as_ref().is_some_and(|known| known.source == source && known.reference == reference)
-    };
-    let after_references: Vec<usize> = indexes
-        .iter()
-        .copied()
-        .filter(|index| {
-            let Some(reference) = rows[*index].reference.as_deref() else { return true };
-            let found = standing.iter().position(|entry| is_same(entry, reference));
-            if let Some(found) = found {
-                standing.swap_remove(found);
-            }
-            found.is_none()
-        })
-        .collect();
-    after_references
-        .into_iter()
-        .filter(|index| {
-            let has_reference = rows[*index].reference.is_some();
-            let cannot_compare = |entry: &Option<BankReference>| match entry {
-                Some(known) => !has_reference || known.source != source,
-                None => true,
-            };
-            let found = standing.iter().position(cannot_compare);
-            if let Some(found) = found {
-                standing.swap_remove(found);
-            }
-            found.is_none()
-        })
-        .collect()
+    standing: &mut Vec<Standing>,
+) -> (Vec<(usize, Standing)>, Vec<usize>) {
+    let mut known = Vec::new();
+    let mut left = Vec::new();
+    for index in indexes {
+        let is_same = |entry: &Standing| match (&entry.reference, rows[*index].reference.as_deref()) {
+            (Some(known), Some(reference)) => known.source == source && known.reference == reference,
+            _ => false,
+        };
+        match standing.iter().position(is_same) {
+            Some(found) => known.push((*index, standing.swap_remove(found))),
+            None => left.push(*index),
+        }
+    }
+    let mut unknown = Vec::new();
+    for index in left {
+        let has_reference = rows[index].reference.is_some();
+        let cannot_compare = |entry: &Standing| match &entry.reference {
+            Some(known) => !has_reference || known.source != source,
+            None => true,
+        };
+        match standing.iter().position(cannot_compare) {
+            Some(found) => known.push((index, standing.swap_remove(found))),
+            None => unknown.push(index),
+        }
+    }
+    (known, unknown)
 }

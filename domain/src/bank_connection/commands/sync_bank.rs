@@ -15,7 +15,7 @@ use crate::{
     calendar::FIRST_DAY,
     category::{Category, CategoryAdded, CategoryKind},
     decide::{Context, Decide, Decision, Stop},
-    entry::{BankReference, BankTransactionBooked, Entry, OpeningBalanceRecorded},
+    entry::{BankReference, BankTransactionBooked, Entry, EntryRecategorised, OpeningBalanceRecorded, commands::moved},
     id::{AccountId, CategoryId, ConnectionId, EntryId, ImportId},
     journal::{Equity, Poster, Posting, PostingAccount, reversed},
     ledger_account::LedgerAccount,
@@ -26,6 +26,11 @@ use crate::{
 
 /// Most rows of one import. Source: ours; eleven years of a busy card are some 2,000.
 pub const ROWS_MAX: usize = 25_000;
+
+/// The category of money out that nobody has named yet.
+pub(super) const UNCATEGORISED: &str = "Uncategorised";
+/// The category of money in that nobody has named yet.
+pub(super) const UNCATEGORISED_INCOME: &str = "Uncategorised income";
 
 /// Entries named in one event.
 const ENTRIES_PER_EVENT: usize = 500;
@@ -80,10 +85,15 @@ impl Decide for SyncBank {
             }
             ledger_after = Some(ledger);
         }
-        let categories = import.categories(&mut decision, &matched.new)?;
-        for ((entry_id, row), counter) in matched.new.iter().zip(categories) {
-            import.book(&mut decision, &mut poster, *entry_id, row, counter)?;
+        let rows: Vec<&BankTransaction> =
+            matched.new.iter().map(|(_, row)| *row).chain(matched.named.iter().map(|(_, row, _)| *row)).collect();
+        let mut places = import.categories(&mut decision, &rows)?.into_iter();
+        for ((entry_id, row), place) in matched.new.iter().zip(places.by_ref()) {
+            import.book(&mut decision, &mut poster, *entry_id, row, place)?;
             entries.push(*entry_id);
+        }
+        for ((entry_id, _, from), to) in matched.named.iter().zip(places) {
+            import.recategorise(&mut decision, &mut poster, *entry_id, *from, to)?;
         }
         let started = StatementImported {
             import_id: import.import_id,
@@ -107,6 +117,7 @@ impl Decide for SyncBank {
             rows: self.statement.rows.len() as u32,
             rows_booked: matched.new.len() as u32,
             rows_known: matched.known,
+            rows_categorised: matched.named.len() as u32,
             rows_zero: matched.zero,
             booked,
             ledger: ledger_after,
@@ -168,13 +179,10 @@ impl Import<'_, '_> {
     }
 
     /// Where the other side of each row goes: the category the file names, or the uncategorised one of its direction.
-    fn categories(&self, decision: &mut Decision, rows: &[(EntryId, &BankTransaction)]) -> Result<Vec<PostingAccount>, Stop> {
+    fn categories(&self, decision: &mut Decision, rows: &[&BankTransaction]) -> Result<Vec<PostingAccount>, Stop> {
         let family = self.context.meta().family_id;
         let today = self.context.today()?;
-        let mut wanted = Vec::with_capacity(rows.len());
-        for (_, row) in rows {
-            wanted.push(CounterAccount::of(row));
-        }
+        let wanted: Vec<CounterAccount> = rows.iter().map(|row| CounterAccount::of(row)).collect();
         let both = |name: &str| [CategoryKind::Expense, CategoryKind::Income].map(|kind| CategoryId::of_name(family, kind, name));
         let ids = wanted.iter().filter_map(CounterAccount::name).flat_map(both).map(CategoryId::uuid);
         let ids: std::collections::BTreeSet<_> = ids.collect();
@@ -208,6 +216,21 @@ impl Import<'_, '_> {
             places.push(PostingAccount::Category(place));
         }
         Ok(places)
+    }
+
+    /// The file names what an entry of an earlier file was for.
+    fn recategorise(
+        &self,
+        decision: &mut Decision,
+        poster: &mut Poster,
+        entry_id: EntryId,
+        from: PostingAccount,
+        to: PostingAccount,
+    ) -> Result<(), Stop> {
+        let entry = self.context.get::<Entry>(entry_id.uuid())?;
+        let Some(day) = entry.effective_on().filter(|_| from != to) else { return Ok(()) };
+        let postings = moved(entry.postings(), from, to)?;
+        poster.post(self.context, decision, entry_id, EntryRecategorised { entry_id, from, to, postings }, day)
     }
 
     fn book(
@@ -274,8 +297,8 @@ impl CounterAccount {
         let named = row.category.as_deref().map(|name| text::cleaned(name, text::NAME_CHARS_MAX)).filter(|name| !name.is_empty());
         let Some(name) = named else {
             let name = match by_direction {
-                CategoryKind::Expense => "Uncategorised",
-                CategoryKind::Income => "Uncategorised income",
+                CategoryKind::Expense => UNCATEGORISED,
+                CategoryKind::Income => UNCATEGORISED_INCOME,
             };
             return Self::Category { name: name.to_owned(), kind: by_direction, may_be_other: false };
         };

@@ -223,3 +223,15 @@ fn another_currency_and_too_many_rows_are_refused() {
 fn an_unknown_connection_is_refused() {
     Scenario::family().when(&sync("csv", None, vec![], None)).refused("unknown-connection");
 }
+
+#[test]
+fn a_file_that_names_categories_names_those_of_rows_known_without() {
+    let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a")), row(8, "-50", Some("b"))], None));
+    let named = |day, amount, name: &str| BankTransaction { category: Some(name.to_owned()), ..row(day, amount, None) };
+    let csv = sync("csv", None, vec![named(7, "-4.50", "Coffee"), named(8, "-50", "Liabilities:Card")], None);
+    let events = scenario.when(&csv).accepted();
+    assert_eq!((synced(&events).rows_known, synced(&events).rows_categorised), (2, 2));
+    assert_eq!(balance(&events), eur("0"), "the account is not touched");
+    let again = scenario.given(events).when(&csv).accepted();
+    assert_eq!(synced(&again).rows_categorised, 0, "what is named stays as it is");
+}

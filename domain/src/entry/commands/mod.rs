@@ -10,6 +10,7 @@ mod transfer;
 pub use add_expense::AddExpense;
 pub use add_income::AddIncome;
 pub use recategorise_entry::RecategoriseEntry;
+pub(crate) use recategorise_entry::moved;
 pub use reverse_entry::ReverseEntry;
 pub use splits::Split;
 pub use transfer::Transfer;

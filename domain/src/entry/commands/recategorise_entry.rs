@@ -1,4 +1,4 @@
-//! A grown-up moves an entry's amount from one category to another.
+//! A grown-up moves an entry's amount from one category to another, or says that it was a transfer all along.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,8 @@ use crate::{
     category::{Category, CategoryRefusal},
     decide::{Context, Decide, Decision, Stop},
     entry::{Entry, EntryRecategorised, EntryRefusal},
-    id::{CategoryId, EntryId},
-    journal::{Posting, PostingAccount, post},
+    id::EntryId,
+    journal::{Equity, Posting, PostingAccount, post},
 };
 
 /// A grown-up moves an entry's amount from one category to another.
@@ -21,9 +21,9 @@ pub struct RecategoriseEntry {
     pub entry_id: EntryId,
     /// The category it is in; may be left out when it is in one only.
     #[serde(default)]
-    pub from: Option<CategoryId>,
-    /// The category it should be in.
-    pub to: CategoryId,
+    pub from: Option<PostingAccount>,
+    /// The category it should be in; `equity:transfers-in-transit` for a payment between the family's own accounts.
+    pub to: PostingAccount,
 }
 
 impl Decide for RecategoriseEntry {
@@ -37,13 +37,19 @@ impl Decide for RecategoriseEntry {
         if entry.is_reversed() {
             return Err(EntryRefusal::AlreadyReversed.into());
         }
-        context.get::<Category>(self.to.uuid())?.kind()?;
-        let mut in_entry = entry.postings().iter().filter_map(|posting| match posting.ledger_account {
-            PostingAccount::Category(id) => Some(id),
-            _ => None,
-        });
+        match self.to {
+            PostingAccount::Category(to) => drop(context.get::<Category>(to.uuid())?.kind()?),
+            PostingAccount::Equity(Equity::TransfersInTransit) => {}
+            _ => return Err(CategoryRefusal::UnknownCategory.into()),
+        }
+        // What may be moved: the side that says what the money was for.
+        let may_move = |place: PostingAccount| {
+            matches!(place, PostingAccount::Category(_) | PostingAccount::Equity(Equity::TransfersInTransit))
+        };
+        let mut in_entry = entry.postings().iter().map(|posting| posting.ledger_account).filter(|place| may_move(*place));
         let from = match self.from {
-            Some(from) => from,
+            Some(from) if may_move(from) => from,
+            Some(_) => return Err(CategoryRefusal::NoEntryOfIt.into()),
             None => {
                 let first = in_entry.next().ok_or(CategoryRefusal::NoEntryOfIt)?;
                 if in_entry.any(|other| other != first) {
@@ -64,9 +70,8 @@ impl Decide for RecategoriseEntry {
 }
 
 /// What is in `from` goes out of it and into `to`.
-fn moved(postings: &[Posting], from: CategoryId, to: CategoryId) -> Result<Vec<Posting>, Stop> {
-    let in_from: Vec<Money> =
-        postings.iter().filter(|p| p.ledger_account == PostingAccount::Category(from)).map(|p| p.money).collect();
+pub(crate) fn moved(postings: &[Posting], from: PostingAccount, to: PostingAccount) -> Result<Vec<Posting>, Stop> {
+    let in_from: Vec<Money> = postings.iter().filter(|p| p.ledger_account == from).map(|p| p.money).collect();
     let Some(first) = in_from.first() else {
         return Err(CategoryRefusal::NoEntryOfIt.into());
     };
@@ -74,7 +79,7 @@ fn moved(postings: &[Posting], from: CategoryId, to: CategoryId) -> Result<Vec<P
     for money in &in_from {
         sum = sum.checked_add(money).map_err(|problem| EntryRefusal::Money { problem })?;
     }
-    Ok(vec![Posting::category(from, sum.negated()), Posting::category(to, sum)])
+    Ok(vec![Posting { ledger_account: from, money: sum.negated() }, Posting { ledger_account: to, money: sum }])
 }
 
 #[cfg(test)]
@@ -108,7 +113,7 @@ mod tests {
     }
 
     fn to(entry_id: EntryId, number: u128) -> RecategoriseEntry {
-        RecategoriseEntry { entry_id, from: None, to: category(number) }
+        RecategoriseEntry { entry_id, from: None, to: PostingAccount::Category(category(number)) }
     }
 
     #[test]
@@ -124,9 +129,9 @@ mod tests {
         let split = |number, amount: &str| Split { category_id: category(number), money: eur(amount) };
         let (scenario, entry_id) = with_expense(vec![split(1, "1"), split(2, "2")]);
         scenario.when(&to(entry_id, 3)).refused("splits-missing");
-        let from_two = RecategoriseEntry { from: Some(category(2)), ..to(entry_id, 3) };
+        let from_two = RecategoriseEntry { from: Some(PostingAccount::Category(category(2))), ..to(entry_id, 3) };
         assert_eq!(scenario.when(&from_two).accepted().len(), 1);
-        scenario.when(&RecategoriseEntry { from: Some(category(3)), ..to(entry_id, 1) }).refused("category-not-in-entry");
+        scenario.when(&RecategoriseEntry { from: Some(PostingAccount::Category(category(3))), ..to(entry_id, 1) }).refused("category-not-in-entry");
     }
 
     #[test]
@@ -134,6 +139,18 @@ mod tests {
         let (scenario, entry_id) = with_expense(vec![]);
         let scenario = scenario.after(&ReverseEntry { entry_id, effective_on: None, reason: String::new() });
         scenario.when(&to(entry_id, 2)).refused("already-reversed");
+    }
+
+    #[test]
+    fn a_payment_between_own_accounts_leaves_the_categories_and_comes_back() {
+        let (scenario, entry_id) = with_expense(vec![]);
+        let transit = PostingAccount::Equity(Equity::TransfersInTransit);
+        let scenario = scenario.after(&RecategoriseEntry { entry_id, from: None, to: transit });
+        assert_eq!(scenario.when(&to(entry_id, 2)).accepted().len(), 1);
+        let own_account = RecategoriseEntry { entry_id, from: None, to: PostingAccount::Account(account(1)) };
+        scenario.when(&own_account).refused("unknown-category");
+        let from_account = RecategoriseEntry { from: Some(PostingAccount::Account(account(1))), ..to(entry_id, 1) };
+        scenario.when(&from_account).refused("category-not-in-entry");
     }
 
     #[test]

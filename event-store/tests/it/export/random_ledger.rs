@@ -441,8 +441,8 @@ impl Ledger {
             entry_id,
             EntryRecategorised {
                 entry_id,
-                from,
-                to,
+                from: PostingAccount::Category(from),
+                to: PostingAccount::Category(to),
                 postings: moved,
             },
             day,

@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+/// Measure the append path and the HTTP path beside pgbench and stock cqrs-es, on a private Postgres with full durability.
+///
+/// Takes about fifteen minutes with the defaults; --quick is for a look whether it runs. Nothing else should be busy on the
+/// machine. Exits with an error when anything acknowledged is not in the log.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+pub struct Args {
+    /// How often everything is measured; figures are medians
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repetitions: u32,
+    /// Seconds each measurement runs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// One repetition, one second each, short histories: to see that it works, not to quote
+    #[arg(long)]
+    quick: bool,
+    /// Measure only what begins with one of these, such as append/many or http,pgbench/64
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
+    /// Measure cost per command at these many entries in one family
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000", value_name = "ENTRIES")]
+    growth: Vec<u32>,
+    /// Also write every figure of every repetition to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Put the database under this folder instead of the system's temporary one; its disk is what is measured
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Args {
+    /// How often everything is measured.
+    pub fn repetitions(&self) -> u32 {
+        if self.quick { 1 } else { self.repetitions }
+    }
+
+    /// How long one measurement runs.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(u64::from(if self.quick { 1 } else { self.seconds }))
+    }
+
+    /// Is this measurement wanted?
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|prefix| name.starts_with(prefix.as_str()))
+    }
+
+    /// Is anything wanted that begins with this?
+    pub fn wants_any(&self, prefix: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only.starts_with(prefix) || prefix.starts_with(only.as_str()))
+    }
+
+    /// Entries one family holds when the cost of a command is measured.
+    pub fn growth(&self) -> Vec<u32> {
+        match (self.wants_any("growth") || self.wants_any("replay"), self.quick) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![1_000, 10_000],
+            (true, false) => self.growth.clone(),
+        }
+    }
+
+    /// Families, and aggregates of stock cqrs-es, that start with a thousand events each; one per connection of the measurement.
+    pub fn long_histories(&self) -> usize {
+        match (self.wants_any("http/long") || self.wants_any("stock/long") || self.wants_any("http-stock/long"), self.quick) {
+            (false, _) => 0,
+            (true, true) => 64,
+            (true, false) => 256,
+        }
+    }
+
+    /// Events that are folded in a measurement of projections.
+    pub fn projected_events(&self) -> usize {
+        match (self.wants_any("projection") || self.wants_any("import"), self.quick) {
+            (false, _) => 0,
+            (true, true) => 20_000,
+            (true, false) => 80_000,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Arrows between our crates point to `domain`; the list is `design`'s and is read in ARCHITECTURE.md.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use serde_json::Value;
+
+/// Crate, and which of ours it may depend on. The command line and the bench put parts together, so they may know them all.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("bench", &["command-api", "connectors", "domain", "event-store", "projectors", "query-api", "reactors", "service-kit"]),
+    ("command-api", &["domain", "event-store", "service-kit"]),
+    ("connectors", &["domain"]),
+    ("domain", &[]),
+    ("event-store", &["domain"]),
+    ("kinledger", &["command-api", "connectors", "domain", "event-store", "projectors", "query-api", "reactors", "service-kit"]),
+    ("projectors", &["domain", "event-store", "service-kit"]),
+    ("query-api", &["domain", "service-kit"]),
+    ("reactors", &["connectors", "domain", "event-store", "service-kit"]),
+    ("service-kit", &["domain"]),
+];
+
+/// What tests of any crate may use beside that: a database of their own, and a log to fill it with.
+const FOR_TESTS: &[&str] = &["event-store", "service-kit"];
+
+#[test]
+fn crates_know_only_what_the_arrows_allow() {
+    let mut wrong = Vec::new();
+    let crates = crates();
+    assert_eq!(crates.keys().map(String::as_str).collect::<Vec<_>>(), ARROWS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (name, allowed) in ARROWS {
+        for (other, is_dev) in &crates[*name] {
+            let is_allowed = allowed.contains(&other.as_str()) || (*is_dev && FOR_TESTS.contains(&other.as_str()));
+            if !is_allowed {
+                wrong.push(format!("{name} -> {other}{}", if *is_dev { " (in tests)" } else { "" }));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that should not be: {wrong:?}");
+}
+
+#[test]
+fn domain_meets_no_database_network_log_or_runtime() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    let domain = packages.iter().find(|package| package["name"] == "domain").unwrap();
+    let forbidden = ["axum", "rdkafka", "redis", "reqwest", "sqlx", "tokio", "tower-http", "tracing", "ureq"];
+    for dependency in domain["dependencies"].as_array().unwrap() {
+        let name = dependency["name"].as_str().unwrap();
+        assert!(!forbidden.contains(&name) || dependency["kind"] == "dev", "domain depends on {name}");
+    }
+}
+
+/// Each crate of ours with those of ours it depends on, and whether only its tests do.
+fn crates() -> BTreeMap<String, Vec<(String, bool)>> {
+    let metadata = metadata();
+    let of_package = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let ours = dependencies.filter(|dependency| dependency["path"].is_string());
+        ours.map(|dependency| (dependency["name"].as_str().unwrap().to_owned(), dependency["kind"] == "dev")).collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages.map(|package| (package["name"].as_str().unwrap().to_owned(), of_package(package))).collect()
+}
+
+fn metadata() -> Value {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(manifest)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}

@@ -1,0 +1,14 @@
+//! The whole product as its users meet it: the real binary on a data folder of its own, HTTP in, HTTP out.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may expect what it has just arranged, also in its helpers"
+)]
+
+mod contracts;
+mod crash;
+mod isolation;
+mod malformed;
+mod races;
+mod session;
+mod support;

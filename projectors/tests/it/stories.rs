@@ -1,0 +1,149 @@
+//! Stories of several events that more than one test tells.
+
+use domain::{
+    Money,
+    aggregate::LedgerEvent,
+    bank_connection::{BankConnected, BankConnectionEvent, BankLedger, BankSynced},
+    chore::{ChoreApproved, ChoreClaimed, ChoreCompleted, ChoreEvent, ChoreOffered, ChoreRejected, Reward},
+    id::{AwardId, ChoreId, ConnectionId, FamilyId, ImportId},
+    rewards::{BadgeAwarded, RewardsEvent},
+    statement_import::{StatementImportEvent, StatementImported},
+};
+
+use crate::given::*;
+
+fn chore_event(f: FamilyId, event: impl Into<ChoreEvent>) -> Given {
+    (id(f, 0x5001), LedgerEvent::Chore(event.into()), day(5, 4))
+}
+
+pub fn chore_story(f: FamilyId) -> Vec<Given> {
+    let chore_id = ChoreId::from_uuid(id(f, 0x5001));
+    let child = member(f, 4);
+    let reward = Reward {
+        money: eur("2.00"),
+        pay_from: account(f, 1),
+    };
+    vec![
+        chore_event(
+            f,
+            ChoreOffered {
+                chore_id,
+                title: "Dishes".into(),
+                points: 5,
+                reward: Some(reward),
+                offered_to: None,
+                due_on: None,
+            },
+        ),
+        chore_event(
+            f,
+            ChoreClaimed {
+                chore_id,
+                member_id: child,
+            },
+        ),
+        chore_event(
+            f,
+            ChoreCompleted {
+                chore_id,
+                member_id: child,
+            },
+        ),
+        chore_event(
+            f,
+            ChoreRejected {
+                chore_id,
+                member_id: child,
+                reason: "Still wet".into(),
+            },
+        ),
+        chore_event(
+            f,
+            ChoreCompleted {
+                chore_id,
+                member_id: child,
+            },
+        ),
+        pocket_money(f, 90, "2.00", day(5, 4)),
+        chore_event(
+            f,
+            ChoreApproved {
+                chore_id,
+                title: "Dishes".into(),
+                member_id: child,
+                points: 5,
+                reward: Some(eur("2.00")),
+                entry_id: Some(entry(f, 90)),
+            },
+        ),
+    ]
+}
+
+pub fn badge(f: FamilyId) -> Given {
+    let awarded = BadgeAwarded {
+        award_id: AwardId::from_uuid(id(f, 0x6001)),
+        member_id: member(f, 4),
+        badge: "Helper".into(),
+        reason: "Dishes".into(),
+        points: 3,
+    };
+    (
+        member(f, 4).uuid(),
+        LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)),
+        day(5, 5),
+    )
+}
+
+pub fn import_story(f: FamilyId) -> Vec<Given> {
+    let connection_id = ConnectionId::from_uuid(id(f, 0x7001));
+    let import_id = ImportId::from_uuid(id(f, 0x8001));
+    let bank_ledger = |balance: &str| BankLedger {
+        opening: eur("0.00"),
+        opening_entry: None,
+        first_on: day(1, 2),
+        last_on: day(3, 4),
+        balance: eur(balance),
+        is_proved: true,
+    };
+    let connection = |event: BankConnectionEvent| (connection_id.uuid(), LedgerEvent::BankConnection(event), day(6, 1));
+    let account_id = account(f, 1);
+    let booked: Money = eur("-17.50");
+    vec![
+        connection(
+            BankConnected {
+                connection_id,
+                account_id,
+                provider: "statement-file".into(),
+                institution: "Bank".into(),
+            }
+            .into(),
+        ),
+        (
+            import_id.uuid(),
+            LedgerEvent::StatementImport(StatementImportEvent::StatementImported(StatementImported {
+                import_id,
+                connection_id,
+                source: "ofx".into(),
+                file_sha256: "ab".into(),
+                ledger_before: None,
+                ledger_after: Some(bank_ledger("82.50")),
+            })),
+            day(6, 1),
+        ),
+        connection(
+            BankSynced {
+                connection_id,
+                account_id,
+                import_id,
+                rows: 3,
+                rows_booked: 2,
+                rows_known: 1,
+                rows_categorised: 0,
+                rows_zero: 0,
+                booked,
+                ledger: Some(bank_ledger("82.50")),
+            }
+            .into(),
+        ),
+    ]
+}
