@@ -3,7 +3,7 @@
 DATA_DIR ?= ./data
 # Empty: the program's own default address.
 LISTEN ?=
-# Passed on as they are: make run ARGS=--demo, make bench ARGS=--help.
+# Passed on as they are: make run, make bench ARGS=--help.
 ARGS ?=
 
 # A fresh rustup leaves cargo off the PATH of shells that were open before it.
@@ -16,7 +16,7 @@ help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
-run: ## Build and start everything in one process; DATA_DIR=./data LISTEN=127.0.0.1:8080 ARGS=--demo
+run: ## Build and start everything in one process; DATA_DIR=./data LISTEN=127.0.0.1:8080
 	@scripts/setup.sh run
 	@features=$$(scripts/setup.sh has-postgres >/dev/null || echo '--features fetch-postgres'); \
 	target=$$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \

@@ -154,14 +154,14 @@ declare
     v_chain bytea;
     v_scope text;
     i int;
-    -- One element an event; no position where the event does not happen.
+    -- One element an event, in step with e_command; nulls where the event does not happen.
     o_position bigint[] := '{}';
     o_seq bigint[] := '{}';
     o_chain bytea[] := '{}';
     o_family uuid[] := '{}';
     o_command uuid[] := '{}';
     o_metadata text[] := '{}';
-    -- One element a command; no position where it does not happen.
+    -- One element a command; nulls where it does not happen.
     k_first bigint[] := '{}';
     k_last bigint[] := '{}';
     k_position bigint[] := '{}';
@@ -235,17 +235,17 @@ begin
                 v_seq := v_seq + 1;
                 v_position := v_position + 1;
                 v_chain := sha256('\x02'::bytea || v_chain || int8send(v_seq) || v_us || v_leaf[v_next]);
-                o_position[v_next] := v_position;
-                o_seq[v_next] := v_seq;
-                o_chain[v_next] := v_chain;
-                o_family[v_next] := v_current;
-                o_command[v_next] := v_command[i];
-                o_metadata[v_next] := v_metadata[i];
+                o_position := array_append(o_position, v_position);
+                o_seq := array_append(o_seq, v_seq);
+                o_chain := array_append(o_chain, v_chain);
+                o_family := array_append(o_family, v_current);
+                o_command := array_append(o_command, v_command[i]);
+                o_metadata := array_append(o_metadata, v_metadata[i]);
                 v_next := v_next + 1;
             end loop;
-            k_first[i] := first_seq;
-            k_last[i] := v_seq;
-            k_position[i] := v_position;
+            k_first := array_append(k_first, first_seq);
+            k_last := array_append(k_last, v_seq);
+            k_position := array_append(k_position, v_position);
             last_seq := v_seq;
             end_position := v_position;
             head_chain := v_chain;
@@ -264,9 +264,16 @@ begin
             elsif verdict = 'claim_taken' then
                 taken_scope := v_scope;
             end if;
-            k_position[i] := null;
+            k_first := array_append(k_first, null);
+            k_last := array_append(k_last, null);
+            k_position := array_append(k_position, null);
             while v_next <= v_events and v_owner[v_next] = i loop
-                o_position[v_next] := null;
+                o_position := array_append(o_position, null);
+                o_seq := array_append(o_seq, null);
+                o_chain := array_append(o_chain, null);
+                o_family := array_append(o_family, null);
+                o_command := array_append(o_command, null);
+                o_metadata := array_append(o_metadata, null);
                 v_next := v_next + 1;
             end loop;
         end if;

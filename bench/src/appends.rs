@@ -54,11 +54,20 @@ impl Loads<'_> {
         let rounds = Until::Each(all.len().div_ceil(32) as u64);
         let load = closed_loop(session.clock, 32, rounds, move |task, number| {
             let (all, api) = (Arc::clone(&all), api.clone());
-            async move { spend(&api, user_id, &all[(task + number as usize * 32) % all.len()], Expense::of(number)).await }
+            async move {
+                spend(
+                    &api,
+                    user_id,
+                    &all[(task + number as usize * 32) % all.len()],
+                    Expense::of(number),
+                )
+                .await
+            }
         })
         .await?;
         self.spent += load.worth;
-        load.failure.map_or(Ok(()), |reason| Err(anyhow!("a family could not be warmed: {reason}")))
+        load.failure
+            .map_or(Ok(()), |reason| Err(anyhow!("a family could not be warmed: {reason}")))
     }
 
     /// Stock cqrs-es in this process.
@@ -66,22 +75,41 @@ impl Loads<'_> {
     /// # Errors
     /// When nothing is acknowledged.
     pub async fn stock(&mut self, session: &mut Session<'_>) -> Result<()> {
-        for (kind, tasks) in [("new", 1), ("new", 8), ("new", 64), ("new", 256), ("long", 64), ("long", 256)] {
+        for (kind, tasks) in [
+            ("new", 1),
+            ("new", 8),
+            ("new", 64),
+            ("new", 256),
+            ("long", 64),
+            ("long", 256),
+        ] {
             let name = format!("stock/{kind}/{tasks}");
             if !session.args.wants(&name) || (kind == "long" && tasks > session.base.long.len()) {
                 continue;
             }
             let (stock, family) = (self.stock.clone(), session.base.hot.clone());
             let user = session.base.user_id.to_string();
-            let load = closed_loop(session.clock, tasks, Until::Elapsed(session.args.duration()), move |task, number| {
-                let (stock, user) = (stock.clone(), user.clone());
-                let event = Expense::of(number).event(&family);
-                let aggregate = if kind == "new" { Uuid::new_v4() } else { stock::long_aggregate(task) };
-                async move {
-                    let traceparent = command_api::dispatch::traceparent(&axum::http::HeaderMap::new());
-                    stock.execute(aggregate, event, stock_metadata(&user, traceparent)).await.map(|()| 1)
-                }
-            })
+            let load = closed_loop(
+                session.clock,
+                tasks,
+                Until::Elapsed(session.args.duration()),
+                move |task, number| {
+                    let (stock, user) = (stock.clone(), user.clone());
+                    let event = Expense::of(number).event(&family);
+                    let aggregate = if kind == "new" {
+                        Uuid::new_v4()
+                    } else {
+                        stock::long_aggregate(task)
+                    };
+                    async move {
+                        let traceparent = command_api::dispatch::traceparent(&axum::http::HeaderMap::new());
+                        stock
+                            .execute(aggregate, event, stock_metadata(&user, traceparent))
+                            .await
+                            .map(|()| 1)
+                    }
+                },
+            )
             .await?;
             self.stock_done += load.done;
             session.note(&name, "commands/s", load, None);
@@ -100,16 +128,25 @@ impl Loads<'_> {
                 if !session.args.wants(&name) {
                     continue;
                 }
-                let families = Arc::new(if kind == "many" { session.base.many.clone() } else { vec![session.base.hot.clone()] });
+                let families = Arc::new(if kind == "many" {
+                    session.base.many.clone()
+                } else {
+                    vec![session.base.hot.clone()]
+                });
                 let (api, user_id) = (self.ledger.api.clone(), session.base.user_id);
                 let before = Heads::read(self.owner).await?;
-                let load = closed_loop(session.clock, tasks, Until::Elapsed(session.args.duration()), move |task, number| {
-                    let (api, families) = (api.clone(), Arc::clone(&families));
-                    async move {
-                        let family = &families[turn(task, number, families.len())];
-                        spend(&api, user_id, family, Expense::of(number)).await
-                    }
-                })
+                let load = closed_loop(
+                    session.clock,
+                    tasks,
+                    Until::Elapsed(session.args.duration()),
+                    move |task, number| {
+                        let (api, families) = (api.clone(), Arc::clone(&families));
+                        async move {
+                            let family = &families[turn(task, number, families.len())];
+                            spend(&api, user_id, family, Expense::of(number)).await
+                        }
+                    },
+                )
                 .await?;
                 self.counted(session, &name, "commands/s", load, &before).await?;
             }
@@ -121,7 +158,12 @@ impl Loads<'_> {
     ///
     /// # Errors
     /// When nothing is acknowledged.
-    pub async fn over_http(&mut self, session: &mut Session<'_>, ours: SocketAddr, yardsticks: SocketAddr) -> Result<()> {
+    pub async fn over_http(
+        &mut self,
+        session: &mut Session<'_>,
+        ours: SocketAddr,
+        yardsticks: SocketAddr,
+    ) -> Result<()> {
         for (kind, connections) in [
             ("http/no-store", 64),
             ("http/no-store", 256),
@@ -149,7 +191,11 @@ impl Loads<'_> {
                 "http/long" => session.base.long.clone(),
                 _ => session.base.many.clone(),
             });
-            let address = if kind == "http/no-store" || kind.starts_with("http-stock") { yardsticks } else { ours };
+            let address = if kind == "http/no-store" || kind.starts_with("http-stock") {
+                yardsticks
+            } else {
+                ours
+            };
             let fill = move |connection: usize, number: u64, exchange: &mut Exchange| {
                 let family = &families[turn(connection, number, families.len())];
                 exchange.path = match kind {
@@ -164,7 +210,15 @@ impl Loads<'_> {
             };
             let before = Heads::read(self.owner).await?;
             let until = Until::Elapsed(session.args.duration());
-            let load = generator::load(session.clock, address, Arc::clone(&self.tokens), connections, until, fill).await?;
+            let load = generator::load(
+                session.clock,
+                address,
+                Arc::clone(&self.tokens),
+                connections,
+                until,
+                fill,
+            )
+            .await?;
             match kind {
                 "http/no-store" => session.note(&name, "requests/s", load, None),
                 "http-stock/new" | "http-stock/long" => {
@@ -195,7 +249,10 @@ impl Loads<'_> {
                 if item > 0 {
                     exchange.body.push(',');
                 }
-                exchange.body.push_str(&format!(r#"{{"name":"add-expense","idempotency_key":"{}","body":"#, Uuid::new_v4()));
+                exchange.body.push_str(&format!(
+                    r#"{{"name":"add-expense","idempotency_key":"{}","body":"#,
+                    Uuid::new_v4()
+                ));
                 Expense::of(item).write_body(family, &mut exchange.body);
                 exchange.body.push('}');
             }
@@ -204,7 +261,15 @@ impl Loads<'_> {
         };
         let before = Heads::read(self.owner).await?;
         let until = Until::Elapsed(session.args.duration());
-        let mut load = generator::load(session.clock, ours, Arc::clone(&self.tokens), BATCH_CONNECTIONS, until, fill).await?;
+        let mut load = generator::load(
+            session.clock,
+            ours,
+            Arc::clone(&self.tokens),
+            BATCH_CONNECTIONS,
+            until,
+            fill,
+        )
+        .await?;
         let sent = load.done * BATCH;
         let per_batch: u64 = (0..BATCH).map(|item| Expense::of(item).cents()).sum();
         if load.worth != sent {
@@ -217,7 +282,14 @@ impl Loads<'_> {
     }
 
     /// Notes a load on our log, after counting it there.
-    async fn counted(&mut self, session: &mut Session<'_>, name: &str, unit: &'static str, load: Load, before: &Heads) -> Result<()> {
+    async fn counted(
+        &mut self,
+        session: &mut Session<'_>,
+        name: &str,
+        unit: &'static str,
+        load: Load,
+        before: &Heads,
+    ) -> Result<()> {
         let stored = Heads::read(self.owner).await?.events() - before.events();
         if stored != load.done {
             session.fault(format!("{name}: {} acknowledged, {stored} stored", load.done));

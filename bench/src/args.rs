@@ -52,7 +52,11 @@ impl Args {
 
     /// Is anything wanted that begins with this?
     pub fn wants_any(&self, prefix: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only.starts_with(prefix) || prefix.starts_with(only.as_str()))
+        self.only.is_empty()
+            || self
+                .only
+                .iter()
+                .any(|only| only.starts_with(prefix) || prefix.starts_with(only.as_str()))
     }
 
     /// Entries one family holds when the cost of a command is measured.
@@ -66,7 +70,10 @@ impl Args {
 
     /// Families, and aggregates of stock cqrs-es, that start with a thousand events each; one per connection of the measurement.
     pub fn long_histories(&self) -> usize {
-        match (self.wants_any("http/long") || self.wants_any("stock/long") || self.wants_any("http-stock/long"), self.quick) {
+        match (
+            self.wants_any("http/long") || self.wants_any("stock/long") || self.wants_any("http-stock/long"),
+            self.quick,
+        ) {
             (false, _) => 0,
             (true, true) => 64,
             (true, false) => 256,

@@ -88,7 +88,16 @@ impl Base {
         stock::create_tables(&pool, args.long_histories(), &sample.0, &sample.1).await?;
         pool.close().await;
         let projected = projected(args, server, clock).await?;
-        Ok(Self { user_id, refresh_token, many, hot, long, grown, projected, sample })
+        Ok(Self {
+            user_id,
+            refresh_token,
+            many,
+            hot,
+            long,
+            grown,
+            projected,
+            sample,
+        })
     }
 }
 
@@ -106,11 +115,21 @@ async fn families(ledger: &Ledger, user_id: UserId, first: u64, count: u64) -> R
     use futures::{StreamExt, TryStreamExt, stream};
 
     let api = &ledger.api;
-    stream::iter(first..first + count).map(|number| found(api, user_id, number)).buffered(64).try_collect().await
+    stream::iter(first..first + count)
+        .map(|number| found(api, user_id, number))
+        .buffered(64)
+        .try_collect()
+        .await
 }
 
 /// Books so many expenses in all, the families taking turns.
-async fn write_history(clock: CpuClock, ledger: &Ledger, user_id: UserId, families: &[Family], entries: usize) -> Result<()> {
+async fn write_history(
+    clock: CpuClock,
+    ledger: &Ledger,
+    user_id: UserId,
+    families: &[Family],
+    entries: usize,
+) -> Result<()> {
     if entries == 0 {
         return Ok(());
     }
@@ -120,7 +139,13 @@ async fn write_history(clock: CpuClock, ledger: &Ledger, user_id: UserId, famili
         let (api, families) = (api.clone(), families.clone());
         async move {
             let turn = task + number as usize * WRITERS;
-            spend(&api, user_id, &families[turn % families.len()], Expense::of(turn as u64)).await
+            spend(
+                &api,
+                user_id,
+                &families[turn % families.len()],
+                Expense::of(turn as u64),
+            )
+            .await
         }
     })
     .await?;
@@ -134,7 +159,10 @@ async fn write_history(clock: CpuClock, ledger: &Ledger, user_id: UserId, famili
 async fn sample(server: &Server) -> Result<(String, String)> {
     let pool = server.owner(LEDGER).await?;
     let statement = "select payload::text, metadata::text from log.events where event_type = 'ExpenseAdded' limit 1";
-    let sample = sqlx::query_as(statement).fetch_one(&pool).await.context("the log holds no expense")?;
+    let sample = sqlx::query_as(statement)
+        .fetch_one(&pool)
+        .await
+        .context("the log holds no expense")?;
     pool.close().await;
     Ok(sample)
 }
@@ -157,5 +185,9 @@ async fn projected(args: &Args, server: &Server, clock: CpuClock) -> Result<Opti
     write_history(clock, &ledger, user_id, &families, events).await?;
     ledger.close().await;
     settle(server, PROJECTED).await?;
-    Ok(Some(Projected { user_id, refresh_token, families }))
+    Ok(Some(Projected {
+        user_id,
+        refresh_token,
+        families,
+    }))
 }

@@ -48,7 +48,12 @@ pub async fn measure(session: &mut Session<'_>, pool: &PgPool) -> Result<()> {
         while let Some(copied) = copying.join_next().await {
             done += copied??;
         }
-        let load = Load { done, seconds: began.elapsed().as_secs_f64(), cpu: session.clock.read() - cpu, ..Load::default() };
+        let load = Load {
+            done,
+            seconds: began.elapsed().as_secs_f64(),
+            cpu: session.clock.read() - cpu,
+            ..Load::default()
+        };
         session.note(&name, "events/s", load, None);
     }
     Ok(())

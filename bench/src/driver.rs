@@ -46,7 +46,8 @@ impl Load {
             Ok(worth) => {
                 self.done += 1;
                 self.worth += worth;
-                self.latencies_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+                self.latencies_us
+                    .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
             }
             Err(reason) => {
                 self.failed += 1;

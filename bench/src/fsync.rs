@@ -43,5 +43,11 @@ pub fn measure(folder: &Path, duration: Duration) -> Result<Load> {
     let seconds = began.elapsed().as_secs_f64();
     drop(file);
     std::fs::remove_file(&path)?;
-    Ok(Load { done: latencies.len() as u64, seconds, latencies_us: latencies, cpu: CpuTime::default(), ..Load::default() })
+    Ok(Load {
+        done: latencies.len() as u64,
+        seconds,
+        latencies_us: latencies,
+        cpu: CpuTime::default(),
+        ..Load::default()
+    })
 }

@@ -59,7 +59,11 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, outgoing: Vec::new(), incoming: Vec::new() })
+        Ok(Self {
+            stream,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+        })
     }
 
     /// Posts a body with a fresh `Idempotency-Key`; status and body of the answer.
@@ -91,7 +95,8 @@ impl Connection {
         let status = text.get(9..12).context("no status line")?.parse()?;
         let length = text.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
         });
         let end = head + length.context("no content-length")?;
         while self.incoming.len() < end {
@@ -135,10 +140,12 @@ where
     for thread in 0..threads {
         let mine: Vec<usize> = (thread..connections).step_by(threads).collect();
         let (barrier, tokens, fill) = (Arc::clone(&barrier), Arc::clone(&tokens), fill.clone());
-        let worker = std::thread::Builder::new().name(GENERATOR_THREADS.to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(thread_load(address, &tokens, mine, until, fill, &barrier))
-        })?;
+        let worker = std::thread::Builder::new()
+            .name(GENERATOR_THREADS.to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(thread_load(address, &tokens, mine, until, fill, &barrier))
+            })?;
         running.push(tokio::task::spawn_blocking(move || worker.join()));
     }
     barrier.wait().await;
@@ -149,7 +156,11 @@ where
     barrier.wait().await;
     let mut whole = Load::default();
     for worker in running {
-        whole.merge(worker.await?.map_err(|_| anyhow::anyhow!("a load generator panicked"))??);
+        whole.merge(
+            worker
+                .await?
+                .map_err(|_| anyhow::anyhow!("a load generator panicked"))??,
+        );
     }
     whole.seconds = seconds;
     whole.cpu = cpu;

@@ -94,7 +94,11 @@ struct Yardsticks {
 
 /// The routes to compare with: stock cqrs-es, and no store at all.
 pub fn yardsticks(ledger: &Ledger, stock: Stock, family: &Family) -> Router {
-    let state = Yardsticks { verifier: Arc::clone(ledger.identity.verifier()), stock, family: Arc::new(family.clone()) };
+    let state = Yardsticks {
+        verifier: Arc::clone(ledger.identity.verifier()),
+        stock,
+        family: Arc::new(family.clone()),
+    };
     Router::new()
         .route("/no-store/{family_id}/{name}", post(without_store))
         .route("/stock/new/{family_id}/{name}", post(stock_new))
@@ -104,7 +108,10 @@ pub fn yardsticks(ledger: &Ledger, stock: Stock, family: &Family) -> Router {
 
 fn parsed(name: &str, headers: &HeaderMap, body: &Bytes) -> Result<(Uuid, Vec<u8>), Problem> {
     let malformed = || Problem::malformed("a body, an Idempotency-Key");
-    let key = headers.get("idempotency-key").and_then(|key| Uuid::try_parse(key.to_str().ok()?).ok()).ok_or_else(malformed)?;
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| Uuid::try_parse(key.to_str().ok()?).ok())
+        .ok_or_else(malformed)?;
     let text = std::str::from_utf8(body).map_err(|_| malformed())?;
     let kind = find(name).ok_or_else(malformed)?;
     let command = (kind.parse)(text).map_err(|error| Problem::malformed(error.to_string()))?;
@@ -118,7 +125,14 @@ fn receipt(family_id: FamilyId, key: Uuid, payload: String) -> Json<Receipt> {
         aggregate_id: key.to_string(),
         payload: RawValue::from_string(payload).ok(),
     };
-    Json(Receipt { command_id: key, family_id, family_seq: 1, lane: 0, position: 1, events: vec![event] })
+    Json(Receipt {
+        command_id: key,
+        family_id,
+        family_seq: 1,
+        lane: 0,
+        position: 1,
+        events: vec![event],
+    })
 }
 
 async fn without_store(
@@ -129,7 +143,11 @@ async fn without_store(
 ) -> Result<Json<Receipt>, Problem> {
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     let (key, canonical) = parsed(&name, &headers, &body)?;
-    Ok(receipt(family_id, key, String::from_utf8_lossy(&canonical).into_owned()))
+    Ok(receipt(
+        family_id,
+        key,
+        String::from_utf8_lossy(&canonical).into_owned(),
+    ))
 }
 
 async fn stock_new(
@@ -149,7 +167,15 @@ async fn stock_long(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Receipt>, Problem> {
-    stock_command(&routes, stock::long_aggregate(aggregate), &name, signed_in.user_id, &headers, &body).await
+    stock_command(
+        &routes,
+        stock::long_aggregate(aggregate),
+        &name,
+        signed_in.user_id,
+        &headers,
+        &body,
+    )
+    .await
 }
 
 async fn stock_command(
@@ -175,7 +201,10 @@ async fn stock_command(
 pub fn stock_metadata(user_id: &str, traceparent: String) -> HashMap<String, String> {
     HashMap::from([
         ("user_id".to_owned(), user_id.to_owned()),
-        ("member_id".to_owned(), "mem_00000000-0000-4000-8000-000000000001".to_owned()),
+        (
+            "member_id".to_owned(),
+            "mem_00000000-0000-4000-8000-000000000001".to_owned(),
+        ),
         ("role".to_owned(), "parent".to_owned()),
         ("traceparent".to_owned(), traceparent),
         ("app_version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -189,8 +218,15 @@ pub fn stock_metadata(user_id: &str, traceparent: String) -> HashMap<String, Str
 pub async fn register(address: SocketAddr) -> Result<(UserId, String)> {
     let body = json!({"email": "ada@example.org", "password": "correct horse battery staple", "display_name": "Ada"});
     let answer = call(&mut Connection::open(address).await?, "/api/v1/auth/register", &body).await?;
-    let user_id = answer["user_id"].as_str().context("no user_id")?.parse().context("user_id")?;
-    Ok((user_id, answer["refresh_token"].as_str().context("no refresh_token")?.to_owned()))
+    let user_id = answer["user_id"]
+        .as_str()
+        .context("no user_id")?
+        .parse()
+        .context("user_id")?;
+    Ok((
+        user_id,
+        answer["refresh_token"].as_str().context("no refresh_token")?.to_owned(),
+    ))
 }
 
 /// Fresh access tokens, each a different one.
@@ -202,8 +238,16 @@ pub async fn access_tokens(address: SocketAddr, refresh_token: &str) -> Result<A
     let mut refresh_token = refresh_token.to_owned();
     let mut tokens = Vec::new();
     for _ in 0..TOKENS {
-        let answer = call(&mut connection, "/api/v1/auth/refresh", &json!({"refresh_token": refresh_token})).await?;
-        answer["refresh_token"].as_str().context("no refresh_token")?.clone_into(&mut refresh_token);
+        let answer = call(
+            &mut connection,
+            "/api/v1/auth/refresh",
+            &json!({"refresh_token": refresh_token}),
+        )
+        .await?;
+        answer["refresh_token"]
+            .as_str()
+            .context("no refresh_token")?
+            .clone_into(&mut refresh_token);
         tokens.push(answer["access_token"].as_str().context("no access_token")?.to_owned());
     }
     Ok(Arc::new(tokens))

@@ -59,7 +59,10 @@ pub struct Expense {
 impl Expense {
     /// The expense of a number.
     pub fn of(number: u64) -> Self {
-        Self { cents: 300 + number.wrapping_mul(7_919) % 10_000, day: 1 + number % 28 }
+        Self {
+            cents: 300 + number.wrapping_mul(7_919) % 10_000,
+            day: 1 + number % 28,
+        }
     }
 
     /// What it is worth.
@@ -105,8 +108,14 @@ impl Expense {
             money: Self::money(self.cents),
             category_id: None,
             splits: vec![
-                Split { category_id: family.categories[0], money: Self::money(first) },
-                Split { category_id: family.categories[1], money: Self::money(second) },
+                Split {
+                    category_id: family.categories[0],
+                    money: Self::money(first),
+                },
+                Split {
+                    category_id: family.categories[1],
+                    money: Self::money(second),
+                },
             ],
             effective_on: Some(self.effective_on()),
             payee: "Corner shop".to_owned(),
@@ -137,7 +146,12 @@ struct Euros(u64);
 
 impl std::fmt::Display for Euros {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, r#"{{"amount":"{}.{:02}","currency":"EUR"}}"#, self.0 / 100, self.0 % 100)
+        write!(
+            f,
+            r#"{{"amount":"{}.{:02}","currency":"EUR"}}"#,
+            self.0 / 100,
+            self.0 % 100
+        )
     }
 }
 
@@ -166,7 +180,14 @@ impl Ledger {
         let identity = Identity::open(pool.clone(), &secret, &IdentityConfig::default(), Arc::new(api.clone())).await?;
         let (stop, shutdown) = service_kit::shutdown::channel();
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
-        Ok(Self { api, identity, workers, upkeep, stop, pool })
+        Ok(Self {
+            api,
+            identity,
+            workers,
+            upkeep,
+            stop,
+            pool,
+        })
     }
 
     /// Finishes what is queued and leaves the database.
@@ -185,10 +206,25 @@ impl Ledger {
 ///
 /// # Errors
 /// What the service says.
-pub async fn execute(api: &CommandApi, user_id: UserId, family_id: FamilyId, command: Arc<dyn AnyCommand>) -> Result<command_api::Receipt, String> {
-    let signed_in = SignedIn { user_id, session_id: Uuid::nil() };
+pub async fn execute(
+    api: &CommandApi,
+    user_id: UserId,
+    family_id: FamilyId,
+    command: Arc<dyn AnyCommand>,
+) -> Result<command_api::Receipt, String> {
+    let signed_in = SignedIn {
+        user_id,
+        session_id: Uuid::nil(),
+    };
     let command_id = CommandId::from_uuid(Uuid::new_v4());
-    let request = Request { family_id, command_id, signed_in, command, if_match: None, traceparent: traceparent(&HeaderMap::new()) };
+    let request = Request {
+        family_id,
+        command_id,
+        signed_in,
+        command,
+        if_match: None,
+        traceparent: traceparent(&HeaderMap::new()),
+    };
     api.execute(request).await.map_err(|problem| problem.body().to_string())
 }
 
@@ -197,7 +233,9 @@ pub async fn execute(api: &CommandApi, user_id: UserId, family_id: FamilyId, com
 /// # Errors
 /// What the service says.
 pub async fn spend(api: &CommandApi, user_id: UserId, family: &Family, expense: Expense) -> Result<u64, String> {
-    execute(api, user_id, family.id, expense.command(family)).await.map(|_| expense.cents())
+    execute(api, user_id, family.id, expense.command(family))
+        .await
+        .map(|_| expense.cents())
 }
 
 /// Founds a family with an account.
@@ -210,7 +248,11 @@ pub async fn found(api: &CommandApi, user_id: UserId, number: u64) -> Result<Fam
     named(api, user_id, id, "create-family", &create).await?;
     let account = open_account(api, user_id, id, "Current account").await?;
     let category = |name| CategoryId::of_name(id, CategoryKind::Expense, name);
-    Ok(Family { id, account, categories: [category("Groceries"), category("Eating out")] })
+    Ok(Family {
+        id,
+        account,
+        categories: [category("Groceries"), category("Eating out")],
+    })
 }
 
 /// Opens one more account.
@@ -218,13 +260,34 @@ pub async fn found(api: &CommandApi, user_id: UserId, number: u64) -> Result<Fam
 /// # Errors
 /// What the service says.
 pub async fn open_account(api: &CommandApi, user_id: UserId, family: FamilyId, name: &str) -> Result<AccountId> {
-    let receipt = named(api, user_id, family, "open-account", &json!({"name": name, "kind": "bank"})).await?;
-    let opened = receipt.events.first().context("an account that was opened has an event")?;
-    opened.aggregate_id.parse().map_err(|error| anyhow!("{}: {error}", opened.aggregate_id))
+    let receipt = named(
+        api,
+        user_id,
+        family,
+        "open-account",
+        &json!({"name": name, "kind": "bank"}),
+    )
+    .await?;
+    let opened = receipt
+        .events
+        .first()
+        .context("an account that was opened has an event")?;
+    opened
+        .aggregate_id
+        .parse()
+        .map_err(|error| anyhow!("{}: {error}", opened.aggregate_id))
 }
 
-async fn named(api: &CommandApi, user_id: UserId, family: FamilyId, name: &str, body: &Value) -> Result<command_api::Receipt> {
+async fn named(
+    api: &CommandApi,
+    user_id: UserId,
+    family: FamilyId,
+    name: &str,
+    body: &Value,
+) -> Result<command_api::Receipt> {
     let kind = find(name).with_context(|| format!("there is no command {name}"))?;
     let command = Arc::from((kind.parse)(&body.to_string())?);
-    execute(api, user_id, family, command).await.map_err(|problem| anyhow!("{name}: {problem}"))
+    execute(api, user_id, family, command)
+        .await
+        .map_err(|problem| anyhow!("{name}: {problem}"))
 }

@@ -50,7 +50,13 @@ impl Machine {
         let pool = server.owner("postgres").await?;
         let mut settings = Vec::new();
         for name in SHOWN {
-            settings.push(((*name).to_owned(), sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&pool).await?));
+            settings.push((
+                (*name).to_owned(),
+                sqlx::query_scalar("select current_setting($1)")
+                    .bind(name)
+                    .fetch_one(&pool)
+                    .await?,
+            ));
         }
         pool.close().await;
         Ok(Self {
@@ -63,27 +69,47 @@ impl Machine {
 
     /// One paragraph for people.
     pub fn print(&self) {
-        let memory = self.memory_gib.map_or_else(|| "memory unknown".to_owned(), |gib| format!("{gib} GiB"));
+        let memory = self
+            .memory_gib
+            .map_or_else(|| "memory unknown".to_owned(), |gib| format!("{gib} GiB"));
         let filesystem = self.filesystem.as_deref().unwrap_or("unknown file system");
-        println!("machine   {} cores, {memory}, database on {filesystem}; clients, service and Postgres share the cores", self.cores);
-        let settings: Vec<String> = self.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        println!(
+            "machine   {} cores, {memory}, database on {filesystem}; clients, service and Postgres share the cores",
+            self.cores
+        );
+        let settings: Vec<String> = self
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         println!("postgres  {}", settings.join(" "));
         if filesystem == "tmpfs" {
-            println!("WARNING   the database is in memory, a flush costs nothing: name a folder on a disk with --data-dir");
+            println!(
+                "WARNING   the database is in memory, a flush costs nothing: name a folder on a disk with --data-dir"
+            );
         }
     }
 
     /// The same for machines.
     pub fn to_json(&self) -> Value {
-        let settings: serde_json::Map<String, Value> =
-            self.settings.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        let settings: serde_json::Map<String, Value> = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect();
         json!({"cores": self.cores, "memory_gib": self.memory_gib, "filesystem": self.filesystem, "postgres": settings})
     }
 }
 
 fn memory_gib() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    let kib: u64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?
+        .trim()
+        .strip_suffix(" kB")?
+        .parse()
+        .ok()?;
     Some((kib + 512 * 1024) / (1024 * 1024))
 }
 
@@ -94,7 +120,10 @@ fn filesystem(folder: &std::path::Path) -> Option<String> {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?, fields.next()?))
     });
-    fields.filter(|(at, _)| folder.starts_with(at)).max_by_key(|(at, _)| at.len()).map(|(_, kind)| kind.to_owned())
+    fields
+        .filter(|(at, _)| folder.starts_with(at))
+        .max_by_key(|(at, _)| at.len())
+        .map(|(_, kind)| kind.to_owned())
 }
 
 /// Processor time, in seconds.
@@ -130,20 +159,26 @@ pub struct CpuClock {
 impl CpuClock {
     /// A clock for this process and this server.
     pub fn new(server: &Server) -> Self {
-        Self { postmaster: server.process_id() }
+        Self {
+            postmaster: server.process_id(),
+        }
     }
 
     /// Time used so far.
     pub fn read(&self) -> CpuTime {
         let mut time = CpuTime::default();
         for entry in entries("/proc") {
-            let Some(stat) = Stat::read(&format!("/proc/{entry}/stat")) else { continue };
+            let Some(stat) = Stat::read(&format!("/proc/{entry}/stat")) else {
+                continue;
+            };
             if Some(stat.parent) == self.postmaster || Some(entry) == self.postmaster {
                 time.postgres += stat.seconds;
             }
         }
         for entry in entries("/proc/self/task") {
-            let Some(stat) = Stat::read(&format!("/proc/self/task/{entry}/stat")) else { continue };
+            let Some(stat) = Stat::read(&format!("/proc/self/task/{entry}/stat")) else {
+                continue;
+            };
             match stat.name.as_str() {
                 GENERATOR_THREADS => time.clients += stat.seconds,
                 _ => time.service += stat.seconds,
@@ -155,7 +190,9 @@ impl CpuClock {
 
 fn entries(folder: &str) -> Vec<u32> {
     let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    found.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    found
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 struct Stat {
@@ -171,7 +208,11 @@ impl Stat {
         let fields: Vec<&str> = rest.split_whitespace().collect();
         // Counted from the state, the third field of proc(5): parent is the fourth, utime and stime the 14th and 15th.
         let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(Self { name: head.split_once('(')?.1.to_owned(), parent: fields.get(1)?.parse().ok()?, seconds: ticks as f64 * TICK_S })
+        Some(Self {
+            name: head.split_once('(')?.1.to_owned(),
+            parent: fields.get(1)?.parse().ok()?,
+            seconds: ticks as f64 * TICK_S,
+        })
     }
 }
 
@@ -180,15 +221,29 @@ pub async fn busy_percent() -> Option<(f64, f64)> {
     let before = cpu_line()?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let after = cpu_line()?;
-    let spent: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before) as f64).collect();
+    let spent: Vec<f64> = after
+        .iter()
+        .zip(&before)
+        .map(|(after, before)| after.saturating_sub(*before) as f64)
+        .collect();
     let all: f64 = spent.iter().take(8).sum();
     let idle = spent.get(3)? + spent.get(4)?;
-    (all > 0.0).then(|| (100.0 * (all - idle) / all, 100.0 * spent.get(7).copied().unwrap_or_default() / all))
+    (all > 0.0).then(|| {
+        (
+            100.0 * (all - idle) / all,
+            100.0 * spent.get(7).copied().unwrap_or_default() / all,
+        )
+    })
 }
 
 fn cpu_line() -> Option<Vec<u64>> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    text.lines().next()?.split_whitespace().skip(1).map(|field| field.parse().ok()).collect()
+    text.lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        .map(|field| field.parse().ok())
+        .collect()
 }
 
 /// Folds recorded metrics now and then, as a scraper would.

@@ -34,7 +34,10 @@ use crate::{args::Args, report::Report, server::Server};
 fn main() -> Result<()> {
     let args = Args::parse();
     service_kit::telemetry::start_logging(service_kit::telemetry::LogFormat::Text, "warn");
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name(machine::SERVER_THREADS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name(machine::SERVER_THREADS)
+        .enable_all()
+        .build()?;
     runtime.block_on(run(&args))
 }
 

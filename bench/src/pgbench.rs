@@ -85,7 +85,14 @@ pub async fn measure(
     let output = tokio::process::Command::new(server.binaries().join("pgbench"))
         .args(["-n", "-M", "prepared", "-U", "bench", "-h"])
         .arg(server.sockets())
-        .args(["-c", &clients.to_string(), "-j", &threads.to_string(), "-T", &duration.as_secs().max(1).to_string()])
+        .args([
+            "-c",
+            &clients.to_string(),
+            "-j",
+            &threads.to_string(),
+            "-T",
+            &duration.as_secs().max(1).to_string(),
+        ])
         .args(["-l", &format!("--sampling-rate={SAMPLING}"), "--log-prefix"])
         .arg(folder.path().join("log"))
         .arg("-f")
@@ -115,7 +122,7 @@ pub async fn measure(
 
 fn field<T: std::str::FromStr>(text: &str, name: &str) -> Option<T> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().split(|c: char| c == ' ' || c == '/').next()?.parse().ok()
+    line.trim().split([' ', '/']).next()?.parse().ok()
 }
 
 /// The third field of every line of pgbench's logs, one file a thread, in microseconds.
@@ -123,9 +130,15 @@ fn latencies(folder: &Path) -> Result<Vec<u32>> {
     let mut latencies = Vec::new();
     for file in std::fs::read_dir(folder)? {
         let path = file?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
+        if path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("log."))
+        {
             let text = std::fs::read_to_string(path)?;
-            latencies.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u32>().ok()));
+            latencies.extend(
+                text.lines()
+                    .filter_map(|line| line.split(' ').nth(2)?.parse::<u32>().ok()),
+            );
         }
     }
     Ok(latencies)
@@ -138,7 +151,10 @@ mod tests {
     #[test]
     fn pgbench_s_report_is_read() {
         let text = "number of transactions actually processed: 2412\nnumber of failed transactions: 3 (0.1%)\ntps = 1206.5 (without initial connection time)\n";
-        assert_eq!(field::<u64>(text, "number of transactions actually processed:"), Some(2412));
+        assert_eq!(
+            field::<u64>(text, "number of transactions actually processed:"),
+            Some(2412)
+        );
         assert_eq!(field::<u64>(text, "number of failed transactions:"), Some(3));
         assert_eq!(field::<f64>(text, "tps ="), Some(1206.5));
     }

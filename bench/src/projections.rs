@@ -1,24 +1,38 @@
 //! Events to rows, statements to events to rows, and the whole history read again.
 
-use std::{net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use async_trait::async_trait;
 use command_api::{CommandApi, dispatch::Request};
-use domain::{commands::find, id::{AccountId, CommandId, FamilyId}};
-use event_store::{Lane, Log, feed::{Feed, PostgresFeed}, replay, verify};
+use domain::{
+    commands::find,
+    id::{AccountId, CommandId, FamilyId},
+};
+use event_store::{
+    Lane, Log,
+    feed::{Feed, PostgresFeed},
+    replay, verify,
+};
 use projectors::{Progress, apply::Applier, projections::PROJECTIONS};
 use reactors::imports::{Caller, Commands, ImportState};
 use serde_json::Value;
-use service_kit::{database::{self, DatabaseRole}, problem::Problem};
+use service_kit::{
+    database::{self, DatabaseRole},
+    problem::Problem,
+};
 use sqlx::PgPool;
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     base::{PROJECTED, Projected},
     driver::Load,
-    generator::{self, Worth},
     driver::Until,
+    generator::{self, Worth},
     http::{self, Http},
     ledger::{Family, Ledger, open_account},
     repetition::{LEDGER, Session},
@@ -43,7 +57,9 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
 /// When a part fails altogether.
 pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     history(session).await?;
-    let Some(projected) = &session.base.projected else { return Ok(()) };
+    let Some(projected) = &session.base.projected else {
+        return Ok(());
+    };
     let owner = session.server.owner(PROJECTED).await?;
     let pool = database::connect(&session.server.url(PROJECTED), DatabaseRole::Projector, 12).await?;
     let log = Log::new(pool.clone(), [0; 32]);
@@ -62,21 +78,40 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     }
     let (stop, shutdown) = service_kit::shutdown::channel();
     let progress = Progress::new();
-    let feeds = (0..lanes).map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>)).collect();
-    let settings =
-        projectors::Settings { pool: pool.clone(), log, feeds, rows_changed: Arc::new(Notify::new()), progress: progress.clone() };
+    let feeds = (0..lanes)
+        .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
+        .collect();
+    let settings = projectors::Settings {
+        pool: pool.clone(),
+        log,
+        feeds,
+        rows_changed: Arc::new(Notify::new()),
+        progress: progress.clone(),
+    };
     let (cpu, began) = (session.clock.read(), Instant::now());
     let running = tokio::spawn(projectors::run(settings, shutdown));
     caught_up(&progress, &heads).await?;
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), session.clock.read() - cpu);
-    session.note("projection/all", "events/s", Load { done: heads.events(), seconds, cpu, ..Load::default() }, None);
+    session.note(
+        "projection/all",
+        "events/s",
+        Load {
+            done: heads.events(),
+            seconds,
+            cpu,
+            ..Load::default()
+        },
+        None,
+    );
 
     if session.args.wants("import") {
         import(session, projected, &owner, &progress).await?;
     }
     let (in_log, in_view) = balances_cents(&owner).await?;
     if in_log != in_view {
-        session.fault(format!("balances are {in_log} cents in the log and {in_view} in the view"));
+        session.fault(format!(
+            "balances are {in_log} cents in the log and {in_view} in the view"
+        ));
     }
     stop.send_replace(true);
     running.await?;
@@ -89,7 +124,8 @@ async fn caught_up(progress: &Progress, heads: &Heads) -> Result<()> {
     let began = Instant::now();
     loop {
         let positions = progress.positions();
-        let is_done = |(lane, head): &(i16, i64)| *head == 0 || positions.get(lane).is_some_and(|(folded, _)| folded >= head);
+        let is_done =
+            |(lane, head): &(i16, i64)| *head == 0 || positions.get(lane).is_some_and(|(folded, _)| folded >= head);
         if heads.lanes().iter().all(is_done) {
             return Ok(());
         }
@@ -102,8 +138,15 @@ async fn caught_up(progress: &Progress, heads: &Heads) -> Result<()> {
 
 /// One projection alone, all lanes side by side.
 async fn one_view(session: &Session<'_>, pool: &PgPool, log: &Log, heads: &Heads) -> Result<Load> {
-    let index = PROJECTIONS.iter().position(|projection| projection.name() == ONE_VIEW).context("no such view")?;
-    let applier = Applier { pool: pool.clone(), log: log.clone(), projections: &PROJECTIONS[index..=index] };
+    let index = PROJECTIONS
+        .iter()
+        .position(|projection| projection.name() == ONE_VIEW)
+        .context("no such view")?;
+    let applier = Applier {
+        pool: pool.clone(),
+        log: log.clone(),
+        projections: &PROJECTIONS[index..=index],
+    };
     let (cpu, began) = (session.clock.read(), Instant::now());
     let mut tasks = JoinSet::new();
     for (lane, head) in heads.lanes().iter().copied() {
@@ -123,7 +166,12 @@ async fn one_view(session: &Session<'_>, pool: &PgPool, log: &Log, heads: &Heads
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(Load { done: heads.events(), seconds: began.elapsed().as_secs_f64(), cpu: session.clock.read() - cpu, ..Load::default() })
+    Ok(Load {
+        done: heads.events(),
+        seconds: began.elapsed().as_secs_f64(),
+        cpu: session.clock.read() - cpu,
+        ..Load::default()
+    })
 }
 
 /// Statement files over HTTP, until their rows are in the views.
@@ -166,19 +214,48 @@ async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool
     .fetch_one(owner)
     .await?;
     if u64::try_from(booked)? != rows || after.events() < before.events() + rows {
-        session.fault(format!("import: {rows} rows sent, {booked} booked: {}", load.failure.unwrap_or_default()));
+        session.fault(format!(
+            "import: {rows} rows sent, {booked} booked: {}",
+            load.failure.unwrap_or_default()
+        ));
     }
-    session.note("import/durable", "rows/s", Load { done: rows, seconds: durable, ..Load::default() }, None);
-    session.note("import/visible", "rows/s", Load { done: rows, seconds, cpu, ..Load::default() }, None);
+    session.note(
+        "import/durable",
+        "rows/s",
+        Load {
+            done: rows,
+            seconds: durable,
+            ..Load::default()
+        },
+        None,
+    );
+    session.note(
+        "import/visible",
+        "rows/s",
+        Load {
+            done: rows,
+            seconds,
+            cpu,
+            ..Load::default()
+        },
+        None,
+    );
     http.stop();
     ledger.close().await;
     Ok(())
 }
 
 /// A session of its own for every repetition: the refresh token of the base is good only once.
-async fn access_token(server: &Server, ledger: &Ledger, projected: &Projected, address: SocketAddr) -> Result<Arc<Vec<String>>> {
+async fn access_token(
+    server: &Server,
+    ledger: &Ledger,
+    projected: &Projected,
+    address: SocketAddr,
+) -> Result<Arc<Vec<String>>> {
     let owner = server.owner(PROJECTED).await?;
-    sqlx::query("update identity.refresh_tokens set used_at = null, used_with = null").execute(&owner).await?;
+    sqlx::query("update identity.refresh_tokens set used_at = null, used_with = null")
+        .execute(&owner)
+        .await?;
     owner.close().await;
     let _ = ledger;
     http::access_tokens(address, &projected.refresh_token).await
@@ -204,11 +281,25 @@ struct InProcess(CommandApi);
 
 #[async_trait]
 impl Commands for InProcess {
-    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem> {
+    async fn execute(
+        &self,
+        caller: &Caller,
+        family_id: FamilyId,
+        command_id: CommandId,
+        name: &str,
+        body: Value,
+    ) -> Result<Value, Problem> {
         let kind = find(name).ok_or_else(|| Problem::unknown("unknown-command", "there is no such command"))?;
         let parsed = (kind.parse)(&body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
         let traceparent = command_api::dispatch::traceparent(&axum::http::HeaderMap::new());
-        let request = Request { family_id, command_id, signed_in: caller.signed_in, command: Arc::from(parsed), if_match: None, traceparent };
+        let request = Request {
+            family_id,
+            command_id,
+            signed_in: caller.signed_in,
+            command: Arc::from(parsed),
+            if_match: None,
+            traceparent,
+        };
         let receipt = self.0.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
     }
@@ -216,7 +307,9 @@ impl Commands for InProcess {
 
 /// The longest history read again: its hashes checked, its book folded, both.
 async fn history(session: &mut Session<'_>) -> Result<()> {
-    let Some((_, family)) = session.base.grown.last() else { return Ok(()) };
+    let Some((_, family)) = session.base.grown.last() else {
+        return Ok(());
+    };
     if !session.args.wants_any("replay") {
         return Ok(());
     }
@@ -231,7 +324,12 @@ async fn history(session: &mut Session<'_>) -> Result<()> {
         let (cpu, began) = (session.clock.read(), Instant::now());
         let events = match kind {
             "verify" => verify::verify_family(&log, lane, family.id, |_| ()).await?.events,
-            "book" => replay::replay(&log, lane, family.id, replay::AsOf::default(), false, |_| ()).await?.statement.events,
+            "book" => {
+                replay::replay(&log, lane, family.id, replay::AsOf::default(), false, |_| ())
+                    .await?
+                    .statement
+                    .events
+            }
             _ => fold(&log, lane, family.id).await?,
         };
         let load = Load {

@@ -65,14 +65,26 @@ pub async fn run(args: &Args, server: &Server, base: &Base, number: u32) -> Resu
     pgbench::create_tables(&rows).await?;
     server.checkpoint().await?;
     let busy = machine::busy_percent().await;
-    let busy_text = busy.map_or_else(String::new, |(busy, stolen)| format!("; other work {busy:.0} %, stolen {stolen:.0} %"));
+    let busy_text = busy.map_or_else(String::new, |(busy, stolen)| {
+        format!("; other work {busy:.0} %, stolen {stolen:.0} %")
+    });
     println!("repetition {number} of {}{busy_text}", args.repetitions());
-    let found = Repetition { busy_before: busy, ..Repetition::default() };
-    let mut session = Session { args, server, clock: CpuClock::new(server), base, found };
+    let found = Repetition {
+        busy_before: busy,
+        ..Repetition::default()
+    };
+    let mut session = Session {
+        args,
+        server,
+        clock: CpuClock::new(server),
+        base,
+        found,
+    };
 
     if args.wants("fsync") {
         let folder = server.sockets().to_path_buf();
-        let load = tokio::task::spawn_blocking(move || fsync::measure(&folder, std::time::Duration::from_secs(1))).await??;
+        let load =
+            tokio::task::spawn_blocking(move || fsync::measure(&folder, std::time::Duration::from_secs(1))).await??;
         session.note("fsync", "flushes/s", load, None);
     }
     for clients in [1, 8, 64, 256] {
@@ -103,7 +115,14 @@ async fn ours_and_stock(session: &mut Session<'_>) -> Result<()> {
     let tokens = http::access_tokens(ours.address, &base.refresh_token).await?;
 
     let mut spent = growth::measure(session, &ledger, &owner).await?;
-    let mut loads = appends::Loads { ledger: &ledger, owner: &owner, stock: &stock, tokens: Arc::clone(&tokens), spent: 0, stock_done: 0 };
+    let mut loads = appends::Loads {
+        ledger: &ledger,
+        owner: &owner,
+        stock: &stock,
+        tokens: Arc::clone(&tokens),
+        spent: 0,
+        stock_done: 0,
+    };
     loads.warm(session).await?;
     loads.stock(session).await?;
     loads.in_process(session).await?;
@@ -121,7 +140,9 @@ async fn ours_and_stock(session: &mut Session<'_>) -> Result<()> {
     }
     let stock_stored = stock::stored(&stock_owner).await? - stock_before;
     if stock_stored != stock_done {
-        session.fault(format!("stock acknowledged {stock_done} events, its table holds {stock_stored}"));
+        session.fault(format!(
+            "stock acknowledged {stock_done} events, its table holds {stock_stored}"
+        ));
     }
     owner.close().await;
     stock_owner.close().await;

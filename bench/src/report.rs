@@ -45,7 +45,11 @@ impl Measured {
             name: name.to_owned(),
             unit,
             rate: load.done as f64 / load.seconds,
-            cpu_us: [each_us(load.cpu.postgres), each_us(load.cpu.service), each_us(load.cpu.clients)],
+            cpu_us: [
+                each_us(load.cpu.postgres),
+                each_us(load.cpu.service),
+                each_us(load.cpu.clients),
+            ],
             p50_ms: percentile(&mut load.latencies_us, 0.5).map(milliseconds),
             p99_ms: percentile(&mut load.latencies_us, 0.99).map(milliseconds),
             failed: load.failed,
@@ -107,7 +111,10 @@ pub struct Report {
 impl Report {
     /// Of nothing yet.
     pub fn new(machine: Machine) -> Self {
-        Self { machine, repetitions: Vec::new() }
+        Self {
+            machine,
+            repetitions: Vec::new(),
+        }
     }
 
     /// Adds a repetition.
@@ -117,7 +124,10 @@ impl Report {
 
     /// The tables.
     pub fn print(&self) {
-        println!("\nMedians of {} repetitions (min-max). Processor time per operation in us: Postgres + service + clients.\n", self.repetitions.len());
+        println!(
+            "\nMedians of {} repetitions (min-max). Processor time per operation in us: Postgres + service + clients.\n",
+            self.repetitions.len()
+        );
         println!("| what | unit | median (min-max) | p50 / p99 ms | commands an append: mean / p50 / max | cpu us |");
         println!("|---|---|--:|--:|--:|--:|");
         for name in self.names() {
@@ -146,8 +156,10 @@ impl Report {
                 })
             })
             .collect();
-        let targets: BTreeMap<&str, Value> =
-            targets::TARGETS.iter().filter_map(|target| Some((target.what, target.to_json(&self.repetitions)?))).collect();
+        let targets: BTreeMap<&str, Value> = targets::TARGETS
+            .iter()
+            .filter_map(|target| Some((target.what, target.to_json(&self.repetitions)?)))
+            .collect();
         json!({"machine": self.machine.to_json(), "repetitions": repetitions, "targets": targets})
     }
 
@@ -156,7 +168,12 @@ impl Report {
     /// # Errors
     /// What did not.
     pub fn check(&self) -> Result<()> {
-        let faults: Vec<&str> = self.repetitions.iter().flat_map(|repetition| &repetition.faults).map(String::as_str).collect();
+        let faults: Vec<&str> = self
+            .repetitions
+            .iter()
+            .flat_map(|repetition| &repetition.faults)
+            .map(String::as_str)
+            .collect();
         if !faults.is_empty() {
             bail!("what was acknowledged is not what is stored:\n{}", faults.join("\n"));
         }
@@ -166,15 +183,26 @@ impl Report {
 
     /// Names in the order of the first repetition.
     fn names(&self) -> Vec<String> {
-        self.repetitions.first().into_iter().flat_map(|first| &first.measured).map(|measured| measured.name.clone()).collect()
+        self.repetitions
+            .first()
+            .into_iter()
+            .flat_map(|first| &first.measured)
+            .map(|measured| measured.name.clone())
+            .collect()
     }
 
     fn row(&self, name: &str) -> String {
-        let all: Vec<&Measured> = self.repetitions.iter().filter_map(|repetition| repetition.get(name)).collect();
-        let spread = |value: fn(&Measured) -> Option<f64>| Spread::of(all.iter().filter_map(|measured| value(measured)));
+        let all: Vec<&Measured> = self
+            .repetitions
+            .iter()
+            .filter_map(|repetition| repetition.get(name))
+            .collect();
+        let spread =
+            |value: fn(&Measured) -> Option<f64>| Spread::of(all.iter().filter_map(|measured| value(measured)));
         let median = |value: fn(&Measured) -> Option<f64>| spread(value).map(|spread| spread.median);
-        let rate = spread(|measured| Some(measured.rate))
-            .map_or_else(String::new, |rate| format!("{:.0} ({:.0}-{:.0})", rate.median, rate.min, rate.max));
+        let rate = spread(|measured| Some(measured.rate)).map_or_else(String::new, |rate| {
+            format!("{:.0} ({:.0}-{:.0})", rate.median, rate.min, rate.max)
+        });
         let latency = match (median(|measured| measured.p50_ms), median(|measured| measured.p99_ms)) {
             (Some(p50), Some(p99)) => format!("{p50:.2} / {p99:.2}"),
             _ => String::new(),
@@ -187,8 +215,15 @@ impl Report {
             (Some(mean), Some(p50), Some(max)) => format!("{mean:.1} / {p50:.0} / {:.0}", max.max),
             _ => String::new(),
         };
-        let cpu = |index: usize| Spread::of(all.iter().map(|measured| measured.cpu_us[index])).map_or(0.0, |spread| spread.median);
+        let cpu = |index: usize| {
+            Spread::of(all.iter().map(|measured| measured.cpu_us[index])).map_or(0.0, |spread| spread.median)
+        };
         let unit = all.first().map_or("", |measured| measured.unit);
-        format!("| {name} | {unit} | {rate} | {latency} | {batches} | {:.0} + {:.0} + {:.0} |", cpu(0), cpu(1), cpu(2))
+        format!(
+            "| {name} | {unit} | {rate} | {latency} | {batches} | {:.0} + {:.0} + {:.0} |",
+            cpu(0),
+            cpu(1),
+            cpu(2)
+        )
     }
 }

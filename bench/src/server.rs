@@ -43,7 +43,9 @@ impl Server {
     pub async fn start(parent: Option<&Path>) -> Result<Self> {
         let binaries = binaries()?;
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let folder = tempfile::Builder::new().prefix("kinledger-bench-").tempdir_in(&parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix("kinledger-bench-")
+            .tempdir_in(&parent)?;
         let user = unprivileged()?;
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid))?;
@@ -52,7 +54,16 @@ impl Server {
         let initialised = as_user(&binaries.join("initdb"), user)
             .arg("-D")
             .arg(&cluster)
-            .args(["-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums"])
+            .args([
+                "-U",
+                "bench",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-locale",
+                "--data-checksums",
+            ])
             .output()
             .context("cannot run initdb")?;
         if !initialised.status.success() {
@@ -64,9 +75,20 @@ impl Server {
         for (name, value) in SETTINGS {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        let process = tokio::process::Command::from(command).kill_on_drop(true).spawn().context("cannot start postgres")?;
-        let mut server = Self { process, binaries, folder };
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        let process = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start postgres")?;
+        let mut server = Self {
+            process,
+            binaries,
+            folder,
+        };
         server.wait_until_ready().await?;
         Ok(server)
     }
@@ -98,7 +120,10 @@ impl Server {
     /// # Errors
     /// When the database does not answer.
     pub async fn owner(&self, database: &str) -> Result<PgPool> {
-        Ok(PgPoolOptions::new().max_connections(4).connect(&self.url(database)).await?)
+        Ok(PgPoolOptions::new()
+            .max_connections(4)
+            .connect(&self.url(database))
+            .await?)
     }
 
     /// Makes a database, as a copy of another when one is named; an older one of the name goes first.
@@ -107,9 +132,15 @@ impl Server {
     /// When the server refuses.
     pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<()> {
         let mut connection = PgConnection::connect(&self.url("postgres")).await?;
-        connection.execute(format!("drop database if exists {name} with (force)").as_str()).await?;
-        let copied = template.map(|template| format!("template {template} strategy file_copy")).unwrap_or_default();
-        connection.execute(format!("create database {name} {copied}").as_str()).await?;
+        connection
+            .execute(format!("drop database if exists {name} with (force)").as_str())
+            .await?;
+        let copied = template
+            .map(|template| format!("template {template} strategy file_copy"))
+            .unwrap_or_default();
+        connection
+            .execute(format!("create database {name} {copied}").as_str())
+            .await?;
         connection.close().await?;
         Ok(())
     }
@@ -138,7 +169,9 @@ impl Server {
         if !stopping.success() {
             bail!("pg_ctl stop failed");
         }
-        tokio::time::timeout(STOP_WITHIN, self.process.wait()).await.context("postgres does not stop")??;
+        tokio::time::timeout(STOP_WITHIN, self.process.wait())
+            .await
+            .context("postgres does not stop")??;
         Ok(())
     }
 
@@ -165,7 +198,10 @@ impl Server {
 
 /// The folder of `initdb`, `postgres`, `pg_ctl` and `pgbench`: on the PATH, or Debian's newest.
 fn binaries() -> Result<PathBuf> {
-    let mut candidates: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    let mut candidates: Vec<PathBuf> = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .collect();
     let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -174,7 +210,11 @@ fn binaries() -> Result<PathBuf> {
         .collect();
     versions.sort_unstable_by(|a, b| b.cmp(a));
     candidates.extend(versions.into_iter().map(|(_, path)| path));
-    let is_complete = |path: &PathBuf| ["initdb", "postgres", "pg_ctl", "pgbench"].iter().all(|name| path.join(name).exists());
+    let is_complete = |path: &PathBuf| {
+        ["initdb", "postgres", "pg_ctl", "pgbench"]
+            .iter()
+            .all(|name| path.join(name).exists())
+    };
     candidates.into_iter().find(is_complete).context(
         "no PostgreSQL server with pgbench found on this machine (Debian: apt-get install postgresql; Homebrew: brew install postgresql)",
     )
@@ -182,16 +222,29 @@ fn binaries() -> Result<PathBuf> {
 
 /// Whom Postgres runs as when we are root, which it refuses to be.
 fn unprivileged() -> Result<Option<(u32, u32)>> {
-    if fs::metadata("/proc/self").map(|me| me.uid()).or_else(|_| id("-u", None).context("no id"))? != 0 {
+    if fs::metadata("/proc/self")
+        .map(|me| me.uid())
+        .or_else(|_| id("-u", None).context("no id"))?
+        != 0
+    {
         return Ok(None);
     }
     let known = ["postgres", "kinledger", "nobody"].into_iter();
-    let found = known.filter_map(|name| Some((id("-u", Some(name))?, id("-g", Some(name))?))).next();
-    Ok(Some(found.context("Postgres does not run as root, and there is no user postgres or nobody")?))
+    let found = known
+        .filter_map(|name| Some((id("-u", Some(name))?, id("-g", Some(name))?)))
+        .next();
+    Ok(Some(found.context(
+        "Postgres does not run as root, and there is no user postgres or nobody",
+    )?))
 }
 
 fn id(flag: &str, name: Option<&str>) -> Option<u32> {
-    let output = Command::new("id").arg(flag).args(name).stderr(Stdio::null()).output().ok()?;
+    let output = Command::new("id")
+        .arg(flag)
+        .args(name)
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 

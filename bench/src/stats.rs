@@ -17,7 +17,11 @@ impl Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
         let median = *values.get((values.len().checked_sub(1)?) / 2)?;
-        Some(Self { median, min: *values.first()?, max: *values.last()? })
+        Some(Self {
+            median,
+            min: *values.first()?,
+            max: *values.last()?,
+        })
     }
 }
 
@@ -35,7 +39,14 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_one() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(
+            Spread::of([3.0, 1.0, 2.0]),
+            Some(Spread {
+                median: 2.0,
+                min: 1.0,
+                max: 3.0
+            })
+        );
         assert_eq!(Spread::of([4.0, 1.0]).map(|spread| spread.median), Some(1.0));
         assert_eq!(Spread::of([]), None);
     }

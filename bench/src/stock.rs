@@ -42,7 +42,12 @@ impl Aggregate for Expenses {
     type Error = std::convert::Infallible;
     type Services = ();
 
-    async fn handle(&mut self, command: ExpenseAdded, _: &(), sink: &EventSink<Self>) -> Result<(), std::convert::Infallible> {
+    async fn handle(
+        &mut self,
+        command: ExpenseAdded,
+        _: &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), std::convert::Infallible> {
         sink.write(EntryEvent::ExpenseAdded(command), self).await;
         Ok(())
     }
@@ -68,17 +73,30 @@ impl Stock {
     /// # Errors
     /// When the database does not answer.
     pub async fn connect(server: &Server) -> Result<Self> {
-        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(CONNECTIONS).connect(&server.url(DATABASE)).await?;
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect(&server.url(DATABASE))
+            .await?;
         let store = PersistedEventStore::new_event_store(PostgresEventRepository::new(pool));
-        Ok(Self { framework: Arc::new(CqrsFramework::new(store, Vec::new(), ())) })
+        Ok(Self {
+            framework: Arc::new(CqrsFramework::new(store, Vec::new(), ())),
+        })
     }
 
     /// One command on one aggregate.
     ///
     /// # Errors
     /// What cqrs-es says.
-    pub async fn execute(&self, aggregate: Uuid, expense: ExpenseAdded, metadata: HashMap<String, String>) -> Result<(), String> {
-        let done = self.framework.execute_with_metadata(&aggregate.to_string(), expense, metadata).await;
+    pub async fn execute(
+        &self,
+        aggregate: Uuid,
+        expense: ExpenseAdded,
+        metadata: HashMap<String, String>,
+    ) -> Result<(), String> {
+        let done = self
+            .framework
+            .execute_with_metadata(&aggregate.to_string(), expense, metadata)
+            .await;
         done.map_err(|error| error.to_string())
     }
 }
@@ -106,7 +124,11 @@ pub async fn create_tables(pool: &PgPool, long_histories: usize, payload: &str, 
         select 'expenses', a.aggregate_id, s.sequence, 'ExpenseAdded', '1', $3::json, $4::json
         from unnest($1::text[]) a (aggregate_id), generate_series(1, $2) s (sequence)",
     )
-    .bind((0..long_histories).map(|number| long_aggregate(number).to_string()).collect::<Vec<_>>())
+    .bind(
+        (0..long_histories)
+            .map(|number| long_aggregate(number).to_string())
+            .collect::<Vec<_>>(),
+    )
     .bind(HISTORY as i32)
     .bind(payload)
     .bind(metadata)
@@ -126,6 +148,8 @@ pub fn long_aggregate(number: usize) -> Uuid {
 /// # Errors
 /// When the server refuses.
 pub async fn stored(pool: &PgPool) -> Result<u64> {
-    let count: i64 = sqlx::query_scalar("select count(*) from events").fetch_one(pool).await?;
+    let count: i64 = sqlx::query_scalar("select count(*) from events")
+        .fetch_one(pool)
+        .await?;
     Ok(u64::try_from(count)?)
 }

@@ -51,29 +51,127 @@ const PGBENCH: Figure = Figure::Rate(&["pgbench/1", "pgbench/8", "pgbench/64", "
 
 /// The list.
 pub const TARGETS: &[Target] = &[
-    Target { number: "1", what: "HTTP, 256 connections, many families / pgbench's best", over: Figure::Rate(&["http/many/256"]), under: PGBENCH, wanted: Wanted::AtLeast(1.5) },
-    Target { number: "1", what: "the same / HTTP on stock, new aggregates", over: Figure::Rate(&["http/many/256"]), under: Figure::Rate(&["http-stock/new/256"]), wanted: Wanted::AtLeast(7.0) },
-    Target { number: "", what: "HTTP, 256 connections / the route without a store", over: Figure::Rate(&["http/many/256"]), under: Figure::Rate(&["http/no-store/256"]), wanted: Wanted::Shown },
-    Target { number: "2", what: "HTTP, histories of 1,000, 256 connections / HTTP on stock", over: Figure::Rate(&["http/long/256"]), under: Figure::Rate(&["http-stock/long/256"]), wanted: Wanted::AtLeast(80.0) },
-    Target { number: "3", what: "cost of a command at the longest history / at none", over: Figure::CostAtLongest, under: Figure::CostAtFirst, wanted: Wanted::AtMost(1.5) },
-    Target { number: "4", what: "append without HTTP, 512 in flight / pgbench's best", over: Figure::Rate(&["append/many/512"]), under: PGBENCH, wanted: Wanted::AtLeast(3.0) },
-    Target { number: "", what: "append without HTTP, 64 in flight / stock, 64 tasks", over: Figure::Rate(&["append/many/64"]), under: Figure::Rate(&["stock/new/64"]), wanted: Wanted::Shown },
-    Target { number: "5", what: "batch endpoint / COPY over 2 connections", over: Figure::Rate(&["batch/8"]), under: Figure::Rate(&["copy/2"]), wanted: Wanted::AtLeast(0.4) },
-    Target { number: "6", what: "one hot family, 64 connections / measure 1", over: Figure::Rate(&["http/hot/64"]), under: Figure::Rate(&["http/many/256"]), wanted: Wanted::AtLeast(0.5) },
-    Target { number: "7", what: "p50 at 64 connections / pgbench's at 64 clients", over: Figure::P50("http/many/64"), under: Figure::P50("pgbench/64"), wanted: Wanted::AtMost(1.0) },
-    Target { number: "7", what: "p99 at 64 connections / pgbench's at 64 clients", over: Figure::P99("http/many/64"), under: Figure::P99("pgbench/64"), wanted: Wanted::AtMost(1.0) },
-    Target { number: "8", what: "projection of one view / COPY over 1 connection", over: Figure::Rate(&["projection/one"]), under: Figure::Rate(&["copy/1"]), wanted: Wanted::AtLeast(0.5) },
-    Target { number: "8", what: "projection of all views / measure 1", over: Figure::Rate(&["projection/all"]), under: Figure::Rate(&["http/many/256"]), wanted: Wanted::AtLeast(1.0) },
-    Target { number: "10", what: "replay with chain verification / read and folded typed", over: Figure::Rate(&["replay/book"]), under: Figure::Rate(&["replay/fold"]), wanted: Wanted::AtLeast(0.6) },
-    Target { number: "13", what: "import, durable and visible / batch endpoint", over: Figure::Rate(&["import/visible"]), under: Figure::Rate(&["batch/8"]), wanted: Wanted::AtLeast(0.3) },
+    Target {
+        number: "1",
+        what: "HTTP, 256 connections, many families / pgbench's best",
+        over: Figure::Rate(&["http/many/256"]),
+        under: PGBENCH,
+        wanted: Wanted::AtLeast(1.5),
+    },
+    Target {
+        number: "1",
+        what: "the same / HTTP on stock, new aggregates",
+        over: Figure::Rate(&["http/many/256"]),
+        under: Figure::Rate(&["http-stock/new/256"]),
+        wanted: Wanted::AtLeast(7.0),
+    },
+    Target {
+        number: "",
+        what: "HTTP, 256 connections / the route without a store",
+        over: Figure::Rate(&["http/many/256"]),
+        under: Figure::Rate(&["http/no-store/256"]),
+        wanted: Wanted::Shown,
+    },
+    Target {
+        number: "2",
+        what: "HTTP, histories of 1,000, 256 connections / HTTP on stock",
+        over: Figure::Rate(&["http/long/256"]),
+        under: Figure::Rate(&["http-stock/long/256"]),
+        wanted: Wanted::AtLeast(80.0),
+    },
+    Target {
+        number: "3",
+        what: "cost of a command at the longest history / at none",
+        over: Figure::CostAtLongest,
+        under: Figure::CostAtFirst,
+        wanted: Wanted::AtMost(1.5),
+    },
+    Target {
+        number: "4",
+        what: "append without HTTP, 512 in flight / pgbench's best",
+        over: Figure::Rate(&["append/many/512"]),
+        under: PGBENCH,
+        wanted: Wanted::AtLeast(3.0),
+    },
+    Target {
+        number: "",
+        what: "append without HTTP, 64 in flight / stock, 64 tasks",
+        over: Figure::Rate(&["append/many/64"]),
+        under: Figure::Rate(&["stock/new/64"]),
+        wanted: Wanted::Shown,
+    },
+    Target {
+        number: "5",
+        what: "batch endpoint / COPY over 2 connections",
+        over: Figure::Rate(&["batch/8"]),
+        under: Figure::Rate(&["copy/2"]),
+        wanted: Wanted::AtLeast(0.4),
+    },
+    Target {
+        number: "6",
+        what: "one hot family, 64 connections / measure 1",
+        over: Figure::Rate(&["http/hot/64"]),
+        under: Figure::Rate(&["http/many/256"]),
+        wanted: Wanted::AtLeast(0.5),
+    },
+    Target {
+        number: "7",
+        what: "p50 at 64 connections / pgbench's at 64 clients",
+        over: Figure::P50("http/many/64"),
+        under: Figure::P50("pgbench/64"),
+        wanted: Wanted::AtMost(1.0),
+    },
+    Target {
+        number: "7",
+        what: "p99 at 64 connections / pgbench's at 64 clients",
+        over: Figure::P99("http/many/64"),
+        under: Figure::P99("pgbench/64"),
+        wanted: Wanted::AtMost(1.0),
+    },
+    Target {
+        number: "8",
+        what: "projection of one view / COPY over 1 connection",
+        over: Figure::Rate(&["projection/one"]),
+        under: Figure::Rate(&["copy/1"]),
+        wanted: Wanted::AtLeast(0.5),
+    },
+    Target {
+        number: "8",
+        what: "projection of all views / measure 1",
+        over: Figure::Rate(&["projection/all"]),
+        under: Figure::Rate(&["http/many/256"]),
+        wanted: Wanted::AtLeast(1.0),
+    },
+    Target {
+        number: "10",
+        what: "replay with chain verification / read and folded typed",
+        over: Figure::Rate(&["replay/book"]),
+        under: Figure::Rate(&["replay/fold"]),
+        wanted: Wanted::AtLeast(0.6),
+    },
+    Target {
+        number: "13",
+        what: "import, durable and visible / batch endpoint",
+        over: Figure::Rate(&["import/visible"]),
+        under: Figure::Rate(&["batch/8"]),
+        wanted: Wanted::AtLeast(0.3),
+    },
 ];
 
 impl Figure {
     fn value(self, repetition: &Repetition) -> Option<f64> {
-        let serial = || repetition.measured.iter().filter(|measured| measured.name.starts_with("growth/serial/"));
+        let serial = || {
+            repetition
+                .measured
+                .iter()
+                .filter(|measured| measured.name.starts_with("growth/serial/"))
+        };
         let cost = |measured: &Measured| 1.0 / measured.rate;
         match self {
-            Self::Rate(names) => names.iter().filter_map(|name| Some(repetition.get(name)?.rate)).max_by(f64::total_cmp),
+            Self::Rate(names) => names
+                .iter()
+                .filter_map(|name| Some(repetition.get(name)?.rate))
+                .max_by(f64::total_cmp),
             Self::P50(name) => repetition.get(name)?.p50_ms,
             Self::P99(name) => repetition.get(name)?.p99_ms,
             Self::CostAtLongest => serial().next_back().map(cost),
@@ -84,7 +182,11 @@ impl Figure {
 
 impl Target {
     fn ratios(&self, repetitions: &[Repetition]) -> Option<Spread> {
-        Spread::of(repetitions.iter().filter_map(|one| Some(self.over.value(one)? / self.under.value(one)?)))
+        Spread::of(
+            repetitions
+                .iter()
+                .filter_map(|one| Some(self.over.value(one)? / self.under.value(one)?)),
+        )
     }
 
     fn verdict(&self, ratio: f64) -> &'static str {

@@ -51,12 +51,18 @@ impl Batches {
         let mut sizes: Vec<u32> = Vec::new();
         for (lane, position) in before.lanes() {
             let statement = "select count(distinct command_id) from log.events where lane = $1 and position > $2 group by recorded_at";
-            let found: Vec<i64> = sqlx::query_scalar(statement).bind(lane).bind(position).fetch_all(pool).await?;
+            let found: Vec<i64> = sqlx::query_scalar(statement)
+                .bind(lane)
+                .bind(position)
+                .fetch_all(pool)
+                .await?;
             sizes.extend(found.into_iter().filter_map(|size| u32::try_from(size).ok()));
         }
         let commands: u64 = sizes.iter().map(|size| u64::from(*size)).sum();
         let mean = commands as f64 / sizes.len().max(1) as f64;
-        let (Some(p50), Some(max)) = (percentile(&mut sizes, 0.5), percentile(&mut sizes, 1.0)) else { return Ok(None) };
+        let (Some(p50), Some(max)) = (percentile(&mut sizes, 0.5), percentile(&mut sizes, 1.0)) else {
+            return Ok(None);
+        };
         Ok(Some(Self { mean, p50, max }))
     }
 }
@@ -71,7 +77,11 @@ pub async fn cents_spent(pool: &PgPool, before: &Heads) -> Result<i64> {
         let statement = "select coalesce(-sum((p -> 'money' ->> 'amount')::numeric) * 100, 0)::bigint
             from log.events e, json_array_elements(e.payload -> 'postings') p
             where e.lane = $1 and e.position > $2 and p ->> 'ledger_account' like 'acc\\_%'";
-        let spent: i64 = sqlx::query_scalar(statement).bind(lane).bind(position).fetch_one(pool).await?;
+        let spent: i64 = sqlx::query_scalar(statement)
+            .bind(lane)
+            .bind(position)
+            .fetch_one(pool)
+            .await?;
         cents += spent;
     }
     Ok(cents)
@@ -82,7 +92,11 @@ pub async fn cents_spent(pool: &PgPool, before: &Heads) -> Result<i64> {
 /// # Errors
 /// When the database does not answer.
 pub async fn balances_cents(pool: &PgPool) -> Result<(i64, i64)> {
-    let nothing = Heads(sqlx::query_as("select lane, 0::bigint from log.lanes").fetch_all(pool).await?);
+    let nothing = Heads(
+        sqlx::query_as("select lane, 0::bigint from log.lanes")
+            .fetch_all(pool)
+            .await?,
+    );
     let in_log = -cents_spent(pool, &nothing).await?;
     let in_view = sqlx::query_scalar("select coalesce(sum(balance) * 100, 0)::bigint from views.accounts")
         .fetch_one(pool)

@@ -27,7 +27,11 @@ pub(crate) struct FamilyCache {
 
 impl FamilyCache {
     pub(crate) fn new(families_max: usize) -> Self {
-        Self { families: HashMap::new(), families_max: families_max.max(1), clock: 0 }
+        Self {
+            families: HashMap::new(),
+            families_max: families_max.max(1),
+            clock: 0,
+        }
     }
 
     /// Takes a family out; whoever has it owns it until it is put back.
@@ -38,7 +42,9 @@ impl FamilyCache {
     /// Puts a family back, dropping the least recently used ones when there are too many.
     pub(crate) fn put(&mut self, family_id: FamilyId, mut cached: Cached) {
         if cached.streams.len() > STREAMS_MAX {
-            cached.streams.retain(|stream| !matches!(stream.kind, "entry" | "statement-import" | "chore"));
+            cached
+                .streams
+                .retain(|stream| !matches!(stream.kind, "entry" | "statement-import" | "chore"));
         }
         self.clock += 1;
         self.families.insert(family_id, (self.clock, cached));
@@ -62,10 +68,22 @@ mod tests {
     fn the_cache_never_holds_more_families_than_it_may() {
         let mut cache = FamilyCache::new(10);
         for number in 0..100 {
-            cache.put(FamilyId::from_uuid(Uuid::from_u128(number)), Cached { head: 1, streams: Streams::default() });
+            cache.put(
+                FamilyId::from_uuid(Uuid::from_u128(number)),
+                Cached {
+                    head: 1,
+                    streams: Streams::default(),
+                },
+            );
             assert!(cache.families.len() <= 10);
         }
-        assert!(cache.take(FamilyId::from_uuid(Uuid::from_u128(99))).is_some(), "the newest is kept");
-        assert!(cache.take(FamilyId::from_uuid(Uuid::from_u128(0))).is_none(), "the oldest is not");
+        assert!(
+            cache.take(FamilyId::from_uuid(Uuid::from_u128(99))).is_some(),
+            "the newest is kept"
+        );
+        assert!(
+            cache.take(FamilyId::from_uuid(Uuid::from_u128(0))).is_none(),
+            "the oldest is not"
+        );
     }
 }

@@ -47,7 +47,10 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
     Router::new()
         .route("/api/v1/families", post(create_family))
         .route("/api/v1/families/{family_id}/commands", post(batch))
-        .route("/api/v1/families/{family_id}/commands/{name}", post(command).get(outcome))
+        .route(
+            "/api/v1/families/{family_id}/commands/{name}",
+            post(command).get(outcome),
+        )
         .layer(DefaultBodyLimit::max(LARGE_BODY_BYTES_MAX))
         .route("/api/v1/commands", get(list))
         .with_state(Routes { api, verifier })
@@ -71,7 +74,9 @@ async fn create_family(
     let key = idempotency_key(&headers)?;
     let family_id = FamilyId::from_uuid(Uuid::new_v5(&signed_in.user_id.uuid(), key.uuid().as_bytes()));
     let command = parse("create-family", text(&body)?)?;
-    let receipt = api.execute(request(family_id, key, signed_in, command, &headers)?).await?;
+    let receipt = api
+        .execute(request(family_id, key, signed_in, command, &headers)?)
+        .await?;
     Ok((StatusCode::CREATED, Json(receipt)).into_response())
 }
 
@@ -89,7 +94,10 @@ async fn command(
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
     }
     let command = parse(&name, text(&body)?)?;
-    Ok(Json(api.execute(request(family_id, key, signed_in, command, &headers)?).await?))
+    Ok(Json(
+        api.execute(request(family_id, key, signed_in, command, &headers)?)
+            .await?,
+    ))
 }
 
 /// What became of a command, by its key; for a client whose connection broke before the answer.
@@ -99,12 +107,21 @@ async fn outcome(
     signed_in: SignedIn,
 ) -> Result<Json<Receipt>, Problem> {
     let family_id = family(&family_id)?;
-    let command_id: CommandId = command_id.parse().map_err(|_| Problem::malformed("the command's id is a UUID"))?;
-    let (_, role) = api.member_role(family_id, signed_in.user_id).await?.ok_or_else(Problem::unknown_family)?;
+    let command_id: CommandId = command_id
+        .parse()
+        .map_err(|_| Problem::malformed("the command's id is a UUID"))?;
+    let (_, role) = api
+        .member_role(family_id, signed_in.user_id)
+        .await?
+        .ok_or_else(Problem::unknown_family)?;
     // A receipt repeats what was recorded, amounts included, so the young see those of their own commands only.
     let sees_all = role.is_adult() || role == Role::Auditor;
-    let receipt = api.receipt(family_id, command_id, (!sees_all).then_some(signed_in.user_id)).await?;
-    receipt.map(Json).ok_or_else(|| Problem::unknown("unknown-command", "no accepted command has this id"))
+    let receipt = api
+        .receipt(family_id, command_id, (!sees_all).then_some(signed_in.user_id))
+        .await?;
+    receipt
+        .map(Json)
+        .ok_or_else(|| Problem::unknown("unknown-command", "no accepted command has this id"))
 }
 
 #[derive(Deserialize)]
@@ -193,11 +210,24 @@ fn request(
     command: Arc<dyn AnyCommand>,
     headers: &HeaderMap,
 ) -> Result<Request, Problem> {
-    let if_match = match headers.get("if-match").map(|value| value.to_str().unwrap_or("?").trim_matches('"')) {
+    let if_match = match headers
+        .get("if-match")
+        .map(|value| value.to_str().unwrap_or("?").trim_matches('"'))
+    {
         None | Some("*") => None,
-        Some(head) => Some(head.parse().map_err(|_| Problem::malformed("If-Match is a family_seq in quotes"))?),
+        Some(head) => Some(
+            head.parse()
+                .map_err(|_| Problem::malformed("If-Match is a family_seq in quotes"))?,
+        ),
     };
-    Ok(Request { family_id, command_id, signed_in, command, if_match, traceparent: traceparent(headers) })
+    Ok(Request {
+        family_id,
+        command_id,
+        signed_in,
+        command,
+        if_match,
+        traceparent: traceparent(headers),
+    })
 }
 
 /// The request's W3C trace context; a fresh one when it has none or a broken one.
@@ -205,7 +235,11 @@ pub fn traceparent(headers: &HeaderMap) -> String {
     let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
     match given {
         Some(given) if is_traceparent(given) => given.to_owned(),
-        _ => format!("00-{}-{:016x}-01", Uuid::new_v4().simple(), Uuid::new_v4().as_u64_pair().0 | 1),
+        _ => format!(
+            "00-{}-{:016x}-01",
+            Uuid::new_v4().simple(),
+            Uuid::new_v4().as_u64_pair().0 | 1
+        ),
     }
 }
 
@@ -224,7 +258,11 @@ fn family(text: &str) -> Result<FamilyId, Problem> {
 fn idempotency_key(headers: &HeaderMap) -> Result<CommandId, Problem> {
     let missing = || Problem::malformed("send a fresh UUID as Idempotency-Key; repeat it when you repeat the request");
     let key = headers.get("idempotency-key").ok_or_else(missing)?;
-    let key = key.to_str().ok().and_then(|text| Uuid::try_parse(text.trim_matches('"')).ok()).ok_or_else(missing)?;
+    let key = key
+        .to_str()
+        .ok()
+        .and_then(|text| Uuid::try_parse(text.trim_matches('"')).ok())
+        .ok_or_else(missing)?;
     Ok(CommandId::from_uuid(key))
 }
 
@@ -235,7 +273,9 @@ fn text(body: &Bytes) -> Result<&str, Problem> {
 fn parse(name: &str, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
     let kind = find(name).ok_or_else(|| unknown_command(name))?;
     let body = if body.trim().is_empty() { "{}" } else { body };
-    (kind.parse)(body).map(Arc::from).map_err(|error| Problem::malformed(error.to_string()))
+    (kind.parse)(body)
+        .map(Arc::from)
+        .map_err(|error| Problem::malformed(error.to_string()))
 }
 
 fn parse_value(name: &str, body: &Value) -> Result<Arc<dyn AnyCommand>, Problem> {
@@ -245,7 +285,10 @@ fn parse_value(name: &str, body: &Value) -> Result<Arc<dyn AnyCommand>, Problem>
 
 fn unknown_command(name: &str) -> Problem {
     let name: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
-    Problem::unknown("unknown-command", format!("there is no command '{name}'; GET /api/v1/commands lists them"))
+    Problem::unknown(
+        "unknown-command",
+        format!("there is no command '{name}'; GET /api/v1/commands lists them"),
+    )
 }
 
 #[cfg(test)]

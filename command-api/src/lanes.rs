@@ -3,11 +3,15 @@
 //! The protocol, told once:
 //! - A family lives in one lane, so one worker sees its commands in order. The queue is bounded; a full one answers 429.
 //! - What queued while the last append was under way is the next batch (natural group commit); no timer waits for more.
+//! - Lanes take turns: only so many of them work on a batch at once, and what queues while a lane waits for its turn makes its
+//!   batch larger. An append costs much more than one more command in it, so this is where throughput comes from when the
+//!   load is spread over all lanes. The turn is a courtesy: a lane that does not get it soon goes ahead without.
 //! - Each family's commands are decided one after another in memory, on streams from the cache or loaded from the log, each
 //!   seeing the events of those before it. The append names the family head every command was decided on.
 //! - The database decides. If another process appended to the family meanwhile, its commands come back as conflicts, the
 //!   cached state is dropped and they are decided again on what is there now, a bounded number of times.
 //! - Streams go back to the cache only after the commit that made them true.
+//! - A refusal is given only on what is durable: one that follows commands of the same batch is decided again after them.
 //! - A refusal is given only after the log was asked whether this very command was accepted before: a repeat gets the first
 //!   answer even when the rules would now say no.
 //!
@@ -31,7 +35,7 @@ use event_store::{AppendCommand, AppendEvent, Lane, Log, LogError, StoredCommand
 use futures::{StreamExt, stream};
 use service_kit::problem::Problem;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -47,6 +51,9 @@ const LOADS_MAX: usize = 64;
 /// Families of one batch that are decided side by side, when they wait for loads.
 const FAMILIES_AT_ONCE: usize = 8;
 
+/// How long a lane waits for its turn before it goes ahead without: a lane that is held up must not hold up the others.
+const TURN_WITHIN: Duration = Duration::from_millis(20);
+
 /// Bounds of the workers.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
@@ -58,11 +65,19 @@ pub struct LaneSettings {
     pub batch_events_max: usize,
     /// Families a lane keeps in memory.
     pub cached_families_max: usize,
+    /// Lanes that work on a batch at once.
+    pub lanes_at_once: usize,
 }
 
 impl Default for LaneSettings {
     fn default() -> Self {
-        Self { queue_max: 4_096, batch_commands_max: 512, batch_events_max: 4_096, cached_families_max: 2_000 }
+        Self {
+            queue_max: 4_096,
+            batch_commands_max: 512,
+            batch_events_max: 4_096,
+            cached_families_max: 2_000,
+            lanes_at_once: std::env::var("LAO").ok().and_then(|v| v.parse().ok()).unwrap_or(8),
+        }
     }
 }
 
@@ -99,6 +114,7 @@ impl Lanes {
     pub fn start(log: &Log, lanes: i16, settings: LaneSettings) -> (Self, Vec<JoinHandle<()>>) {
         let mut queues = Vec::new();
         let mut workers = Vec::new();
+        let turns = Arc::new(Semaphore::new(settings.lanes_at_once.max(1)));
         for lane in 0..lanes {
             let (sender, receiver) = mpsc::channel(settings.queue_max);
             let worker = Worker {
@@ -106,6 +122,7 @@ impl Lanes {
                 log: log.clone(),
                 settings,
                 cache: FamilyCache::new(settings.cached_families_max),
+                turns: Arc::clone(&turns),
                 lane_label: lane.to_string(),
             };
             queues.push(sender);
@@ -120,10 +137,18 @@ impl Lanes {
     /// A problem at once when the lane's queue is full (429) or the process is stopping (503).
     pub fn submit(&self, lane: Lane, job: Job) -> Result<oneshot::Receiver<Result<Receipt, Problem>>, Problem> {
         let stopping = || Problem::unavailable(2, "the service is stopping");
-        let queue = usize::try_from(lane.0).ok().and_then(|lane| self.queues.get(lane)).ok_or_else(stopping)?;
+        let queue = usize::try_from(lane.0)
+            .ok()
+            .and_then(|lane| self.queues.get(lane))
+            .ok_or_else(stopping)?;
         let (reply, answer) = oneshot::channel();
         let request_hash = crate::receipt::request_hash(job.command.as_ref());
-        let queued = Queued { job, request_hash, attempts: 0, reply };
+        let queued = Queued {
+            job,
+            request_hash,
+            attempts: 0,
+            reply,
+        };
         match queue.try_send(queued) {
             Ok(()) => Ok(answer),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Problem::too_fast(1, "too many commands are waiting")),
@@ -137,6 +162,7 @@ struct Worker {
     log: Log,
     settings: LaneSettings,
     cache: FamilyCache,
+    turns: Arc<Semaphore>,
     lane_label: String,
 }
 
@@ -153,6 +179,7 @@ struct Decided {
 impl Worker {
     async fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
         let mut waiting: VecDeque<Queued> = VecDeque::new();
+        let turns = Arc::clone(&self.turns);
         loop {
             if waiting.is_empty() {
                 match queue.recv().await {
@@ -160,6 +187,7 @@ impl Worker {
                     None => return,
                 }
             }
+            let turn = tokio::time::timeout(TURN_WITHIN, turns.acquire()).await;
             while waiting.len() < self.settings.batch_commands_max {
                 match queue.try_recv() {
                     Ok(next) => waiting.push_back(next),
@@ -168,6 +196,7 @@ impl Worker {
             }
             let batch = take_batch(&mut waiting, self.settings.batch_commands_max);
             let again = self.process(batch).await;
+            drop(turn);
             for queued in again.into_iter().rev() {
                 waiting.push_front(queued);
             }
@@ -178,7 +207,10 @@ impl Worker {
     async fn process(&mut self, batch: Vec<Queued>) -> Vec<Queued> {
         metrics::histogram!("kinledger_append_batch", "lane" => self.lane_label.clone()).record(batch.len() as f64);
         let families = by_family(batch);
-        let taken: Vec<_> = families.into_iter().map(|(id, jobs)| (id, self.cache.take(id), jobs)).collect();
+        let taken: Vec<_> = families
+            .into_iter()
+            .map(|(id, jobs)| (id, self.cache.take(id), jobs))
+            .collect();
         let (log, lane) = (self.log.clone(), self.lane);
         let mut decided: Vec<Decided> = stream::iter(taken)
             .map(|(family_id, cached, jobs)| decide_family(log.clone(), lane, family_id, cached, jobs))
@@ -228,7 +260,8 @@ impl Worker {
         }
         let started = Instant::now();
         let verdicts = self.log.append(self.lane, &appends).await;
-        metrics::histogram!("kinledger_append_seconds", "lane" => self.lane_label.clone()).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("kinledger_append_seconds", "lane" => self.lane_label.clone())
+            .record(started.elapsed().as_secs_f64());
         match verdicts {
             Ok(verdicts) => self.answer(appends, waiting, caches, verdicts).await,
             Err(error) => self.isolate(appends, waiting, error).await,
@@ -255,7 +288,10 @@ impl Worker {
                         family_seq: appended.last_family_seq,
                         lane: self.lane.0,
                         position: appended.last_position,
-                        events: EventReceipt::of_appended(appended.first_family_seq, append.events.iter().map(|e| (e.stream, &e.event))),
+                        events: EventReceipt::of_appended(
+                            appended.first_family_seq,
+                            append.events.iter().map(|e| (e.stream, &e.event)),
+                        ),
                     };
                     drop(queued.reply.send(Ok(receipt)));
                 }
@@ -265,17 +301,26 @@ impl Worker {
                 }
                 Verdict::ClaimTaken { scope } => {
                     lost.insert(family_id);
-                    let refusal = decision.claims.into_iter().find(|claim| claim.scope == scope).map(|claim| claim.taken);
+                    let refusal = decision
+                        .claims
+                        .into_iter()
+                        .find(|claim| claim.scope == scope)
+                        .map(|claim| claim.taken);
                     match refusal {
                         Some(refusal) => decline(&self.log, self.lane, queued, refusal.into()).await,
-                        None => drop(queued.reply.send(Err(Problem::conflict("claim-taken", "the value is taken")))),
+                        None => drop(
+                            queued
+                                .reply
+                                .send(Err(Problem::conflict("claim-taken", "the value is taken"))),
+                        ),
                     }
                 }
                 Verdict::Conflict => {
                     lost.insert(family_id);
                     queued.attempts += 1;
                     if queued.attempts >= ATTEMPTS_MAX {
-                        let problem = Problem::conflict("lost-race", "others changed the ledger at the same moment: try again");
+                        let problem =
+                            Problem::conflict("lost-race", "others changed the ledger at the same moment: try again");
                         drop(queued.reply.send(Err(problem.retry_after(1))));
                     } else {
                         again.push(queued);
@@ -293,10 +338,18 @@ impl Worker {
 
     /// The append failed as a whole. When the database itself refused something in it, the families are appended apart, so
     /// that one faulty command cannot fail its neighbours; when it could not be reached, nobody knows, and that is the answer.
-    async fn isolate(&mut self, appends: Vec<AppendCommand>, waiting: Vec<(Queued, Decision)>, error: LogError) -> Vec<Queued> {
+    async fn isolate(
+        &mut self,
+        appends: Vec<AppendCommand>,
+        waiting: Vec<(Queued, Decision)>,
+        error: LogError,
+    ) -> Vec<Queued> {
         let mut by_family: Vec<(FamilyId, Vec<AppendCommand>, Vec<Queued>)> = Vec::new();
         for (append, (queued, _)) in appends.into_iter().zip(waiting) {
-            match by_family.last_mut().filter(|(family_id, ..)| *family_id == append.family_id) {
+            match by_family
+                .last_mut()
+                .filter(|(family_id, ..)| *family_id == append.family_id)
+            {
                 Some((_, appends, jobs)) => {
                     appends.push(append);
                     jobs.push(queued);
@@ -316,7 +369,10 @@ impl Worker {
                         Problem::ours(&error)
                     } else {
                         tracing::error!(error = %error, "append failed");
-                        Problem::unavailable(1, "it is not known whether the command was recorded: send it again with the same Idempotency-Key")
+                        Problem::unavailable(
+                            1,
+                            "it is not known whether the command was recorded: send it again with the same Idempotency-Key",
+                        )
                     };
                     drop(queued.reply.send(Err(problem)));
                 }
@@ -372,9 +428,21 @@ fn by_family(batch: Vec<Queued>) -> Vec<(FamilyId, Vec<Queued>)> {
     families
 }
 
-async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option<Cached>, jobs: Vec<Queued>) -> Decided {
-    let mut decided =
-        Decided { family_id, cached: None, accepted: Vec::new(), declined: Vec::new(), answered: Vec::new(), again: Vec::new() };
+async fn decide_family(
+    log: Log,
+    lane: Lane,
+    family_id: FamilyId,
+    cached: Option<Cached>,
+    jobs: Vec<Queued>,
+) -> Decided {
+    let mut decided = Decided {
+        family_id,
+        cached: None,
+        accepted: Vec::new(),
+        declined: Vec::new(),
+        answered: Vec::new(),
+        again: Vec::new(),
+    };
     // Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
     let mut is_checked = cached.is_none();
     let mut cached = match cached {
@@ -391,8 +459,11 @@ async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option
     // What the database knows; loads must show the same head, or the cache is of yesterday.
     let mut durable_head = cached.head;
     let mut is_stale = false;
+    // A refusal that stands on commands not yet durable may stand on something that never happens (a repeat, a lost race): it is
+    // decided again in the next batch, and with it all that came later, so that the order stays.
+    let mut is_waiting = false;
     for queued in jobs {
-        if is_stale {
+        if is_stale || is_waiting {
             decided.again.push(queued);
             continue;
         }
@@ -402,13 +473,32 @@ async fn decide_family(log: Log, lane: Lane, family_id: FamilyId, cached: Option
             user_id: queued.job.user_id,
             at: chrono::Utc::now(),
         };
-        let outcome = decide_one(&log, lane, &queued, &meta, &mut cached, &mut durable_head, decided.accepted.is_empty()).await;
+        let outcome = decide_one(
+            &log,
+            lane,
+            &queued,
+            &meta,
+            &mut cached,
+            &mut durable_head,
+            decided.accepted.is_empty(),
+        )
+        .await;
         // After the decision, so that only who may ask at all learns where the ledger stands.
         let has_moved_on = queued.job.if_match.is_some_and(|wanted| wanted != cached.head);
-        match outcome.and_then(|decision| if has_moved_on { Err(Outcome::Declined(moved_on(cached.head))) } else { Ok(decision) }) {
+        match outcome.and_then(|decision| {
+            if has_moved_on {
+                Err(Outcome::Declined(moved_on(cached.head)))
+            } else {
+                Ok(decision)
+            }
+        }) {
             Ok(decision) => {
                 let append = append_of(&queued, &meta, &mut cached, &decision);
                 decided.accepted.push((queued, append, decision));
+            }
+            Err(Outcome::Declined(_)) if !decided.accepted.is_empty() => {
+                is_waiting = true;
+                decided.again.push(queued);
             }
             Err(Outcome::Declined(problem)) if is_checked => decided.declined.push((queued, problem)),
             Err(Outcome::Declined(problem)) => match load_family(&log, lane, family_id).await {
@@ -449,10 +539,16 @@ async fn decide_one(
             Ok(decision) => return Ok(decision),
             Err(Stop::Refused(refusal)) => return Err(Outcome::Declined(refusal.into())),
             Err(Stop::Load(streams)) => {
-                let loaded = log.load(lane, meta.family_id, &streams).await.map_err(|e| Outcome::Problem(load_problem(&e)))?;
+                let loaded = log
+                    .load(lane, meta.family_id, &streams)
+                    .await
+                    .map_err(|e| Outcome::Problem(load_problem(&e)))?;
                 if loaded.head.family_seq != *durable_head && may_restart {
                     // Another process appended: begin again from what is durable now.
-                    *cached = Cached { head: loaded.head.family_seq, streams: Streams::default() };
+                    *cached = Cached {
+                        head: loaded.head.family_seq,
+                        streams: Streams::default(),
+                    };
                     *durable_head = loaded.head.family_seq;
                 }
                 for (stream, state, sequence) in loaded.streams {
@@ -461,8 +557,15 @@ async fn decide_one(
             }
         }
     }
-    tracing::error!(command = queued.job.command.name(), "a decision asked for ever more streams");
-    let problem = Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; it has been logged");
+    tracing::error!(
+        command = queued.job.command.name(),
+        "a decision asked for ever more streams"
+    );
+    let problem = Problem::new(
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "something went wrong on our side; it has been logged",
+    );
     Err(Outcome::Problem(problem))
 }
 
@@ -506,13 +609,19 @@ fn metadata(actor: &Actor, traceparent: &str) -> String {
 }
 
 async fn load_family(log: &Log, lane: Lane, family_id: FamilyId) -> Result<Cached, LogError> {
-    let stream = StreamId { kind: <Family as cqrs_es::Aggregate>::TYPE, id: family_id.uuid() };
+    let stream = StreamId {
+        kind: <Family as cqrs_es::Aggregate>::TYPE,
+        id: family_id.uuid(),
+    };
     let loaded = log.load(lane, family_id, &[stream]).await?;
     let mut streams = Streams::default();
     for (stream, state, sequence) in loaded.streams {
         streams.insert(stream, state, sequence);
     }
-    Ok(Cached { head: loaded.head.family_seq, streams })
+    Ok(Cached {
+        head: loaded.head.family_seq,
+        streams,
+    })
 }
 
 fn load_problem(error: &LogError) -> Problem {
@@ -525,7 +634,12 @@ fn load_problem(error: &LogError) -> Problem {
 
 /// The client insists on a head that is no longer the ledger's.
 fn moved_on(head: i64) -> Problem {
-    Problem::new(axum::http::StatusCode::PRECONDITION_FAILED, "precondition-failed", "the ledger has moved on").with("family_seq", head)
+    Problem::new(
+        axum::http::StatusCode::PRECONDITION_FAILED,
+        "precondition-failed",
+        "the ledger has moved on",
+    )
+    .with("family_seq", head)
 }
 
 /// Declines, unless the log says that this very command was accepted before.
@@ -545,9 +659,14 @@ async fn decline(log: &Log, lane: Lane, queued: Queued, problem: Problem) {
 /// Gives the first answer again; 409 when the key was used for another request.
 async fn repeat(log: &Log, lane: Lane, queued: Queued, stored: &StoredCommand) {
     let answer = if stored.request_hash == queued.request_hash {
-        Receipt::of_stored(log, lane, queued.job.family_id, queued.job.command_id, stored).await.map_err(|e| load_problem(&e))
+        Receipt::of_stored(log, lane, queued.job.family_id, queued.job.command_id, stored)
+            .await
+            .map_err(|e| load_problem(&e))
     } else {
-        Err(Problem::conflict("idempotency-key-reused", "this Idempotency-Key was used for another request"))
+        Err(Problem::conflict(
+            "idempotency-key-reused",
+            "this Idempotency-Key was used for another request",
+        ))
     };
     drop(queued.reply.send(answer));
 }

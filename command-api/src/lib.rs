@@ -80,7 +80,12 @@ impl CommandApi {
     pub async fn start(log: Log, settings: LaneSettings) -> Result<(Self, Vec<JoinHandle<()>>), LogError> {
         let lane_count = log.lanes().await?;
         let (lanes, workers) = Lanes::start(&log, lane_count, settings);
-        let inner = Inner { log, lanes: RwLock::new(Some(lanes)), lane_count, lane_of: RwLock::default() };
+        let inner = Inner {
+            log,
+            lanes: RwLock::new(Some(lanes)),
+            lane_count,
+            lane_of: RwLock::default(),
+        };
         Ok((Self { inner: Arc::new(inner) }, workers))
     }
 
@@ -103,7 +108,9 @@ impl CommandApi {
     pub async fn submit(&self, request: Request) -> Result<Answer, Problem> {
         let lane = match self.lane_of(request.family_id).await? {
             Some(lane) => lane,
-            None if request.command.creates_family() => self.log().lane_for_new(request.family_id, self.inner.lane_count),
+            None if request.command.creates_family() => {
+                self.log().lane_for_new(request.family_id, self.inner.lane_count)
+            }
             None => return Err(Problem::unknown_family()),
         };
         let job = Job {
@@ -114,8 +121,14 @@ impl CommandApi {
             if_match: request.if_match,
             traceparent: request.traceparent,
         };
-        let lanes = self.inner.lanes.read().map_err(|_| Problem::unavailable(2, "the service is stopping"))?;
-        let lanes = lanes.as_ref().ok_or_else(|| Problem::unavailable(2, "the service is stopping"))?;
+        let lanes = self
+            .inner
+            .lanes
+            .read()
+            .map_err(|_| Problem::unavailable(2, "the service is stopping"))?;
+        let lanes = lanes
+            .as_ref()
+            .ok_or_else(|| Problem::unavailable(2, "the service is stopping"))?;
         lanes.submit(lane, job).map(Answer)
     }
 
@@ -130,7 +143,9 @@ impl CommandApi {
             Ok(answer) => answer.receive().await,
             Err(problem) => Err(problem),
         };
-        let status = answer.as_ref().map_or_else(|problem| problem.status().as_u16(), |_| 200);
+        let status = answer
+            .as_ref()
+            .map_or_else(|problem| problem.status().as_u16(), |_| 200);
         metrics::histogram!("kinledger_command_seconds", "command" => name).record(started.elapsed().as_secs_f64());
         metrics::counter!("kinledger_commands_total", "command" => name, "status" => status.to_string()).increment(1);
         tracing::debug!(command = name, family.id = %family_id, status, "command handled");
@@ -142,8 +157,12 @@ impl CommandApi {
     /// # Errors
     /// 503 when the log cannot be read.
     pub async fn member_role(&self, family_id: FamilyId, user_id: UserId) -> Result<Option<(MemberId, Role)>, Problem> {
-        let Some(family) = self.family(family_id).await? else { return Ok(None) };
-        Ok(family.member_of_user(user_id).map(|member| (member.member_id, member.role)))
+        let Some(family) = self.family(family_id).await? else {
+            return Ok(None);
+        };
+        Ok(family
+            .member_of_user(user_id)
+            .map(|member| (member.member_id, member.role)))
     }
 
     /// The receipt of an accepted command; with `only_of`, only if this person asked for it.
@@ -156,18 +175,34 @@ impl CommandApi {
         command_id: CommandId,
         only_of: Option<UserId>,
     ) -> Result<Option<Receipt>, Problem> {
-        let Some(lane) = self.lane_of(family_id).await? else { return Ok(None) };
-        let Some(stored) = self.log().command(lane, family_id, command_id).await.map_err(|e| log_problem(&e))? else {
+        let Some(lane) = self.lane_of(family_id).await? else {
+            return Ok(None);
+        };
+        let Some(stored) = self
+            .log()
+            .command(lane, family_id, command_id)
+            .await
+            .map_err(|e| log_problem(&e))?
+        else {
             return Ok(None);
         };
         if let Some(user_id) = only_of {
-            let first = self.log().read_family(lane, family_id, stored.first_family_seq - 1, 1).await.map_err(|e| log_problem(&e))?;
-            let asked = first.first().and_then(|record| serde_json::from_str::<serde_json::Value>(&record.metadata).ok());
+            let first = self
+                .log()
+                .read_family(lane, family_id, stored.first_family_seq - 1, 1)
+                .await
+                .map_err(|e| log_problem(&e))?;
+            let asked = first
+                .first()
+                .and_then(|record| serde_json::from_str::<serde_json::Value>(&record.metadata).ok());
             if asked.is_none_or(|metadata| metadata["user_id"] != user_id.to_string()) {
                 return Ok(None);
             }
         }
-        Receipt::of_stored(self.log(), lane, family_id, command_id, &stored).await.map(Some).map_err(|e| log_problem(&e))
+        Receipt::of_stored(self.log(), lane, family_id, command_id, &stored)
+            .await
+            .map(Some)
+            .map_err(|e| log_problem(&e))
     }
 
     /// The lane a family lives in; none when there is no such family.
@@ -175,7 +210,13 @@ impl CommandApi {
     /// # Errors
     /// 503 when the log cannot be read.
     pub async fn lane_of(&self, family_id: FamilyId) -> Result<Option<Lane>, Problem> {
-        if let Some(lane) = self.inner.lane_of.read().ok().and_then(|known| known.get(&family_id).copied()) {
+        if let Some(lane) = self
+            .inner
+            .lane_of
+            .read()
+            .ok()
+            .and_then(|known| known.get(&family_id).copied())
+        {
             return Ok(Some(lane));
         }
         let lane = self.log().lane_of(family_id).await.map_err(|e| log_problem(&e))?;
@@ -189,21 +230,36 @@ impl CommandApi {
     }
 
     async fn family(&self, family_id: FamilyId) -> Result<Option<Family>, Problem> {
-        let Some(lane) = self.lane_of(family_id).await? else { return Ok(None) };
-        let stream = StreamId { kind: <Family as cqrs_es::Aggregate>::TYPE, id: family_id.uuid() };
-        let loaded = self.log().load(lane, family_id, &[stream]).await.map_err(|e| log_problem(&e))?;
+        let Some(lane) = self.lane_of(family_id).await? else {
+            return Ok(None);
+        };
+        let stream = StreamId {
+            kind: <Family as cqrs_es::Aggregate>::TYPE,
+            id: family_id.uuid(),
+        };
+        let loaded = self
+            .log()
+            .load(lane, family_id, &[stream])
+            .await
+            .map_err(|e| log_problem(&e))?;
         let mut streams = Streams::default();
         for (stream, state, sequence) in loaded.streams {
             streams.insert(stream, state, sequence);
         }
-        let family = streams.get(&stream).and_then(|(state, _)| <Family as domain::aggregate::Stored>::from_state(state));
+        let family = streams
+            .get(&stream)
+            .and_then(|(state, _)| <Family as domain::aggregate::Stored>::from_state(state));
         Ok(family.filter(|family| family.exists()).cloned())
     }
 }
 
 /// What a failing log means to a client.
 pub(crate) fn log_problem(error: &LogError) -> Problem {
-    if error.is_unavailable() { Problem::unavailable(1, "the ledger cannot be reached just now") } else { Problem::ours(error) }
+    if error.is_unavailable() {
+        Problem::unavailable(1, "the ledger cannot be reached just now")
+    } else {
+        Problem::ours(error)
+    }
 }
 
 #[async_trait]
@@ -220,16 +276,28 @@ impl Families for CommandApi {
         command_id: CommandId,
     ) -> Result<serde_json::Value, Problem> {
         let command: Arc<dyn AnyCommand> = Arc::new(JoinFamily { member_id: member });
-        let signed_in = SignedIn { user_id: user, session_id: uuid::Uuid::nil() };
+        let signed_in = SignedIn {
+            user_id: user,
+            session_id: uuid::Uuid::nil(),
+        };
         let traceparent = dispatch::traceparent(&axum::http::HeaderMap::new());
-        let request = Request { family_id: family, command_id, signed_in, command, if_match: None, traceparent };
+        let request = Request {
+            family_id: family,
+            command_id,
+            signed_in,
+            command,
+            if_match: None,
+            traceparent,
+        };
         let receipt = self.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
     }
 
     async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<(), Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
-        let member = family.member(member).map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
+        let member = family
+            .member(member)
+            .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
         match member.user_id {
             None => Ok(()),
             Some(_) => Err(domain::refusal::Refusal::from(domain::family::FamilyRefusal::AlreadyJoined).into()),

@@ -10,11 +10,20 @@ use crate::receipt::Receipt;
 pub fn openapi_paths() -> Value {
     let mut paths = Map::new();
     for command in COMMANDS {
-        paths.insert(format!("/api/v1/families/{{family_id}}/commands/{}", command.name), json!({"post": operation(command)}));
+        paths.insert(
+            format!("/api/v1/families/{{family_id}}/commands/{}", command.name),
+            json!({"post": operation(command)}),
+        );
     }
     paths.insert("/api/v1/families".to_owned(), json!({"post": found_family()}));
-    paths.insert("/api/v1/families/{family_id}/commands".to_owned(), json!({"post": batch()}));
-    paths.insert("/api/v1/families/{family_id}/commands/{command_id}".to_owned(), json!({"get": outcome()}));
+    paths.insert(
+        "/api/v1/families/{family_id}/commands".to_owned(),
+        json!({"post": batch()}),
+    );
+    paths.insert(
+        "/api/v1/families/{family_id}/commands/{command_id}".to_owned(),
+        json!({"get": outcome()}),
+    );
     paths.insert(
         "/api/v1/commands".to_owned(),
         json!({"get": {
@@ -45,7 +54,10 @@ fn operation(command: &CommandKind) -> Value {
 }
 
 fn found_family() -> Value {
-    let schema = COMMANDS.iter().find(|command| command.name == "create-family").map(|command| inlined((command.schema)()));
+    let schema = COMMANDS
+        .iter()
+        .find(|command| command.name == "create-family")
+        .map(|command| inlined((command.schema)()));
     json!({
         "tags": ["commands"],
         "operationId": "found-family",
@@ -149,7 +161,11 @@ fn resolve(value: &mut Value, definitions: &Value, depth: usize) {
     }
     match value {
         Value::Object(object) => {
-            let name = object.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/")).map(str::to_owned);
+            let name = object
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|path| path.strip_prefix("#/$defs/"))
+                .map(str::to_owned);
             if let Some(mut found) = name.and_then(|name| definitions.get(&name).cloned()) {
                 object.remove("$ref");
                 if let Value::Object(found) = &mut found {

@@ -62,7 +62,9 @@ impl EventReceipt {
                 event_type: event.kind().0.to_owned(),
                 family_seq,
                 aggregate_id: stream.public_id(),
-                payload: with_payload.then(|| RawValue::from_string(event.encode()).ok()).flatten(),
+                payload: with_payload
+                    .then(|| RawValue::from_string(event.encode()).ok())
+                    .flatten(),
             })
             .collect()
     }
@@ -81,13 +83,22 @@ impl Receipt {
         let with_payload = usize::try_from(count).unwrap_or(0) <= PAYLOADS_MAX;
         let mut events = Vec::new();
         if count > 0 {
-            for record in log.read_family(lane, family_id, stored.first_family_seq - 1, count).await? {
+            for record in log
+                .read_family(lane, family_id, stored.first_family_seq - 1, count)
+                .await?
+            {
                 let kind = aggregate_type(&record.aggregate_type).unwrap_or("unknown");
                 events.push(EventReceipt {
                     event_type: record.event_type,
                     family_seq: record.family_seq,
-                    aggregate_id: StreamId { kind, id: record.aggregate_id }.public_id(),
-                    payload: with_payload.then(|| RawValue::from_string(record.payload).ok()).flatten(),
+                    aggregate_id: StreamId {
+                        kind,
+                        id: record.aggregate_id,
+                    }
+                    .public_id(),
+                    payload: with_payload
+                        .then(|| RawValue::from_string(record.payload).ok())
+                        .flatten(),
                 });
             }
         }

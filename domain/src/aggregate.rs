@@ -127,7 +127,9 @@ pub(crate) use events;
 pub struct Record<E>(pub Vec<E>);
 
 /// An aggregate whose stream the log keeps.
-pub trait Stored: Aggregate<Command = Record<<Self as Aggregate>::Event>, Event: Into<LedgerEvent>, Services = ()> + Clone {
+pub trait Stored:
+    Aggregate<Command = Record<<Self as Aggregate>::Event>, Event: Into<LedgerEvent>, Services = ()> + Clone
+{
     /// This aggregate out of the sum of all.
     fn from_state(state: &AggregateState) -> Option<&Self>;
 }
@@ -278,7 +280,12 @@ impl LedgerEvent {
     /// # Errors
     /// [`DecodeError::Unknown`] for a name or version this release does not know, [`DecodeError::Malformed`] for a payload
     /// of another shape.
-    pub fn decode(aggregate_type: &str, event_type: &str, event_version: &str, payload: &str) -> Result<Self, DecodeError> {
+    pub fn decode(
+        aggregate_type: &str,
+        event_type: &str,
+        event_version: &str,
+        payload: &str,
+    ) -> Result<Self, DecodeError> {
         let malformed = |error: serde_json::Error| DecodeError::Malformed {
             event_type: event_type.to_owned(),
             event_version: event_version.to_owned(),
@@ -296,7 +303,10 @@ impl LedgerEvent {
         let mut value: Value = serde_json::from_str(payload).map_err(malformed)?;
         // Each upcaster leads one version on; there cannot be more steps than upcasters.
         for _ in 0..=UPCASTERS.len() {
-            let Some(upcaster) = UPCASTERS.iter().find(|u| u.event_type == name.0 && u.from_version == name.1) else {
+            let Some(upcaster) = UPCASTERS
+                .iter()
+                .find(|u| u.event_type == name.0 && u.from_version == name.1)
+            else {
                 break;
             };
             value = (upcaster.upcast)(value);
@@ -312,12 +322,16 @@ pub struct LedgerUpcaster;
 
 impl EventUpcaster for LedgerUpcaster {
     fn can_upcast(&self, event_type: &str, event_version: &str) -> bool {
-        UPCASTERS.iter().any(|u| u.event_type == event_type && u.from_version == event_version)
+        UPCASTERS
+            .iter()
+            .any(|u| u.event_type == event_type && u.from_version == event_version)
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
         for _ in 0..=UPCASTERS.len() {
-            let found = UPCASTERS.iter().find(|u| u.event_type == event.event_type && u.from_version == event.event_version);
+            let found = UPCASTERS
+                .iter()
+                .find(|u| u.event_type == event.event_type && u.from_version == event.event_version);
             let Some(upcaster) = found else { break };
             event.payload = (upcaster.upcast)(event.payload);
             event.event_version = upcaster.to_version.to_owned();

@@ -55,7 +55,10 @@ pub struct Calendar {
 
 impl Default for Calendar {
     fn default() -> Self {
-        Self { zone: Tz::UTC, week_start: WeekStart::Monday }
+        Self {
+            zone: Tz::UTC,
+            week_start: WeekStart::Monday,
+        }
     }
 }
 
@@ -100,25 +103,50 @@ mod tests {
 
     #[test]
     fn the_day_is_the_familys_own_across_a_clock_change() {
-        let calendar = Calendar { zone: chrono_tz::Europe::Berlin, week_start: WeekStart::Monday };
-        let before = Utc.with_ymd_and_hms(2026, 3, 28, 22, 59, 59).single().expect("an instant");
-        let after = Utc.with_ymd_and_hms(2026, 3, 28, 23, 0, 0).single().expect("an instant");
-        let evening = Utc.with_ymd_and_hms(2026, 3, 29, 22, 0, 0).single().expect("an instant");
+        let calendar = Calendar {
+            zone: chrono_tz::Europe::Berlin,
+            week_start: WeekStart::Monday,
+        };
+        let before = Utc
+            .with_ymd_and_hms(2026, 3, 28, 22, 59, 59)
+            .single()
+            .expect("an instant");
+        let after = Utc
+            .with_ymd_and_hms(2026, 3, 28, 23, 0, 0)
+            .single()
+            .expect("an instant");
+        let evening = Utc
+            .with_ymd_and_hms(2026, 3, 29, 22, 0, 0)
+            .single()
+            .expect("an instant");
         assert_eq!(calendar.day_of(before), day(2026, 3, 28));
         assert_eq!(calendar.day_of(after), day(2026, 3, 29));
-        assert_eq!(calendar.day_of(evening), day(2026, 3, 30), "summer time is two hours ahead of UTC");
+        assert_eq!(
+            calendar.day_of(evening),
+            day(2026, 3, 30),
+            "summer time is two hours ahead of UTC"
+        );
     }
 
     #[test]
     fn february_ends_where_the_year_says() {
         let calendar = Calendar::default();
-        assert_eq!(calendar.period_of(Period::Month, day(2028, 2, 29)), (day(2028, 2, 1), day(2028, 2, 29)));
-        assert_eq!(calendar.period_of(Period::Month, day(2027, 2, 3)), (day(2027, 2, 1), day(2027, 2, 28)));
+        assert_eq!(
+            calendar.period_of(Period::Month, day(2028, 2, 29)),
+            (day(2028, 2, 1), day(2028, 2, 29))
+        );
+        assert_eq!(
+            calendar.period_of(Period::Month, day(2027, 2, 3)),
+            (day(2027, 2, 1), day(2027, 2, 28))
+        );
     }
 
     #[test]
     fn a_week_begins_where_the_family_says() {
-        let sunday = Calendar { zone: Tz::UTC, week_start: WeekStart::Sunday };
+        let sunday = Calendar {
+            zone: Tz::UTC,
+            week_start: WeekStart::Sunday,
+        };
         assert_eq!(sunday.period_of(Period::Week, day(2026, 11, 21)).0, day(2026, 11, 15));
         let monday = Calendar::default();
         assert_eq!(monday.period_of(Period::Week, day(2026, 11, 22)).0, day(2026, 11, 16));

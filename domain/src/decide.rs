@@ -89,12 +89,20 @@ pub struct Decision {
 impl Decision {
     /// Adds an event of the stream `id` of its aggregate.
     pub fn record<A: Stored>(&mut self, id: Uuid, event: A::Event, effective_on: NaiveDate) {
-        self.events.push(NewEvent { stream: StreamId { kind: A::TYPE, id }, event: event.into(), effective_on });
+        self.events.push(NewEvent {
+            stream: StreamId { kind: A::TYPE, id },
+            event: event.into(),
+            effective_on,
+        });
     }
 
     /// Adds a claim.
     pub fn claim(&mut self, scope: &'static str, value: impl Into<String>, taken: impl Into<Refusal>) {
-        self.claims.push(Claim { scope, value: value.into(), taken: taken.into() });
+        self.claims.push(Claim {
+            scope,
+            value: value.into(),
+            taken: taken.into(),
+        });
     }
 }
 
@@ -117,7 +125,10 @@ impl Streams {
 
     /// Folds an accepted event in and returns its sequence. The stream must be in memory, or new.
     pub fn apply(&mut self, stream: StreamId, event: &LedgerEvent) -> i64 {
-        let (state, sequence) = self.states.entry(stream).or_insert_with(|| (AggregateState::empty(stream.kind), 0));
+        let (state, sequence) = self
+            .states
+            .entry(stream)
+            .or_insert_with(|| (AggregateState::empty(stream.kind), 0));
         state.apply(event.clone());
         *sequence += 1;
         *sequence
@@ -188,7 +199,11 @@ impl<'a> Context<'a> {
                 Err(refused) => return Err(refused),
             }
         }
-        if missing.is_empty() { Ok(found) } else { Err(Stop::Load(missing)) }
+        if missing.is_empty() {
+            Ok(found)
+        } else {
+            Err(Stop::Load(missing))
+        }
     }
 
     /// The family itself.
@@ -197,7 +212,11 @@ impl<'a> Context<'a> {
     /// A refusal when it does not exist.
     pub fn family(&self) -> Result<&'a Family, Stop> {
         let family = self.get::<Family>(self.meta.family_id.uuid())?;
-        if family.exists() { Ok(family) } else { Err(FamilyRefusal::UnknownFamily.into()) }
+        if family.exists() {
+            Ok(family)
+        } else {
+            Err(FamilyRefusal::UnknownFamily.into())
+        }
     }
 
     /// The member who asks.
@@ -205,7 +224,9 @@ impl<'a> Context<'a> {
     /// # Errors
     /// A refusal when the person is not in the family; it reads as if the family did not exist.
     pub fn asking_member(&self) -> Result<&'a Member, Stop> {
-        self.family()?.member_of_user(self.meta.user_id).ok_or_else(|| FamilyRefusal::UnknownFamily.into())
+        self.family()?
+            .member_of_user(self.meta.user_id)
+            .ok_or_else(|| FamilyRefusal::UnknownFamily.into())
     }
 
     /// Today in the family's own zone.
@@ -224,19 +245,31 @@ impl<'a> Context<'a> {
         let today = self.today()?;
         let day = given.unwrap_or(today);
         let is_sane = day >= crate::calendar::FIRST_DAY && day <= today + chrono::Days::new(366);
-        if is_sane { Ok(day) } else { Err(FamilyRefusal::DateOutOfRange { day }.into()) }
+        if is_sane {
+            Ok(day)
+        } else {
+            Err(FamilyRefusal::DateOutOfRange { day }.into())
+        }
     }
 
     /// A fresh id, always the same for the same command and number.
     pub fn new_id(&self, number: u32) -> Uuid {
-        let name = format!("{}/{}/{number}", self.meta.family_id.uuid(), self.meta.command_id.uuid());
+        let name = format!(
+            "{}/{}/{number}",
+            self.meta.family_id.uuid(),
+            self.meta.command_id.uuid()
+        );
         Uuid::new_v5(&self.meta.family_id.uuid(), name.as_bytes())
     }
 
     /// The person who asks, as events carry them.
     pub fn actor(&self) -> Actor {
         let member = self.asking_member().ok();
-        Actor { user_id: self.meta.user_id, member_id: member.map(|m| m.member_id), role: member.map(|m| m.role) }
+        Actor {
+            user_id: self.meta.user_id,
+            member_id: member.map(|m| m.member_id),
+            role: member.map(|m| m.role),
+        }
     }
 }
 
@@ -248,7 +281,11 @@ pub fn decide<C: Decide>(command: &C, context: &Context<'_>) -> Result<Decision,
     if !C::FOR_STRANGERS {
         let role = context.asking_member()?.role;
         if !C::ALLOWED.contains(&role) {
-            return Err(FamilyRefusal::RoleNotAllowed { role: role.as_str(), command: C::NAME }.into());
+            return Err(FamilyRefusal::RoleNotAllowed {
+                role: role.as_str(),
+                command: C::NAME,
+            }
+            .into());
         }
     }
     command.decide(context)

@@ -141,13 +141,21 @@ impl ConnectionId {
 impl BudgetId {
     /// The id of the one budget a category has for a kind of period.
     pub fn of(category: CategoryId, period: crate::calendar::Period) -> Self {
-        Self(Uuid::new_v5(&category.uuid(), format!("budget/{}", period.as_str()).as_bytes()))
+        Self(Uuid::new_v5(
+            &category.uuid(),
+            format!("budget/{}", period.as_str()).as_bytes(),
+        ))
     }
 }
 
 impl EntryId {
     /// The id of the nth bank transaction of this amount on this day in this account: the same row always has the same id.
-    pub fn of_bank_row(account: AccountId, booked_on: chrono::NaiveDate, amount: &crate::Money, occurrence: u32) -> Self {
+    pub fn of_bank_row(
+        account: AccountId,
+        booked_on: chrono::NaiveDate,
+        amount: &crate::Money,
+        occurrence: u32,
+    ) -> Self {
         let name = format!("bank-row/{booked_on}/{amount}/{occurrence}");
         Self(Uuid::new_v5(&account.uuid(), name.as_bytes()))
     }

@@ -128,30 +128,47 @@ pub struct Posting {
 impl Posting {
     /// A posting to one of the family's accounts.
     pub fn account(id: AccountId, money: Money) -> Self {
-        Self { ledger_account: PostingAccount::Account(id), money }
+        Self {
+            ledger_account: PostingAccount::Account(id),
+            money,
+        }
     }
 
     /// A posting to a category.
     pub fn category(id: CategoryId, money: Money) -> Self {
-        Self { ledger_account: PostingAccount::Category(id), money }
+        Self {
+            ledger_account: PostingAccount::Category(id),
+            money,
+        }
     }
 
     /// A posting to an equity account.
     pub fn equity(equity: Equity, money: Money) -> Self {
-        Self { ledger_account: PostingAccount::Equity(equity), money }
+        Self {
+            ledger_account: PostingAccount::Equity(equity),
+            money,
+        }
     }
 }
 
 /// The postings with every sign turned.
 pub fn reversed(postings: &[Posting]) -> Vec<Posting> {
-    postings.iter().map(|p| Posting { ledger_account: p.ledger_account, money: p.money.negated() }).collect()
+    postings
+        .iter()
+        .map(|p| Posting {
+            ledger_account: p.ledger_account,
+            money: p.money.negated(),
+        })
+        .collect()
 }
 
 /// Do the postings sum to zero in every currency?
 pub fn is_balanced(postings: &[Posting]) -> bool {
     let mut sums: BTreeMap<Currency, Money> = BTreeMap::new();
     for posting in postings {
-        let sum = sums.entry(posting.money.currency()).or_insert_with(|| Money::zero(posting.money.currency()));
+        let sum = sums
+            .entry(posting.money.currency())
+            .or_insert_with(|| Money::zero(posting.money.currency()));
         match sum.checked_add(&posting.money) {
             Ok(next) => *sum = next,
             Err(_) => return false,
@@ -187,20 +204,37 @@ impl Poster {
         }
         decision.record::<Entry>(entry_id.uuid(), event, effective_on);
         for posting in &postings {
-            let PostingAccount::Account(account_id) = posting.ledger_account else { continue };
+            let PostingAccount::Account(account_id) = posting.ledger_account else {
+                continue;
+            };
             let account = context.get::<LedgerAccount>(account_id.uuid())?;
             let currency = account.open_currency(account_id)?;
             if posting.money.currency() != currency {
-                return Err(LedgerAccountRefusal::OtherCurrency { account: currency, given: posting.money.currency() }.into());
+                return Err(LedgerAccountRefusal::OtherCurrency {
+                    account: currency,
+                    given: posting.money.currency(),
+                }
+                .into());
             }
             if account.kind() == Some(AccountKind::Wallet) {
-                let before = self.wallets.get(&account_id).copied().unwrap_or_else(|| account.wallet_balance(currency));
-                let after = before.checked_add(&posting.money).map_err(|_| LedgerAccountRefusal::NotBalanced)?;
+                let before = self
+                    .wallets
+                    .get(&account_id)
+                    .copied()
+                    .unwrap_or_else(|| account.wallet_balance(currency));
+                let after = before
+                    .checked_add(&posting.money)
+                    .map_err(|_| LedgerAccountRefusal::NotBalanced)?;
                 if after.is_negative() && posting.money.is_negative() {
                     return Err(LedgerAccountRefusal::WalletTooLow { balance: before }.into());
                 }
                 self.wallets.insert(account_id, after);
-                let changed = WalletBalanceChanged { account_id, entry_id, change: posting.money, balance: after };
+                let changed = WalletBalanceChanged {
+                    account_id,
+                    entry_id,
+                    change: posting.money,
+                    balance: after,
+                };
                 decision.record::<LedgerAccount>(account_id.uuid(), changed.into(), effective_on);
             }
         }

@@ -52,7 +52,9 @@ impl Currency {
 
     /// Decimal places of the minor unit: 2 for EUR, 0 for JPY, 3 for KWD. Source: ISO 4217.
     pub fn scale(&self) -> u32 {
-        iso_currency::Currency::from_code(self.code()).and_then(|c| c.exponent()).map_or(2, u32::from)
+        iso_currency::Currency::from_code(self.code())
+            .and_then(|c| c.exponent())
+            .map_or(2, u32::from)
     }
 }
 
@@ -124,13 +126,20 @@ impl Money {
         let scale = currency.scale();
         let mut exact = amount.normalize();
         if exact.scale() > scale {
-            return Err(MoneyError::TooPrecise { amount: amount.to_string(), currency, scale });
+            return Err(MoneyError::TooPrecise {
+                amount: amount.to_string(),
+                currency,
+                scale,
+            });
         }
         if exact.abs() > Decimal::from(AMOUNT_MAX) {
             return Err(MoneyError::TooLarge);
         }
         exact.rescale(scale);
-        Ok(Self { amount: exact, currency })
+        Ok(Self {
+            amount: exact,
+            currency,
+        })
     }
 
     /// Reads a plain decimal such as `-12.30`: digits and one point, no exponent, no grouping.
@@ -192,7 +201,10 @@ impl Money {
             return Err(MoneyError::MixedCurrencies(self.currency, other.currency));
         }
         let amount = self.amount.checked_add(other.amount).ok_or(MoneyError::TooLarge)?;
-        Ok(Self { amount, currency: self.currency })
+        Ok(Self {
+            amount,
+            currency: self.currency,
+        })
     }
 
     /// The same amount with the other sign.
@@ -201,7 +213,10 @@ impl Money {
         if amount.is_zero() {
             amount.set_sign_positive(true);
         }
-        Self { amount, currency: self.currency }
+        Self {
+            amount,
+            currency: self.currency,
+        }
     }
 
     /// Splits into `parts` amounts that sum to the whole. Each gets the share rounded towards zero to the minor unit; the
@@ -220,7 +235,10 @@ impl Money {
                 left -= extra;
                 let mut amount = share + extra;
                 amount.rescale(scale);
-                Self { amount, currency: self.currency }
+                Self {
+                    amount,
+                    currency: self.currency,
+                }
             })
             .collect()
     }
@@ -248,7 +266,11 @@ struct MoneyJson<'a> {
 
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        MoneyJson { amount: self.amount.to_string().into(), currency: self.currency }.serialize(serializer)
+        MoneyJson {
+            amount: self.amount.to_string().into(),
+            currency: self.currency,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -291,21 +313,41 @@ mod tests {
 
     #[test]
     fn amounts_take_the_scale_of_their_currency() {
-        assert_eq!(Money::parse("12.3", currency("EUR")).expect("money").to_string(), "12.30 EUR");
-        assert_eq!(Money::parse("12", currency("JPY")).expect("money").to_string(), "12 JPY");
-        assert_eq!(Money::parse("1.5", currency("KWD")).expect("money").to_string(), "1.500 KWD");
-        assert_eq!(Money::parse("5000.0000", currency("USD")).expect("money").to_string(), "5000.00 USD");
+        assert_eq!(
+            Money::parse("12.3", currency("EUR")).expect("money").to_string(),
+            "12.30 EUR"
+        );
+        assert_eq!(
+            Money::parse("12", currency("JPY")).expect("money").to_string(),
+            "12 JPY"
+        );
+        assert_eq!(
+            Money::parse("1.5", currency("KWD")).expect("money").to_string(),
+            "1.500 KWD"
+        );
+        assert_eq!(
+            Money::parse("5000.0000", currency("USD")).expect("money").to_string(),
+            "5000.00 USD"
+        );
     }
 
     #[test]
     fn what_would_lose_digits_is_refused() {
-        assert!(matches!(Money::parse("0.001", currency("EUR")), Err(MoneyError::TooPrecise { .. })));
-        assert!(matches!(Money::parse("1.5", currency("JPY")), Err(MoneyError::TooPrecise { .. })));
+        assert!(matches!(
+            Money::parse("0.001", currency("EUR")),
+            Err(MoneyError::TooPrecise { .. })
+        ));
+        assert!(matches!(
+            Money::parse("1.5", currency("JPY")),
+            Err(MoneyError::TooPrecise { .. })
+        ));
     }
 
     #[test]
     fn what_is_no_plain_decimal_is_refused() {
-        for text in ["", "-", "1e5", "1,00", ".5", "5.", "NaN", "0x10", "1 000", "$5", "--1", "1.2.3", "٣"] {
+        for text in [
+            "", "-", "1e5", "1,00", ".5", "5.", "NaN", "0x10", "1 000", "$5", "--1", "1.2.3", "٣",
+        ] {
             assert!(Money::parse(text, currency("EUR")).is_err(), "{text}");
         }
     }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::id::{
-    AccountId, BudgetId, CategoryId, ChoreId, ConnectionId, EntryId, FamilyId, ImportId, MemberId,
-};
+use crate::id::{AccountId, BudgetId, CategoryId, ChoreId, ConnectionId, EntryId, FamilyId, ImportId, MemberId};
 
 /// The name of one stream: what postgres-es calls `aggregate_type` and `aggregate_id`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

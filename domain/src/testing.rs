@@ -58,7 +58,9 @@ pub fn today() -> NaiveDate {
 }
 
 fn now() -> DateTime<Utc> {
-    Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).single().expect("an instant")
+    Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0)
+        .single()
+        .expect("an instant")
 }
 
 /// A history and the person who asks next.
@@ -78,7 +80,12 @@ pub struct Outcome {
 impl Scenario {
     /// No family yet; the founder asks.
     pub fn empty() -> Self {
-        Self { streams: Streams::default(), user: user_id(Role::Parent), members: 0, commands: 0 }
+        Self {
+            streams: Streams::default(),
+            user: user_id(Role::Parent),
+            members: 0,
+            commands: 0,
+        }
     }
 
     /// A family in Berlin with euros and one parent, who asks.
@@ -98,16 +105,31 @@ impl Scenario {
     }
 
     fn event<A: crate::aggregate::Stored>(self, id: Uuid, event: A::Event) -> Self {
-        self.given(vec![NewEvent { stream: StreamId { kind: A::TYPE, id }, event: event.into(), effective_on: today() }])
+        self.given(vec![NewEvent {
+            stream: StreamId { kind: A::TYPE, id },
+            event: event.into(),
+            effective_on: today(),
+        }])
     }
 
     /// A member of a role who has joined. The first of a role is [`member_id`].
     pub fn with_member(self, role: Role) -> Self {
         let is_first = !self.has_member(member_id(role));
         let next = self.members + 1;
-        let id = if is_first { member_id(role) } else { MemberId::from_uuid(Uuid::from_u128(0x900_000 + next)) };
-        let user = if is_first { user_id(role) } else { UserId::from_uuid(Uuid::from_u128(0xA00_000 + next)) };
-        let mut scenario = self.with_place_of(id, role).family_event(MemberJoined { member_id: id, user_id: user });
+        let id = if is_first {
+            member_id(role)
+        } else {
+            MemberId::from_uuid(Uuid::from_u128(0x900_000 + next))
+        };
+        let user = if is_first {
+            user_id(role)
+        } else {
+            UserId::from_uuid(Uuid::from_u128(0xA00_000 + next))
+        };
+        let mut scenario = self.with_place_of(id, role).family_event(MemberJoined {
+            member_id: id,
+            user_id: user,
+        });
         scenario.members = next;
         scenario
     }
@@ -118,31 +140,65 @@ impl Scenario {
     }
 
     fn with_place_of(self, member_id: MemberId, role: Role) -> Self {
-        self.family_event(MemberAdded { member_id, display_name: role.as_str().to_owned(), role, on_leaderboard: false })
+        self.family_event(MemberAdded {
+            member_id,
+            display_name: role.as_str().to_owned(),
+            role,
+            on_leaderboard: false,
+        })
     }
 
     fn has_member(&self, member: MemberId) -> bool {
-        let stream = StreamId { kind: "family", id: family_id().uuid() };
+        let stream = StreamId {
+            kind: "family",
+            id: family_id().uuid(),
+        };
         matches!(self.streams.get(&stream), Some((crate::aggregate::AggregateState::Family(family), _)) if family.member(member).is_ok())
     }
 
     /// An open account in a currency.
     pub fn with_account(self, id: AccountId, kind: AccountKind, code: &str) -> Self {
-        let opened = AccountOpened { account_id: id, name: "Account".to_owned(), kind, currency: currency(code), owner: None, opening_balance: None };
+        let opened = AccountOpened {
+            account_id: id,
+            name: "Account".to_owned(),
+            kind,
+            currency: currency(code),
+            owner: None,
+            opening_balance: None,
+        };
         self.event::<LedgerAccount>(id.uuid(), opened.into())
     }
 
     /// The euro wallet of the first member of a role.
     pub fn with_wallet(self, id: AccountId, role: Role) -> Self {
         let owner = Some(member_id(role));
-        let opened = AccountOpened { account_id: id, name: "Wallet".to_owned(), kind: AccountKind::Wallet, currency: currency("EUR"), owner, opening_balance: None };
+        let opened = AccountOpened {
+            account_id: id,
+            name: "Wallet".to_owned(),
+            kind: AccountKind::Wallet,
+            currency: currency("EUR"),
+            owner,
+            opening_balance: None,
+        };
         self.event::<LedgerAccount>(id.uuid(), opened.into())
-            .family_event(WalletAssigned { member_id: member_id(role), account_id: id, currency: currency("EUR") })
+            .family_event(WalletAssigned {
+                member_id: member_id(role),
+                account_id: id,
+                currency: currency("EUR"),
+            })
     }
 
     /// A category.
     pub fn with_category(self, id: CategoryId, kind: CategoryKind) -> Self {
-        self.event::<Category>(id.uuid(), CategoryAdded { category_id: id, name: "Category".to_owned(), kind }.into())
+        self.event::<Category>(
+            id.uuid(),
+            CategoryAdded {
+                category_id: id,
+                name: "Category".to_owned(),
+                kind,
+            }
+            .into(),
+        )
     }
 
     /// Further history, each event through its stored form.
@@ -150,7 +206,8 @@ impl Scenario {
         for new in events {
             let (event_type, version) = new.event.kind();
             let stored = new.event.encode();
-            let read = LedgerEvent::decode(new.stream.kind, event_type, version, &stored).expect("the stored form reads back");
+            let read =
+                LedgerEvent::decode(new.stream.kind, event_type, version, &stored).expect("the stored form reads back");
             assert_eq!(read, new.event, "the stored form says the same");
             self.streams.apply(new.stream, &read);
         }
@@ -179,13 +236,22 @@ impl Scenario {
     /// Decides a command on this history.
     pub fn when<C: Decide>(&self, command: &C) -> Outcome {
         let command_id = CommandId::from_uuid(Uuid::from_u128(0xD000 + self.commands));
-        let meta = Meta { family_id: family_id(), command_id, user_id: self.user, at: now() };
+        let meta = Meta {
+            family_id: family_id(),
+            command_id,
+            user_id: self.user,
+            at: now(),
+        };
         let mut streams = self.streams.clone();
         let text = serde_json::to_string(command).expect("commands are JSON");
         let command: C = serde_json::from_str(&text).expect("commands read back");
         for _ in 0..100 {
             match decide(&command, &Context::new(&streams, &meta)) {
-                Ok(decision) => return Outcome { result: Ok(decision.events) },
+                Ok(decision) => {
+                    return Outcome {
+                        result: Ok(decision.events),
+                    };
+                }
                 Err(Stop::Refused(refusal)) => return Outcome { result: Err(refusal) },
                 Err(Stop::Load(missing)) => {
                     for stream in missing {

@@ -13,7 +13,14 @@ pub const NOTE_CHARS_MAX: usize = 500;
 /// [`FamilyRefusal::BadText`] naming `field`.
 pub fn name(field: &'static str, text: &str) -> Result<String, FamilyRefusal> {
     let text = text.trim();
-    if text.is_empty() { Err(FamilyRefusal::BadText { field, max: NAME_CHARS_MAX }) } else { bounded(field, text, NAME_CHARS_MAX) }
+    if text.is_empty() {
+        Err(FamilyRefusal::BadText {
+            field,
+            max: NAME_CHARS_MAX,
+        })
+    } else {
+        bounded(field, text, NAME_CHARS_MAX)
+    }
 }
 
 /// A note: may be empty, at most [`NOTE_CHARS_MAX`] characters; line breaks become spaces.
@@ -26,8 +33,18 @@ pub fn note(field: &'static str, text: &str) -> Result<String, FamilyRefusal> {
 
 /// Text from a bank, which nobody here can correct: what a note may not hold is left out, and the rest cut to `max` characters.
 pub fn cleaned(text: &str, max: usize) -> String {
-    let kept: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_misleading(*c)).collect();
-    kept.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").chars().take(max).collect()
+    let kept: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !is_misleading(*c))
+        .collect();
+    kept.split(' ')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(max)
+        .collect()
 }
 
 /// Control characters, and those that make one text look like another.

@@ -111,7 +111,11 @@ impl Log {
         let arrays = Arrays::of(self, batch);
         let rows = arrays.send(self, lane).await?;
         if rows.len() != batch.len() {
-            return Err(LogError::Inconsistent(format!("{} verdicts on {} commands", rows.len(), batch.len())));
+            return Err(LogError::Inconsistent(format!(
+                "{} verdicts on {} commands",
+                rows.len(),
+                batch.len()
+            )));
         }
         let verdicts = rows.iter().map(verdict).collect::<Result<Vec<_>, _>>()?;
         if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Ok(_))) {
@@ -179,7 +183,8 @@ impl<'a> Arrays<'a> {
             let owner = owners.entry(new.stream).or_insert(command.family_id);
             *owner == command.family_id && new.sequence > 0
         });
-        self.expected_family_seq.push(if is_sound { command.expected_family_seq } else { -1 });
+        self.expected_family_seq
+            .push(if is_sound { command.expected_family_seq } else { -1 });
     }
 
     fn event(&mut self, number: i32, command: &AppendCommand, new: &AppendEvent) {
@@ -255,7 +260,9 @@ fn verdict(row: &PgRow) -> Result<Verdict, LogError> {
             recorded_at: row.try_get("stored_at")?,
         })),
         "conflict" => Ok(Verdict::Conflict),
-        "claim_taken" => Ok(Verdict::ClaimTaken { scope: row.try_get("taken_scope")? }),
+        "claim_taken" => Ok(Verdict::ClaimTaken {
+            scope: row.try_get("taken_scope")?,
+        }),
         other => Err(LogError::Inconsistent(format!("verdict '{other}'"))),
     }
 }

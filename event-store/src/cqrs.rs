@@ -49,7 +49,12 @@ impl<A: Stored> AggregateContext<A> for LedgerContext<A> {
 impl<A: Stored> LedgerStore<A> {
     /// The store of one family's `A` streams. A family that does not exist comes into being in `lane` with the first commit.
     pub fn new(log: Log, lane: Lane, family_id: FamilyId) -> Self {
-        Self { log, lane, family_id, aggregate: PhantomData }
+        Self {
+            log,
+            lane,
+            family_id,
+            aggregate: PhantomData,
+        }
     }
 
     fn command(
@@ -58,16 +63,31 @@ impl<A: Stored> LedgerStore<A> {
         events: &[A::Event],
         metadata: &HashMap<String, String>,
     ) -> Result<AppendCommand, AggregateError<A::Error>> {
-        let unreadable = |name: &str| AggregateError::UnexpectedError(format!("the metadata's {name} does not parse").into());
-        let command_id: Option<Uuid> =
-            metadata.get("command_id").map(|text| text.parse()).transpose().map_err(|_| unreadable("command_id"))?;
-        let effective_on: Option<NaiveDate> =
-            metadata.get("effective_on").map(|text| text.parse()).transpose().map_err(|_| unreadable("effective_on"))?;
+        let unreadable =
+            |name: &str| AggregateError::UnexpectedError(format!("the metadata's {name} does not parse").into());
+        let command_id: Option<Uuid> = metadata
+            .get("command_id")
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| unreadable("command_id"))?;
+        let effective_on: Option<NaiveDate> = metadata
+            .get("effective_on")
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| unreadable("effective_on"))?;
         let effective_on = effective_on.unwrap_or_else(|| Utc::now().date_naive());
-        let stream = StreamId { kind: A::TYPE, id: context.aggregate_id };
+        let stream = StreamId {
+            kind: A::TYPE,
+            id: context.aggregate_id,
+        };
         let events: Vec<AppendEvent> = (context.sequence + 1..)
             .zip(events)
-            .map(|(sequence, event)| AppendEvent { stream, sequence, event: event.clone().into(), effective_on })
+            .map(|(sequence, event)| AppendEvent {
+                stream,
+                sequence,
+                event: event.clone().into(),
+                effective_on,
+            })
             .collect();
         let mut request = Sha256::new();
         for new in &events {
@@ -81,7 +101,8 @@ impl<A: Stored> LedgerStore<A> {
             request_hash: request.finalize().into(),
             expected_family_seq: context.family_seq,
             creates_family: context.family_seq == 0,
-            metadata: serde_json::to_string(&metadata).map_err(|error| AggregateError::UnexpectedError(error.into()))?,
+            metadata: serde_json::to_string(&metadata)
+                .map_err(|error| AggregateError::UnexpectedError(error.into()))?,
             events,
             claims: Vec::new(),
         })
@@ -93,20 +114,36 @@ impl<A: Stored> EventStore<A> for LedgerStore<A> {
 
     async fn load_events(&self, aggregate_id: &str) -> Result<Vec<EventEnvelope<A>>, AggregateError<A::Error>> {
         let id = parse_id(aggregate_id)?;
-        let records = self.log.read_stream(self.lane, self.family_id, StreamId { kind: A::TYPE, id }).await;
-        records.map_err(log_error)?.into_iter().map(|record| envelope(&record)).collect()
+        let records = self
+            .log
+            .read_stream(self.lane, self.family_id, StreamId { kind: A::TYPE, id })
+            .await;
+        records
+            .map_err(log_error)?
+            .into_iter()
+            .map(|record| envelope(&record))
+            .collect()
     }
 
     async fn load_aggregate(&self, aggregate_id: &str) -> Result<Self::AC, AggregateError<A::Error>> {
         let id = parse_id(aggregate_id)?;
         let stream = StreamId { kind: A::TYPE, id };
-        let loaded = self.log.load(self.lane, self.family_id, &[stream]).await.map_err(log_error)?;
+        let loaded = self
+            .log
+            .load(self.lane, self.family_id, &[stream])
+            .await
+            .map_err(log_error)?;
         let (aggregate, sequence) = loaded
             .streams
             .first()
             .and_then(|(_, state, sequence)| A::from_state(state).map(|state| (state.clone(), *sequence)))
             .unwrap_or_default();
-        Ok(LedgerContext { aggregate, aggregate_id: id, sequence, family_seq: loaded.head.family_seq })
+        Ok(LedgerContext {
+            aggregate,
+            aggregate_id: id,
+            sequence,
+            family_seq: loaded.head.family_seq,
+        })
     }
 
     async fn commit(
@@ -130,7 +167,9 @@ impl<A: Stored> EventStore<A> for LedgerStore<A> {
                     metadata: metadata.clone(),
                 })
                 .collect()),
-            Some(Verdict::Duplicate(_)) => Err(AggregateError::UnexpectedError("this command was recorded before".into())),
+            Some(Verdict::Duplicate(_)) => Err(AggregateError::UnexpectedError(
+                "this command was recorded before".into(),
+            )),
             Some(Verdict::Conflict | Verdict::ClaimTaken { .. }) | None => Err(AggregateError::AggregateConflict),
         }
     }
@@ -151,7 +190,9 @@ fn log_error<E: std::error::Error>(error: LogError) -> AggregateError<E> {
 fn envelope<A: Stored>(record: &crate::Record) -> Result<EventEnvelope<A>, AggregateError<A::Error>> {
     let unreadable = |error: serde_json::Error| AggregateError::DeserializationError(error.into());
     // Through the one decode path, upcasters included, and from there to the aggregate's own type.
-    let event = record.decode().map_err(|cause| AggregateError::DeserializationError(cause.into()))?;
+    let event = record
+        .decode()
+        .map_err(|cause| AggregateError::DeserializationError(cause.into()))?;
     Ok(EventEnvelope {
         aggregate_id: record.aggregate_id.to_string(),
         sequence: usize::try_from(record.sequence).unwrap_or_default(),

@@ -26,7 +26,10 @@ pub struct FamilyHead {
 
 impl FamilyHead {
     /// Before the first event.
-    pub const EMPTY: Self = Self { family_seq: 0, chain_hash: GENESIS };
+    pub const EMPTY: Self = Self {
+        family_seq: 0,
+        chain_hash: GENESIS,
+    };
 }
 
 /// Streams of one family, and the family's head, as of one moment.
@@ -83,27 +86,45 @@ impl Log {
             .fetch(&self.pool);
         let mut loaded = Loaded {
             head: FamilyHead::EMPTY,
-            streams: streams.iter().map(|stream| (*stream, AggregateState::empty(stream.kind), 0)).collect(),
+            streams: streams
+                .iter()
+                .map(|stream| (*stream, AggregateState::empty(stream.kind), 0))
+                .collect(),
         };
         while let Some(row) = rows.try_next().await? {
             let number: i64 = row.try_get("stream_number")?;
             let family_seq: i64 = row.try_get("family_seq")?;
             if number == 0 {
-                loaded.head = FamilyHead { family_seq, chain_hash: row.try_get("chain_hash")? };
+                loaded.head = FamilyHead {
+                    family_seq,
+                    chain_hash: row.try_get("chain_hash")?,
+                };
                 continue;
             }
-            let stream = usize::try_from(number - 1).ok().and_then(|index| loaded.streams.get_mut(index));
+            let stream = usize::try_from(number - 1)
+                .ok()
+                .and_then(|index| loaded.streams.get_mut(index));
             let Some((id, state, last)) = stream else {
                 return Err(LogError::Inconsistent(format!("stream {number} was not asked for")));
             };
             let sequence: i64 = row.try_get("sequence")?;
             if sequence != *last + 1 {
-                return Err(LogError::Inconsistent(format!("{id} has sequence {sequence} after {last}")));
+                return Err(LogError::Inconsistent(format!(
+                    "{id} has sequence {sequence} after {last}"
+                )));
             }
             let payload: &str = row.try_get("payload")?;
-            let event =
-                LedgerEvent::decode(id.kind, row.try_get("event_type")?, row.try_get("event_version")?, payload)
-                    .map_err(|cause| LogError::Decode { family_id: family, family_seq, cause })?;
+            let event = LedgerEvent::decode(
+                id.kind,
+                row.try_get("event_type")?,
+                row.try_get("event_version")?,
+                payload,
+            )
+            .map_err(|cause| LogError::Decode {
+                family_id: family,
+                family_seq,
+                cause,
+            })?;
             state.apply(event);
             *last = sequence;
         }
@@ -149,7 +170,9 @@ impl Log {
         first: i64,
         last: i64,
     ) -> Result<Vec<EventSummary>, LogError> {
-        let records = self.read_family(lane, family, first - 1, (last - first + 1).max(0)).await?;
+        let records = self
+            .read_family(lane, family, first - 1, (last - first + 1).max(0))
+            .await?;
         let summary = |record: Record| EventSummary {
             event_type: record.event_type,
             family_seq: record.family_seq,
@@ -182,7 +205,11 @@ impl Log {
             "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 and e.family_seq > $3 \
              order by e.family_seq limit $4"
         );
-        let query = sqlx::query_as(&statement).bind(lane.0).bind(family.uuid()).bind(after_seq).bind(limit);
+        let query = sqlx::query_as(&statement)
+            .bind(lane.0)
+            .bind(family.uuid())
+            .bind(after_seq)
+            .bind(limit);
         Ok(query.fetch_all(&self.pool).await?)
     }
 
@@ -190,18 +217,17 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Database`].
-    pub async fn read_stream(
-        &self,
-        lane: Lane,
-        family: FamilyId,
-        stream: StreamId,
-    ) -> Result<Vec<Record>, LogError> {
+    pub async fn read_stream(&self, lane: Lane, family: FamilyId, stream: StreamId) -> Result<Vec<Record>, LogError> {
         let statement = format!(
             "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 \
              and e.aggregate_type = $3 and e.aggregate_id = $4 order by e.sequence"
         );
         let query = sqlx::query_as(&statement).bind(lane.0).bind(family.uuid());
-        Ok(query.bind(stream.kind).bind(stream.id.to_string()).fetch_all(&self.pool).await?)
+        Ok(query
+            .bind(stream.kind)
+            .bind(stream.id.to_string())
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// All records of a family with a `family_seq` above `after_seq`, read page by page as they are asked for.
@@ -241,5 +267,10 @@ pub(crate) async fn read_lane_in(
     let statement = format!(
         "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.position > $2 order by e.position limit $3"
     );
-    Ok(sqlx::query_as(&statement).bind(lane.0).bind(after).bind(limit).fetch_all(executor).await?)
+    Ok(sqlx::query_as(&statement)
+        .bind(lane.0)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?)
 }

@@ -80,7 +80,10 @@ impl LogError {
 /// (53), lock not available (55P03), operator intervention and time-outs (57), system errors (58).
 fn is_transient(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
-        code == "55P03" || ["08", "40", "53", "57", "58"].into_iter().any(|class| code.starts_with(class))
+        code == "55P03"
+            || ["08", "40", "53", "57", "58"]
+                .into_iter()
+                .any(|class| code.starts_with(class))
     })
 }
 
@@ -103,7 +106,11 @@ impl Log {
     /// A log over a pool in the role its user needs: writer to append, any other to read. `claim_key` is the key under which
     /// unique claims are hashed; it has to be the same in every process that appends, for ever.
     pub fn new(pool: PgPool, claim_key: [u8; 32]) -> Self {
-        Self { pool, claim_key, wakeups: Wakeups::default() }
+        Self {
+            pool,
+            claim_key,
+            wakeups: Wakeups::default(),
+        }
     }
 
     /// The same log, sharing wake-ups with others of this process.
@@ -127,7 +134,9 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn lanes(&self) -> Result<i16, LogError> {
-        let lanes: i64 = sqlx::query_scalar("select count(*) from log.lanes").fetch_one(&self.pool).await?;
+        let lanes: i64 = sqlx::query_scalar("select count(*) from log.lanes")
+            .fetch_one(&self.pool)
+            .await?;
         i16::try_from(lanes).map_err(|_| LogError::Inconsistent(format!("{lanes} lanes")))
     }
 

@@ -53,7 +53,12 @@ impl Record {
     /// # Errors
     /// When this release does not know its name or version, or the payload has another shape.
     pub fn decode(&self) -> Result<LedgerEvent, DecodeError> {
-        LedgerEvent::decode(&self.aggregate_type, &self.event_type, &self.event_version, &self.payload)
+        LedgerEvent::decode(
+            &self.aggregate_type,
+            &self.event_type,
+            &self.event_version,
+            &self.payload,
+        )
     }
 
     /// One entry of the metadata, such as `traceparent` or `role`; none when it is missing.
@@ -76,8 +81,10 @@ pub(crate) const RECORD_COLUMNS: &str = "e.lane, e.position, e.family_id, e.fami
 impl FromRow<'_, PgRow> for Record {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let aggregate_id: &str = row.try_get("aggregate_id")?;
-        let aggregate_id = Uuid::try_parse(aggregate_id)
-            .map_err(|error| sqlx::Error::ColumnDecode { index: "aggregate_id".to_owned(), source: Box::new(error) })?;
+        let aggregate_id = Uuid::try_parse(aggregate_id).map_err(|error| sqlx::Error::ColumnDecode {
+            index: "aggregate_id".to_owned(),
+            source: Box::new(error),
+        })?;
         Ok(Self {
             lane: Lane(row.try_get("lane")?),
             position: row.try_get("position")?,

@@ -89,7 +89,10 @@ pub struct Chain {
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { head: FamilyHead::EMPTY, position: 0 }
+        Self {
+            head: FamilyHead::EMPTY,
+            position: 0,
+        }
     }
 }
 
@@ -106,14 +109,22 @@ impl Chain {
         if leaf_of(record) != record.leaf_hash {
             return Err((wanted, Fault::Content));
         }
-        let hash = chain(&self.head.chain_hash, wanted, record.recorded_at_us(), &record.leaf_hash);
+        let hash = chain(
+            &self.head.chain_hash,
+            wanted,
+            record.recorded_at_us(),
+            &record.leaf_hash,
+        );
         if hash != record.chain_hash {
             return Err((wanted, Fault::Chain));
         }
         if record.position <= self.position {
             return Err((wanted, Fault::Position));
         }
-        self.head = FamilyHead { family_seq: wanted, chain_hash: hash };
+        self.head = FamilyHead {
+            family_seq: wanted,
+            chain_hash: hash,
+        };
         self.position = record.position;
         Ok(())
     }
@@ -135,12 +146,18 @@ pub async fn verify_family(
     family: FamilyId,
     mut progress: impl FnMut(Progress),
 ) -> Result<Verified, ChainError> {
-    let broken = |(family_seq, fault)| ChainError::Broken { family_id: family, family_seq, fault };
+    let broken = |(family_seq, fault)| ChainError::Broken {
+        family_id: family,
+        family_seq,
+        fault,
+    };
     let end = end_mark(log, lane, family).await?;
     let mut chain = Chain::default();
     while chain.head.family_seq < end.last_event {
         let after = chain.head.family_seq;
-        let page = log.read_family(lane, family, after, PAGE.min(end.last_event - after)).await?;
+        let page = log
+            .read_family(lane, family, after, PAGE.min(end.last_event - after))
+            .await?;
         if page.is_empty() {
             return Err(broken((after + 1, Fault::Missing)));
         }
@@ -150,12 +167,18 @@ pub async fn verify_family(
                 return Err(broken((chain.head.family_seq, Fault::Unexplained)));
             }
         }
-        progress(Progress { verified: chain.head.family_seq, total: end.last_event });
+        progress(Progress {
+            verified: chain.head.family_seq,
+            total: end.last_event,
+        });
     }
     if end.last_event < end.last_commanded {
         return Err(broken((end.last_event + 1, Fault::Missing)));
     }
-    Ok(Verified { events: chain.head.family_seq, head: chain.head })
+    Ok(Verified {
+        events: chain.head.family_seq,
+        head: chain.head,
+    })
 }
 
 /// Where a history has to end.
@@ -169,6 +192,13 @@ async fn end_mark(log: &Log, lane: Lane, family: FamilyId) -> Result<EndMark, Lo
     let statement = "select \
              coalesce((select max(family_seq) from log.events where lane = $1 and family_id = $2), 0) as last_event, \
              coalesce((select max(last_family_seq) from log.commands where lane = $1 and family_id = $2), 0) as last_commanded";
-    let row = sqlx::query(statement).bind(lane.0).bind(family.uuid()).fetch_one(&log.pool).await?;
-    Ok(EndMark { last_event: row.try_get("last_event")?, last_commanded: row.try_get("last_commanded")? })
+    let row = sqlx::query(statement)
+        .bind(lane.0)
+        .bind(family.uuid())
+        .fetch_one(&log.pool)
+        .await?;
+    Ok(EndMark {
+        last_event: row.try_get("last_event")?,
+        last_commanded: row.try_get("last_commanded")?,
+    })
 }

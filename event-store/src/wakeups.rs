@@ -29,7 +29,9 @@ impl Wakeups {
 
     /// A waiter that also sees hints given between two waits.
     pub fn subscribe(&self, lane: Lane) -> Wakeup {
-        Wakeup { receiver: self.with(lane, |sender| sender.subscribe()) }
+        Wakeup {
+            receiver: self.with(lane, |sender| sender.subscribe()),
+        }
     }
 
     fn with<T>(&self, lane: Lane, act: impl FnOnce(&watch::Sender<()>) -> T) -> T {

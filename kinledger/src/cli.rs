@@ -10,12 +10,23 @@ use crate::{audit, contracts, embedded, import, serve, up};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
-#[command(name = "kinledger", version, about, propagate_version = true)]
+#[command(
+    name = "kinledger",
+    version,
+    about = "A family's money, chores and rewards as one ledger that explains every cent",
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// How log lines look; RUST_LOG filters them.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "KINLEDGER_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "KINLEDGER_LOG_FORMAT"
+    )]
     log_format: Format,
 }
 
@@ -34,7 +45,7 @@ enum Command {
     /// Replay, verify or export a family's ledger, straight from the log.
     Audit(AuditOptions),
     /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
-    Serve(ServeOptions),
+    Serve(ServeCommand),
     /// Bring the tables of DATABASE_URL up to date.
     Migrate {
         /// The database, with a login that may create tables and roles.
@@ -73,7 +84,7 @@ struct AuditOptions {
 }
 
 #[derive(Args)]
-struct ServeOptions {
+struct ServeCommand {
     /// Which part.
     #[arg(value_enum)]
     part: serve::Part,
@@ -91,9 +102,20 @@ struct ContractsOptions {
     check: Option<PathBuf>,
 }
 
-/// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done, 2 wrong usage or an altered log.
+/// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done or was asked wrongly, 2 the log was altered.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let is_answer = !error.use_stderr();
+            drop(error.print());
+            return if is_answer {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
     let format = match cli.log_format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
@@ -129,12 +151,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             service_kit::database::migrate(&database_url).await?;
             println!("the database is up to date");
         }
-        Command::Contracts(ContractsOptions { write: Some(folder), .. }) => contracts::write(&folder)?,
+        Command::Contracts(ContractsOptions {
+            write: Some(folder), ..
+        }) => contracts::write(&folder)?,
         Command::Contracts(ContractsOptions { check, .. }) => {
             contracts::check(&check.context("name the folder of the contracts")?)?;
         }
         Command::Healthcheck { url } => {
-            let answer = tokio::task::spawn_blocking(move || ureq::get(&url).call().map(|answer| answer.status())).await?;
+            let answer =
+                tokio::task::spawn_blocking(move || ureq::get(&url).call().map(|answer| answer.status())).await?;
             answer.context("not well")?;
         }
     }

@@ -20,7 +20,10 @@ const TOPIC: &str = "kinledger.events.v1";
 fn generated() -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
     for kind in LedgerEvent::kinds() {
-        let path = format!("events/{}/{}.v{}.json", kind.aggregate_type, kind.event_type, kind.event_version);
+        let path = format!(
+            "events/{}/{}.v{}.json",
+            kind.aggregate_type, kind.event_type, kind.event_version
+        );
         files.insert(PathBuf::from(path), pretty(&(kind.schema)().to_value())?);
     }
     files.insert(PathBuf::from("openapi.json"), pretty(&crate::openapi::document())?);
@@ -58,7 +61,10 @@ pub fn check(folder: &Path) -> Result<()> {
     }
     wrong.extend(check_fixtures(folder)?);
     if !wrong.is_empty() {
-        bail!("contracts have drifted; look at the difference, then run `make contracts`:\n  {}", wrong.join("\n  "));
+        bail!(
+            "contracts have drifted; look at the difference, then run `make contracts`:\n  {}",
+            wrong.join("\n  ")
+        );
     }
     println!("contracts are as committed; every fixture loads");
     Ok(())
@@ -68,8 +74,10 @@ pub fn check(folder: &Path) -> Result<()> {
 fn check_fixtures(folder: &Path) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     let current = LedgerEvent::kinds();
-    let mut wanted: Vec<(&str, &str, &str)> =
-        current.iter().map(|kind| (kind.aggregate_type, kind.event_type, kind.event_version)).collect();
+    let mut wanted: Vec<(&str, &str, &str)> = current
+        .iter()
+        .map(|kind| (kind.aggregate_type, kind.event_type, kind.event_version))
+        .collect();
     for old in UPCASTERS {
         let owner = current.iter().find(|kind| kind.event_type == old.event_type);
         wanted.extend(owner.map(|kind| (kind.aggregate_type, old.event_type, old.from_version)));
@@ -90,7 +98,10 @@ fn check_fixtures(folder: &Path) -> Result<Vec<String>> {
 
 /// Where the fixture of an event version lies.
 pub fn fixture_path(folder: &Path, event_type: &str, version: &str) -> PathBuf {
-    folder.join("fixtures").join(event_type).join(format!("v{version}.json"))
+    folder
+        .join("fixtures")
+        .join(event_type)
+        .join(format!("v{version}.json"))
 }
 
 fn pretty(value: &Value) -> Result<String> {

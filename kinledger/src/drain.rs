@@ -26,7 +26,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 pub async fn drain(request: Request, next: Next) -> Response {
     // Who asks first whether to send has sent nothing yet, and reads the answer.
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let has_body = request.headers().contains_key(header::CONTENT_LENGTH) || request.headers().contains_key(header::TRANSFER_ENCODING);
+    let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
+        || request.headers().contains_key(header::TRANSFER_ENCODING);
     if asks_first || !has_body {
         return next.run(request).await;
     }
@@ -37,7 +38,10 @@ pub async fn drain(request: Request, next: Next) -> Response {
     let response = next.run(Request::from_parts(parts, body)).await;
     let thrown_away = async {
         let mut bytes = 0;
-        while let Some(Ok(chunk)) = stream::poll_fn(|context| lock(&rest).poll_next_unpin(context)).next().await {
+        while let Some(Ok(chunk)) = stream::poll_fn(|context| lock(&rest).poll_next_unpin(context))
+            .next()
+            .await
+        {
             bytes += chunk.len();
             if bytes > BYTES_MAX {
                 return;

@@ -27,9 +27,9 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// When it is taken, in words that say what to do.
 pub async fn bind(listen: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}: is another program using the port? Name another address with --listen"))
+    TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}: is another program using the port? Name another address with --listen")
+    })
 }
 
 /// Serves until shutdown, then finishes open requests.
@@ -87,20 +87,33 @@ pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
 /// What the framework refuses before a handler sees it (a path that is no UTF-8, a body that is too large) becomes a problem too.
 async fn in_our_form(response: Response) -> Response {
     let status = response.status();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json");
+    let is_problem = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/problem+json");
     if is_problem || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let (code, detail) = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "the body is larger than this path takes"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "this path does not take this content type"),
-        StatusCode::NOT_FOUND => ("unknown-path", "there is nothing here; GET /api/v1/openapi.json says what there is"),
+        StatusCode::NOT_FOUND => (
+            "unknown-path",
+            "there is nothing here; GET /api/v1/openapi.json says what there is",
+        ),
         StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "this path does not take this method"),
-        status if status.is_client_error() => ("malformed", "the request cannot be read: its address, a header or the body is malformed"),
+        status if status.is_client_error() => (
+            "malformed",
+            "the request cannot be read: its address, a header or the body is malformed",
+        ),
         _ => return response,
     };
     let mut problem = Problem::new(status, code, detail).into_response();
-    for (name, value) in response.headers().iter().filter(|(name, _)| ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name)) {
+    for (name, value) in response
+        .headers()
+        .iter()
+        .filter(|(name, _)| ![header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name))
+    {
         problem.headers_mut().insert(name, value.clone());
     }
     problem
@@ -108,9 +121,16 @@ async fn in_our_form(response: Response) -> Response {
 
 fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
     // The panic hook has logged where; the client learns nothing of it.
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; it has been logged").into_response()
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "something went wrong on our side; it has been logged",
+    )
+    .into_response()
 }
 
 fn home(title: &str) -> String {
-    include_str!("home.html").replace("{title}", title).replace("{version}", env!("CARGO_PKG_VERSION"))
+    include_str!("home.html")
+        .replace("{title}", title)
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
 }

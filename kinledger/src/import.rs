@@ -37,7 +37,12 @@ pub struct ImportOptions {
     #[arg(long, default_value = "data", env = "KINLEDGER_DATA_DIR")]
     data_dir: PathBuf,
     /// An access token.
-    #[arg(long, env = "KINLEDGER_TOKEN", hide_env_values = true, required_unless_present = "email")]
+    #[arg(
+        long,
+        env = "KINLEDGER_TOKEN",
+        hide_env_values = true,
+        required_unless_present = "email"
+    )]
     token: Option<String>,
     /// Sign in with this e-mail address instead; the password is taken from KINLEDGER_PASSWORD or asked for.
     #[arg(long)]
@@ -76,12 +81,19 @@ fn import(options: &ImportOptions) -> Result<()> {
     let progress = spinner();
     progress.set_message(format!("{}: {rows} rows read, booking", file_name(&options.file)));
     let mut query = vec![("account_id".to_owned(), account)];
-    query.extend(options.statement_account.iter().map(|name| ("statement_account".to_owned(), name.clone())));
+    query.extend(
+        options
+            .statement_account
+            .iter()
+            .map(|name| ("statement_account".to_owned(), name.clone())),
+    );
     if options.skip_broken {
         query.push(("skip_broken".to_owned(), "true".to_owned()));
     }
     for option in &options.options {
-        let (name, value) = option.split_once('=').with_context(|| format!("--option {option} is not name=value"))?;
+        let (name, value) = option
+            .split_once('=')
+            .with_context(|| format!("--option {option} is not name=value"))?;
         query.push((name.to_owned(), value.to_owned()));
     }
     let report = server.post_file(&family, &query, &bytes);
@@ -97,12 +109,17 @@ fn import(options: &ImportOptions) -> Result<()> {
 
 /// Reads the file as the server will, to fail early and to say how much there is.
 fn count_rows(bytes: &[u8], options: &ImportOptions) -> Result<usize> {
-    let pairs: Vec<(&str, &str)> = options.options.iter().filter_map(|option| option.split_once('=')).collect();
+    let pairs: Vec<(&str, &str)> = options
+        .options
+        .iter()
+        .filter_map(|option| option.split_once('='))
+        .collect();
     let mut reading = Options::from_pairs(pairs)?;
     // The account's currency is not known here; any will do for counting.
     let counted_in = reading.currency.or_else(|| "EUR".parse().ok());
     reading.currency = counted_in;
-    let found = statement_file::read(bytes, &reading).with_context(|| format!("{} cannot be used", options.file.display()))?;
+    let found =
+        statement_file::read(bytes, &reading).with_context(|| format!("{} cannot be used", options.file.display()))?;
     Ok(found.statements.iter().map(|statement| statement.rows_read).sum())
 }
 
@@ -118,16 +135,27 @@ impl Server {
             Some(url) => url.clone(),
             None => {
                 let running = embedded::running(&options.data_dir).with_context(|| {
-                    format!("no Kinledger runs on the data folder {}: start it, or name one with --url", options.data_dir.display())
+                    format!(
+                        "no Kinledger runs on the data folder {}: start it, or name one with --url",
+                        options.data_dir.display()
+                    )
                 })?;
                 running.address
             }
         };
-        let mut server = Self { url: url.trim_end_matches('/').to_owned(), token: options.token.clone().unwrap_or_default() };
+        let mut server = Self {
+            url: url.trim_end_matches('/').to_owned(),
+            token: options.token.clone().unwrap_or_default(),
+        };
         if let Some(email) = &options.email {
             let password = password(email)?;
             let body = json!({"email": email, "password": password});
-            let answer = server.call("POST", "/api/v1/auth/login", Some(&body.to_string().into_bytes()), "application/json")?;
+            let answer = server.call(
+                "POST",
+                "/api/v1/auth/login",
+                Some(&body.to_string().into_bytes()),
+                "application/json",
+            )?;
             server.token = text(&answer, "access_token");
         }
         Ok(server)
@@ -138,13 +166,23 @@ impl Server {
             return Ok(family.to_owned());
         }
         let answer = self.call("GET", "/api/v1/families", None, "")?;
-        let families = answer.get("families").and_then(Value::as_array).cloned().unwrap_or_default();
+        let families = answer
+            .get("families")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         match families.as_slice() {
             [one] => Ok(text(one, "family_id")),
             [] => bail!("you belong to no family yet"),
             several => {
-                let names: Vec<String> = several.iter().map(|f| format!("{} ({})", text(f, "family_id"), text(f, "name"))).collect();
-                bail!("you belong to several families: name one with --family: {}", names.join(", "))
+                let names: Vec<String> = several
+                    .iter()
+                    .map(|f| format!("{} ({})", text(f, "family_id"), text(f, "name")))
+                    .collect();
+                bail!(
+                    "you belong to several families: name one with --family: {}",
+                    names.join(", ")
+                )
             }
         }
     }
@@ -154,14 +192,31 @@ impl Server {
             return Ok(wanted.to_owned());
         }
         let answer = self.call("GET", &format!("/api/v1/families/{family}/accounts"), None, "")?;
-        let accounts = answer.get("accounts").and_then(Value::as_array).cloned().unwrap_or_default();
-        let found = accounts.iter().find(|account| text(account, "name").eq_ignore_ascii_case(wanted));
-        let names = || accounts.iter().map(|account| text(account, "name")).collect::<Vec<_>>().join(", ");
-        found.map(|account| text(account, "account_id")).with_context(|| format!("no account is called '{wanted}'; there are: {}", names()))
+        let accounts = answer
+            .get("accounts")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let found = accounts
+            .iter()
+            .find(|account| text(account, "name").eq_ignore_ascii_case(wanted));
+        let names = || {
+            accounts
+                .iter()
+                .map(|account| text(account, "name"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        found
+            .map(|account| text(account, "account_id"))
+            .with_context(|| format!("no account is called '{wanted}'; there are: {}", names()))
     }
 
     fn post_file(&self, family: &str, query: &[(String, String)], bytes: &[u8]) -> Result<Value> {
-        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
+        let query: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", percent(value)))
+            .collect();
         let path = format!("/api/v1/families/{family}/imports?{}", query.join("&"));
         self.call("POST", &path, Some(bytes), "application/octet-stream")
     }
@@ -179,19 +234,38 @@ impl Server {
                 if !self.token.is_empty() {
                     request = request.header("authorization", authorization);
                 }
-                let request = request.config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120))).build();
+                let request = request
+                    .config()
+                    .http_status_as_error(false)
+                    .timeout_global(Some(Duration::from_secs(120)))
+                    .build();
                 request.send(body).with_context(unreachable)?
             }
             _ => {
                 let request = ureq::get(&url).header("authorization", authorization);
-                request.config().http_status_as_error(false).build().call().with_context(unreachable)?
+                request
+                    .config()
+                    .http_status_as_error(false)
+                    .build()
+                    .call()
+                    .with_context(unreachable)?
             }
         };
-        let value: Value = answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json().unwrap_or(Value::Null);
+        let value: Value = answer
+            .body_mut()
+            .with_config()
+            .limit(64 * 1024 * 1024)
+            .read_json()
+            .unwrap_or(Value::Null);
         if !answer.status().is_success() {
             let mut said = text(&value, "detail");
             for row in value.get("broken_rows").and_then(Value::as_array).into_iter().flatten() {
-                said += &format!("\n  line {} {}: {}", row["line"], text(row, "field"), text(row, "problem"));
+                said += &format!(
+                    "\n  line {} {}: {}",
+                    row["line"],
+                    text(row, "field"),
+                    text(row, "problem")
+                );
             }
             bail!("{} ({})", said, answer.status());
         }
@@ -206,32 +280,62 @@ fn password(email: &str) -> Result<String> {
     if !std::io::stdin().is_terminal() {
         bail!("set KINLEDGER_PASSWORD for {email}");
     }
-    eprint!("Password of {email} (shown as you type): ");
+    // The terminal's own switch; where there is none the password shows, as the person then sees.
+    let hide = |is_hidden: bool| {
+        let flag = if is_hidden { "-echo" } else { "echo" };
+        drop(std::process::Command::new("stty").arg(flag).status());
+    };
+    eprint!("Password of {email}: ");
+    hide(true);
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
+    let read = std::io::stdin().read_line(&mut line);
+    hide(false);
+    eprintln!();
+    read?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 fn print_report(file: &Path, report: &Value) {
     let number = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
     let statement = &report["statement"];
-    println!("{}: {} rows, {} to {}", file_name(file), statement["rows"], text(statement, "first_on"), text(statement, "last_on"));
+    println!(
+        "{}: {} rows, {} to {}",
+        file_name(file),
+        statement["rows"],
+        text(statement, "first_on"),
+        text(statement, "last_on")
+    );
     println!("  booked  {}", number("rows_booked"));
     println!("  known   {}", number("rows_known"));
     if number("rows_categorised") > 0 {
-        println!("  named   {} known rows that had no category", number("rows_categorised"));
+        println!(
+            "  named   {} known rows that had no category",
+            number("rows_categorised")
+        );
     }
     if number("rows_zero") > 0 {
         println!("  of nothing, left out  {}", number("rows_zero"));
     }
     for row in statement["rows_broken"].as_array().into_iter().flatten() {
-        println!("  broken  line {} {}: {}", row["line"], text(row, "field"), text(row, "problem"));
+        println!(
+            "  broken  line {} {}: {}",
+            row["line"],
+            text(row, "field"),
+            text(row, "problem")
+        );
     }
     for refused in report["refused"].as_array().into_iter().flatten() {
-        println!("  refused  the statement at line {}: {}", refused["line"], refused["refusal"]);
+        println!(
+            "  refused  the statement at line {}: {}",
+            refused["line"], refused["refusal"]
+        );
     }
     if let Some(closing) = statement["closing"].as_object() {
-        println!("  the bank's closing balance  {} {}", closing["amount"].as_str().unwrap_or(""), closing["currency"].as_str().unwrap_or(""));
+        println!(
+            "  the bank's closing balance  {} {}",
+            closing["amount"].as_str().unwrap_or(""),
+            closing["currency"].as_str().unwrap_or("")
+        );
     }
     println!("  to take it back: undo-import {}", text(report, "import_id"));
 }
@@ -246,7 +350,10 @@ fn spinner() -> ProgressBar {
 }
 
 fn file_name(file: &Path) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+    file.file_name()
+        .unwrap_or(file.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -255,5 +362,14 @@ fn text(value: &Value, name: &str) -> String {
 
 fn percent(value: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    value.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    value
+        .bytes()
+        .map(|byte| {
+            if is_plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }

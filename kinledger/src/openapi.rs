@@ -36,7 +36,9 @@ pub fn document() -> Value {
 
 /// Adds operations; two parts may serve one path with different methods.
 fn merge(paths: &mut Value, part: Value) {
-    let (Some(paths), Value::Object(part)) = (paths.as_object_mut(), part) else { return };
+    let (Some(paths), Value::Object(part)) = (paths.as_object_mut(), part) else {
+        return;
+    };
     for (path, operations) in part {
         let place = paths.entry(path).or_insert_with(|| json!({}));
         if let (Some(place), Value::Object(operations)) = (place.as_object_mut(), operations) {

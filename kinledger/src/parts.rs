@@ -56,11 +56,20 @@ impl CommandSide {
     pub async fn start(url: &str, secret: &Secret, shutdown: Shutdown) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
         let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
-        let (api, workers) = CommandApi::start(log, LaneSettings::default()).await.context("cannot read the log")?;
+        let (api, workers) = CommandApi::start(log, LaneSettings::default())
+            .await
+            .context("cannot read the log")?;
         let config = IdentityConfig::default();
-        let identity = Identity::open(pool, secret, &config, Arc::new(api.clone())).await.context("cannot open identities")?;
+        let identity = Identity::open(pool, secret, &config, Arc::new(api.clone()))
+            .await
+            .context("cannot open identities")?;
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
-        Ok(Self { api, identity, workers, upkeep })
+        Ok(Self {
+            api,
+            identity,
+            workers,
+            upkeep,
+        })
     }
 
     /// Its routes: commands, identity, audit.
@@ -87,7 +96,14 @@ pub struct LocalCommands(pub CommandApi);
 
 #[async_trait]
 impl Commands for LocalCommands {
-    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem> {
+    async fn execute(
+        &self,
+        caller: &Caller,
+        family_id: FamilyId,
+        command_id: CommandId,
+        name: &str,
+        body: Value,
+    ) -> Result<Value, Problem> {
         let kind = find(name).ok_or_else(|| Problem::unknown("unknown-command", "there is no such command"))?;
         let parsed = (kind.parse)(&body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
         let command: Arc<dyn AnyCommand> = Arc::from(parsed);
@@ -96,7 +112,14 @@ impl Commands for LocalCommands {
             headers.insert("traceparent", given);
         }
         let traceparent = command_api::dispatch::traceparent(&headers);
-        let request = Request { family_id, command_id, signed_in: caller.signed_in, command, if_match: None, traceparent };
+        let request = Request {
+            family_id,
+            command_id,
+            signed_in: caller.signed_in,
+            command,
+            if_match: None,
+            traceparent,
+        };
         let receipt = self.0.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
     }
@@ -110,8 +133,18 @@ pub struct RemoteCommands {
 
 #[async_trait]
 impl Commands for RemoteCommands {
-    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem> {
-        let url = format!("{}/api/v1/families/{family_id}/commands/{name}", self.base_url.trim_end_matches('/'));
+    async fn execute(
+        &self,
+        caller: &Caller,
+        family_id: FamilyId,
+        command_id: CommandId,
+        name: &str,
+        body: Value,
+    ) -> Result<Value, Problem> {
+        let url = format!(
+            "{}/api/v1/families/{family_id}/commands/{name}",
+            self.base_url.trim_end_matches('/')
+        );
         let mut request = ureq::post(&url)
             .header("authorization", &caller.authorization)
             .header("idempotency-key", command_id.uuid().to_string())
@@ -119,15 +152,35 @@ impl Commands for RemoteCommands {
         if let Some(traceparent) = &caller.traceparent {
             request = request.header("traceparent", traceparent);
         }
-        let request = request.config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build();
+        let request = request
+            .config()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
         let sent = tokio::task::spawn_blocking(move || {
             let mut answer = request.send(body.to_string())?;
-            let value = answer.body_mut().with_config().limit(64 * 1024 * 1024).read_json::<Value>()?;
+            let value = answer
+                .body_mut()
+                .with_config()
+                .limit(64 * 1024 * 1024)
+                .read_json::<Value>()?;
             Ok::<_, ureq::Error>((answer.status(), value))
         });
-        let unavailable = || Problem::unavailable(1, "the command side cannot be reached: send it again with the same Idempotency-Key");
-        let (status, value) = sent.await.map_err(|error| Problem::ours(&error))?.map_err(|_| unavailable())?;
-        if status.is_success() { Ok(value) } else { Err(Problem::from_body(status, &value)) }
+        let unavailable = || {
+            Problem::unavailable(
+                1,
+                "the command side cannot be reached: send it again with the same Idempotency-Key",
+            )
+        };
+        let (status, value) = sent
+            .await
+            .map_err(|error| Problem::ours(&error))?
+            .map_err(|_| unavailable())?;
+        if status.is_success() {
+            Ok(value)
+        } else {
+            Err(Problem::from_body(status, &value))
+        }
     }
 }
 
@@ -135,7 +188,13 @@ impl Commands for RemoteCommands {
 pub fn watch_database(health: &Health, pool: PgPool, shutdown: Shutdown) {
     let is_well = Arc::new(AtomicBool::new(true));
     let seen = Arc::clone(&is_well);
-    health.add("database", move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("the database does not answer".to_owned()) });
+    health.add("database", move || {
+        if seen.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("the database does not answer".to_owned())
+        }
+    });
     tokio::spawn(async move {
         let stop = shutdown::requested(shutdown);
         tokio::pin!(stop);

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use command_api::identity::Secret;
-use event_store::{Lane, Log, feed::{Feed, KafkaFeed, PostgresFeed}, relay};
+use event_store::{
+    Lane, Log,
+    feed::{Feed, KafkaFeed, PostgresFeed},
+    relay,
+};
 use reactors::imports::ImportState;
 use service_kit::{
     auth::TokenVerifier,
@@ -76,7 +80,10 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         let pool = database::connect(&options.database_url, DatabaseRole::Writer, 1).await?;
         parts::watch_database(&health, pool, shutdown.clone());
     }
-    let name = part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let name = part
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default();
     tracing::info!(part = name, listen = %options.listen, "ready");
     let router = http::finish(running.routes, health, "one part of several");
     let serving = tokio::spawn(http::serve(listener, router, shutdown));
@@ -107,10 +114,17 @@ struct RunningPart {
 }
 
 async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<RunningPart> {
-    let text = options.secret.as_deref().context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
+    let text = options
+        .secret
+        .as_deref()
+        .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
     let secret = Secret::parse(text)?;
     let commands = parts::CommandSide::start(&options.database_url, &secret, shutdown).await?;
-    Ok(RunningPart { routes: commands.router(), commands: Some(commands), work: None })
+    Ok(RunningPart {
+        routes: commands.router(),
+        commands: Some(commands),
+        work: None,
+    })
 }
 
 async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
@@ -119,9 +133,17 @@ async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) 
     let verifier = verifier(&pool, shutdown).await?;
     let mut state = query_api::QueryState::new(pool, verifier);
     if let Some(url) = &options.redis_url {
-        state.cache = Arc::new(query_api::cache::RedisCache::connect(url).await.context("REDIS_URL is no address of Redis")?);
+        state.cache = Arc::new(
+            query_api::cache::RedisCache::connect(url)
+                .await
+                .context("REDIS_URL is no address of Redis")?,
+        );
     }
-    Ok(RunningPart { routes: query_api::router(state), commands: None, work: None })
+    Ok(RunningPart {
+        routes: query_api::router(state),
+        commands: None,
+        work: None,
+    })
 }
 
 async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
@@ -139,12 +161,22 @@ async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     let progress = projectors::Progress::new();
     let watched = progress.clone();
     health.add("projectors", move || watched.check());
-    let settings = projectors::Settings { pool, log: log.clone(), feeds, rows_changed: Arc::new(Notify::new()), progress };
+    let settings = projectors::Settings {
+        pool,
+        log: log.clone(),
+        feeds,
+        rows_changed: Arc::new(Notify::new()),
+        progress,
+    };
     let work = tokio::spawn(async move {
         projectors::run(settings, shutdown).await;
         Ok(())
     });
-    Ok(RunningPart { routes: axum::Router::new(), commands: None, work: Some(work) })
+    Ok(RunningPart {
+        routes: axum::Router::new(),
+        commands: None,
+        work: Some(work),
+    })
 }
 
 async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
@@ -153,10 +185,16 @@ async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -
     let verifier = verifier(&pool, shutdown).await?;
     let state = ImportState {
         log: Log::new(pool, [0; 32]),
-        commands: Arc::new(parts::RemoteCommands { base_url: options.command_api_url.clone() }),
+        commands: Arc::new(parts::RemoteCommands {
+            base_url: options.command_api_url.clone(),
+        }),
         verifier,
     };
-    Ok(RunningPart { routes: reactors::imports::router(state), commands: None, work: None })
+    Ok(RunningPart {
+        routes: reactors::imports::router(state),
+        commands: None,
+        work: None,
+    })
 }
 
 async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
@@ -165,9 +203,15 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let log = Log::new(pool, [0; 32]);
     let work = tokio::spawn(async move {
-        relay::run(log, relay::RelaySettings::new(brokers), shutdown).await.context("the relay stopped")
+        relay::run(log, relay::RelaySettings::new(brokers), shutdown)
+            .await
+            .context("the relay stopped")
     });
-    Ok(RunningPart { routes: axum::Router::new(), commands: None, work: Some(work) })
+    Ok(RunningPart {
+        routes: axum::Router::new(),
+        commands: None,
+        work: Some(work),
+    })
 }
 
 /// Public keys and ended sessions, kept current from the database.

@@ -59,7 +59,14 @@ async fn serve(
     let commands = parts::CommandSide::start(server.url(), &secret, shutdown.clone()).await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
-    let projectors = start_projectors(server.url(), &commands, Arc::clone(&rows_changed), &health, projectors_shutdown).await?;
+    let projectors = start_projectors(
+        server.url(),
+        &commands,
+        Arc::clone(&rows_changed),
+        &health,
+        projectors_shutdown,
+    )
+    .await?;
     let reader = database::connect(server.url(), DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
     parts::watch_database(&health, reader.clone(), shutdown.clone());
     let mut query = query_api::QueryState::new(reader, Arc::clone(&verifier));
@@ -69,11 +76,20 @@ async fn serve(
         commands: Arc::new(parts::LocalCommands(commands.api.clone())),
         verifier,
     };
-    let routes = commands.router().merge(query_api::router(query)).merge(reactors::imports::router(imports));
+    let routes = commands
+        .router()
+        .merge(query_api::router(query))
+        .merge(reactors::imports::router(imports));
     let router = http::finish(routes, health, "all parts in one process");
 
-    folder.announce(&Running { address: format!("http://{address}"), database_url: server.url().to_owned() })?;
-    println!("Kinledger is ready after {:.1} s: open http://{address}", began.elapsed().as_secs_f64());
+    folder.announce(&Running {
+        address: format!("http://{address}"),
+        database_url: server.url().to_owned(),
+    })?;
+    println!(
+        "Kinledger is ready after {:.1} s: open http://{address}",
+        began.elapsed().as_secs_f64()
+    );
     println!("  data in   {}", folder.path().display());
     println!("  stop with Ctrl-C");
     println!("  try next  \"A first session\" in README.md, or: kinledger import --help");
@@ -100,10 +116,18 @@ async fn start_projectors(
     let connections = u32::try_from(lanes).unwrap_or(8) + 4;
     let pool = database::connect(url, DatabaseRole::Projector, connections).await?;
     let log = Log::new(pool.clone(), [0; 32]).with_wakeups(commands.api.log().wakeups().clone());
-    let feeds = (0..lanes).map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>)).collect();
+    let feeds = (0..lanes)
+        .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
+        .collect();
     let progress = projectors::Progress::new();
     let watched = progress.clone();
     health.add("projectors", move || watched.check());
-    let settings = projectors::Settings { pool, log, feeds, rows_changed, progress };
+    let settings = projectors::Settings {
+        pool,
+        log,
+        feeds,
+        rows_changed,
+        progress,
+    };
     Ok(tokio::spawn(projectors::run(settings, shutdown)))
 }

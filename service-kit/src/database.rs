@@ -77,6 +77,7 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(std::env::var("TBA").is_ok())
         .after_connect(move |connection, _| {
             let setup = setup.clone();
             Box::pin(async move {
@@ -94,7 +95,11 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
 /// # Errors
 /// [`DatabaseError`].
 pub async fn migrate(url: &str) -> Result<(), DatabaseError> {
-    let pool = PgPoolOptions::new().max_connections(1).connect(url).await.map_err(DatabaseError::Connect)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(url)
+        .await
+        .map_err(DatabaseError::Connect)?;
     let done = MIGRATIONS.run(&pool).await.map_err(DatabaseError::Migrate);
     pool.close().await;
     done

@@ -19,7 +19,10 @@ pub struct Health {
 impl Health {
     /// No checks yet; `metrics` renders `/metrics`.
     pub fn new(metrics: Option<PrometheusHandle>) -> Self {
-        Self { checks: Arc::default(), metrics }
+        Self {
+            checks: Arc::default(),
+            metrics,
+        }
     }
 
     /// Adds a check under a name. It must answer at once, from what it already knows.
@@ -54,8 +57,15 @@ impl Health {
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
     let (is_ready, checks) = health.run();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"status": if is_ready { "ready" } else { "not ready" }, "checks": checks})))
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({"status": if is_ready { "ready" } else { "not ready" }, "checks": checks})),
+    )
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {

@@ -24,7 +24,13 @@ pub struct Problem {
 impl Problem {
     /// A problem with a stable kebab-case code.
     pub fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), extras: Map::new(), retry_after_s: None }
+        Self {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            extras: Map::new(),
+            retry_after_s: None,
+        }
     }
 
     /// The body or a parameter cannot be read (400).
@@ -78,7 +84,11 @@ impl Problem {
             cause = next.source();
         }
         tracing::error!(error = %error, causes = %causes.join(": "), "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side; it has been logged")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong on our side; it has been logged",
+        )
     }
 
     /// Not now (503); try again after so many seconds.
@@ -125,7 +135,10 @@ impl Problem {
     pub fn body(&self) -> Value {
         let mut body = self.extras.clone();
         body.insert("type".to_owned(), json!(format!("/problems/{}", self.code)));
-        body.insert("title".to_owned(), json!(self.status.canonical_reason().unwrap_or("Problem")));
+        body.insert(
+            "title".to_owned(),
+            json!(self.status.canonical_reason().unwrap_or("Problem")),
+        );
         body.insert("status".to_owned(), json!(self.status.as_u16()));
         body.insert("detail".to_owned(), json!(self.detail));
         Value::Object(body)
@@ -147,7 +160,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

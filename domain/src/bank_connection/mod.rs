@@ -8,7 +8,10 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, id::{AccountId, EntryId}};
+use crate::{
+    Money,
+    id::{AccountId, EntryId},
+};
 
 pub use events::*;
 pub use refusals::BankConnectionRefusal;

@@ -5,11 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use crate::{
-    entry::EntryEvent,
-    id::EntryId,
-    journal::Posting,
-};
+use crate::{entry::EntryEvent, id::EntryId, journal::Posting};
 
 /// An entry that counts: recorded, and not reversed within the bounds of the book.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -27,7 +27,10 @@ impl Category {
     /// # Errors
     /// [`CategoryRefusal::UnknownCategory`].
     pub fn kind(&self) -> Result<CategoryKind, CategoryRefusal> {
-        self.added.as_ref().map(|added| added.kind).ok_or(CategoryRefusal::UnknownCategory)
+        self.added
+            .as_ref()
+            .map(|added| added.kind)
+            .ok_or(CategoryRefusal::UnknownCategory)
     }
 
     /// Has it been added?

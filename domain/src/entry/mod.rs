@@ -43,7 +43,10 @@ impl Entry {
             EntryEvent::OpeningBalanceRecorded(opening) => self.begin(opening.postings, opening.effective_on, None),
             EntryEvent::BankTransactionBooked(booked) => {
                 self.begin(booked.postings, booked.booked_on, None);
-                self.bank_row = Some(BankRow { import_id: booked.import_id, reference: booked.reference });
+                self.bank_row = Some(BankRow {
+                    import_id: booked.import_id,
+                    reference: booked.reference,
+                });
             }
             EntryEvent::EntryReversed(_) => {
                 self.is_reversed = true;

@@ -99,10 +99,12 @@ impl Family {
 
     /// The family's calendar; UTC and Monday before it is created.
     pub fn calendar(&self) -> Calendar {
-        self.created.as_ref().map_or_else(Calendar::default, |created| Calendar {
-            zone: created.zone.parse().unwrap_or(chrono_tz::Tz::UTC),
-            week_start: created.week_start,
-        })
+        self.created
+            .as_ref()
+            .map_or_else(Calendar::default, |created| Calendar {
+                zone: created.zone.parse().unwrap_or(chrono_tz::Tz::UTC),
+                week_start: created.week_start,
+            })
     }
 
     /// Where weeks begin.
@@ -125,11 +127,16 @@ impl Family {
 
     /// The member a signed-in person is.
     pub fn member_of_user(&self, user_id: UserId) -> Option<&Member> {
-        self.users.get(&user_id).and_then(|member_id| self.members.get(member_id))
+        self.users
+            .get(&user_id)
+            .and_then(|member_id| self.members.get(member_id))
     }
 
     /// How many parents there are whose place is taken.
     pub fn parents_joined(&self) -> usize {
-        self.members.values().filter(|m| m.role == Role::Parent && m.user_id.is_some()).count()
+        self.members
+            .values()
+            .filter(|m| m.role == Role::Parent && m.user_id.is_some())
+            .count()
     }
 }

@@ -51,12 +51,19 @@ impl LedgerAccount {
     /// [`LedgerAccountRefusal::UnknownAccount`] or [`LedgerAccountRefusal::AccountClosed`].
     pub fn open_currency(&self, account_id: AccountId) -> Result<Currency, LedgerAccountRefusal> {
         let opened = self.opened.as_ref().ok_or(LedgerAccountRefusal::UnknownAccount)?;
-        if self.is_closed { Err(LedgerAccountRefusal::AccountClosed { account_id }) } else { Ok(opened.currency) }
+        if self.is_closed {
+            Err(LedgerAccountRefusal::AccountClosed { account_id })
+        } else {
+            Ok(opened.currency)
+        }
     }
 
     /// What was said to be in it when it was opened.
     pub fn opening_balance(&self, currency: Currency) -> Money {
-        self.opened.as_ref().and_then(|opened| opened.opening_balance).unwrap_or_else(|| Money::zero(currency))
+        self.opened
+            .as_ref()
+            .and_then(|opened| opened.opening_balance)
+            .unwrap_or_else(|| Money::zero(currency))
     }
 
     /// What is in the wallet; nothing for other kinds of account.

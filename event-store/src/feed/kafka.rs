@@ -34,7 +34,9 @@ pub struct KafkaFeed {
 
 impl std::fmt::Debug for KafkaFeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaFeed").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("KafkaFeed")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,11 @@ impl KafkaFeed {
             .set("fetch.error.backoff.ms", "100")
             // Bounds what a slow reader keeps in memory, per lane.
             .set("queued.max.messages.kbytes", "8192");
-        Self { config, topic: topic.to_owned(), lanes: HashMap::new() }
+        Self {
+            config,
+            topic: topic.to_owned(),
+            lanes: HashMap::new(),
+        }
     }
 
     /// The lane's consumer, standing right behind `after`.
@@ -72,8 +78,17 @@ impl KafkaFeed {
                 None => Arc::new(self.config.create().map_err(FeedError::Kafka)?),
             };
             let begin = Begin::At(after);
-            assign(&consumer, &self.topic, lane, begin).await.map_err(FeedError::Kafka)?;
-            self.lanes.insert(lane, LaneConsumer { consumer, after, is_rewound: false });
+            assign(&consumer, &self.topic, lane, begin)
+                .await
+                .map_err(FeedError::Kafka)?;
+            self.lanes.insert(
+                lane,
+                LaneConsumer {
+                    consumer,
+                    after,
+                    is_rewound: false,
+                },
+            );
         }
         Ok(self.lanes.get_mut(&lane).expect("it was inserted above"))
     }
@@ -119,7 +134,9 @@ impl LaneConsumer {
             Some(Err(error)) => Err(FeedError::Kafka(error)),
             Some(Ok(message)) => {
                 let offset = message.offset();
-                record_of(&message).map(Some).map_err(|cause| FeedError::Message { lane, offset, cause })
+                record_of(&message)
+                    .map(Some)
+                    .map_err(|cause| FeedError::Message { lane, offset, cause })
             }
         }
     }
@@ -146,9 +163,14 @@ impl KafkaFeed {
         let lane_consumer = self.consumer(lane, after).await?;
         let mut records: Vec<Record> = Vec::new();
         while records.len() < limit {
-            let left =
-                if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            let Some(record) = lane_consumer.receive(lane, left).await? else { break };
+            let left = if records.is_empty() {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            let Some(record) = lane_consumer.receive(lane, left).await? else {
+                break;
+            };
             let wanted = lane_consumer.after + 1;
             if record.position < wanted {
                 continue;
@@ -160,14 +182,22 @@ impl KafkaFeed {
             } else if !records.is_empty() {
                 // Hand out what is whole; the next call starts anew at the hole.
                 let consumer = Arc::clone(&lane_consumer.consumer);
-                assign(&consumer, &topic, lane, Begin::At(lane_consumer.after)).await.map_err(FeedError::Kafka)?;
+                assign(&consumer, &topic, lane, Begin::At(lane_consumer.after))
+                    .await
+                    .map_err(FeedError::Kafka)?;
                 break;
             } else if lane_consumer.is_rewound {
-                return Err(FeedError::Gap { lane, wanted, found: record.position });
+                return Err(FeedError::Gap {
+                    lane,
+                    wanted,
+                    found: record.position,
+                });
             } else {
                 lane_consumer.is_rewound = true;
                 let consumer = Arc::clone(&lane_consumer.consumer);
-                assign(&consumer, &topic, lane, Begin::Beginning).await.map_err(FeedError::Kafka)?;
+                assign(&consumer, &topic, lane, Begin::Beginning)
+                    .await
+                    .map_err(FeedError::Kafka)?;
             }
         }
         Ok(records)

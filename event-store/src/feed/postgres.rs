@@ -22,7 +22,11 @@ pub struct PostgresFeed {
 impl PostgresFeed {
     /// A feed over the log. Hints reach it when the log shares its wake-ups with the one that appends.
     pub fn new(log: Log) -> Self {
-        Self { log, poll_interval: POLL_INTERVAL, wakeups: HashMap::new() }
+        Self {
+            log,
+            poll_interval: POLL_INTERVAL,
+            wakeups: HashMap::new(),
+        }
     }
 
     /// Looks at a quiet lane this often.
@@ -38,13 +42,20 @@ impl Feed for PostgresFeed {
         let deadline = Instant::now() + wait;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // Subscribed before the first look, so that an append between look and wait is not slept through.
-        let wakeup = self.wakeups.entry(lane).or_insert_with(|| self.log.wakeups().subscribe(lane));
+        let wakeup = self
+            .wakeups
+            .entry(lane)
+            .or_insert_with(|| self.log.wakeups().subscribe(lane));
         loop {
             let records = self.log.read_lane(lane, after, limit).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             match records.first() {
                 Some(first) if first.position != after + 1 => {
-                    return Err(FeedError::Gap { lane, wanted: after + 1, found: first.position });
+                    return Err(FeedError::Gap {
+                        lane,
+                        wanted: after + 1,
+                        found: first.position,
+                    });
                 }
                 None if !left.is_zero() => wakeup.wait(left.min(self.poll_interval)).await,
                 _ => return Ok(records),

@@ -115,7 +115,12 @@ impl LaneRelay<'_> {
         self.own(connection).await?;
         let epoch = self.begin_epoch(connection).await?;
         self.position = self.resume(connection).await?;
-        tracing::info!(lane = self.lane.0, epoch, position = self.position, "the relay owns a lane");
+        tracing::info!(
+            lane = self.lane.0,
+            epoch,
+            position = self.position,
+            "the relay owns a lane"
+        );
         Ok(epoch)
     }
 
@@ -136,7 +141,9 @@ impl LaneRelay<'_> {
     async fn begin_epoch(&self, connection: &mut PgConnection) -> Result<i64, RelayError> {
         let statement = "insert into log.relay_checkpoints as c (lane, epoch, position, chain_hash) \
              values ($1, 1, 0, $2) on conflict (lane) do update set epoch = c.epoch + 1 returning epoch";
-        let query = sqlx::query_scalar(statement).bind(self.lane.0).bind(crate::chain::GENESIS);
+        let query = sqlx::query_scalar(statement)
+            .bind(self.lane.0)
+            .bind(crate::chain::GENESIS);
         Ok(query.fetch_one(connection).await?)
     }
 
@@ -146,7 +153,10 @@ impl LaneRelay<'_> {
             End::Empty => Ok(0),
             End::Expired => {
                 let statement = "select position from log.relay_checkpoints where lane = $1";
-                Ok(sqlx::query_scalar(statement).bind(self.lane.0).fetch_one(connection).await?)
+                Ok(sqlx::query_scalar(statement)
+                    .bind(self.lane.0)
+                    .fetch_one(connection)
+                    .await?)
             }
             End::At(record) => {
                 let statement = "select chain_hash from log.events where lane = $1 and position = $2";
@@ -158,7 +168,10 @@ impl LaneRelay<'_> {
                 if ours == Some(record.chain_hash) && record.lane == self.lane {
                     Ok(record.position)
                 } else {
-                    Err(RelayError::Fork { lane: self.lane, position: record.position })
+                    Err(RelayError::Fork {
+                        lane: self.lane,
+                        position: record.position,
+                    })
                 }
             }
         }
@@ -205,7 +218,11 @@ impl LaneRelay<'_> {
             .bind(chain_hash)
             .execute(connection)
             .await?;
-        if updated.rows_affected() == 0 { Err(RelayError::Fenced(self.lane)) } else { Ok(()) }
+        if updated.rows_affected() == 0 {
+            Err(RelayError::Fenced(self.lane))
+        } else {
+            Ok(())
+        }
     }
 
     async fn measure(&self, connection: &mut PgConnection, records: &[Record]) -> Result<(), RelayError> {
@@ -214,7 +231,9 @@ impl LaneRelay<'_> {
             .fetch_one(connection)
             .await?;
         let head: i64 = row.try_get("head")?;
-        let oldest_ms = records.first().map_or(0, |first| (Utc::now() - first.recorded_at).num_milliseconds().max(0));
+        let oldest_ms = records
+            .first()
+            .map_or(0, |first| (Utc::now() - first.recorded_at).num_milliseconds().max(0));
         self.report_lag(head - self.position, oldest_ms);
         Ok(())
     }

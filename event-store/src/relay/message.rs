@@ -90,9 +90,15 @@ impl OutgoingMessage {
 
 fn headers(record: &Record) -> OwnedHeaders {
     let with_value = |name: &&'static str| Some((*name, header(record, name)?));
-    HEADERS.iter().filter_map(with_value).fold(OwnedHeaders::new_with_capacity(HEADERS.len()), |all, (key, value)| {
-        all.insert(Header { key, value: Some(value.as_bytes()) })
-    })
+    HEADERS
+        .iter()
+        .filter_map(with_value)
+        .fold(OwnedHeaders::new_with_capacity(HEADERS.len()), |all, (key, value)| {
+            all.insert(Header {
+                key,
+                value: Some(value.as_bytes()),
+            })
+        })
 }
 
 fn header(record: &Record, name: &str) -> Option<String> {
@@ -101,7 +107,10 @@ fn header(record: &Record, name: &str) -> Option<String> {
         "ce_specversion" => "1.0".to_owned(),
         "ce_id" => format!("{}:{}", record.family_id.uuid(), record.family_seq),
         "ce_source" => SOURCE.to_owned(),
-        "ce_type" => format!("family.{}.{}.v{}", record.aggregate_type, record.event_type, record.event_version),
+        "ce_type" => format!(
+            "family.{}.{}.v{}",
+            record.aggregate_type, record.event_type, record.event_version
+        ),
         "ce_subject" => format!("{}/{}", record.aggregate_type, record.aggregate_id),
         "ce_time" => record.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         "ce_partitionkey" => record.family_id.uuid().to_string(),
@@ -125,8 +134,14 @@ fn header(record: &Record, name: &str) -> Option<String> {
 
 /// The record a message holds.
 pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, MessageError> {
-    let payload = message.payload_view::<str>().and_then(Result::ok).ok_or(MessageError::Missing("value"))?;
-    let family_id = message.key_view::<str>().and_then(Result::ok).ok_or(MessageError::Missing("key"))?;
+    let payload = message
+        .payload_view::<str>()
+        .and_then(Result::ok)
+        .ok_or(MessageError::Missing("value"))?;
+    let family_id = message
+        .key_view::<str>()
+        .and_then(Result::ok)
+        .ok_or(MessageError::Missing("key"))?;
     let recorded_at_us: i64 = parsed(message, "recorded_at_us")?;
     Ok(Record {
         lane: Lane(parsed(message, "lane")?),
@@ -142,7 +157,8 @@ pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, Message
         metadata: text(message, "metadata")?.to_owned(),
         command_id: CommandId::from_uuid(parsed(message, "command_id")?),
         effective_on: parsed(message, "effective_on")?,
-        recorded_at: DateTime::from_timestamp_micros(recorded_at_us).ok_or(MessageError::Malformed("recorded_at_us"))?,
+        recorded_at: DateTime::from_timestamp_micros(recorded_at_us)
+            .ok_or(MessageError::Malformed("recorded_at_us"))?,
         leaf_hash: hash(message, "leaf_hash")?,
         chain_hash: hash(message, "chain_hash")?,
     })
@@ -150,8 +166,13 @@ pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, Message
 
 fn text<'m>(message: &'m BorrowedMessage<'_>, name: &'static str) -> Result<&'m str, MessageError> {
     let headers = message.headers().ok_or(MessageError::Missing(name))?;
-    let value = headers.iter().find(|header| header.key == name).and_then(|header| header.value);
-    value.and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or(MessageError::Missing(name))
+    let value = headers
+        .iter()
+        .find(|header| header.key == name)
+        .and_then(|header| header.value);
+    value
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .ok_or(MessageError::Missing(name))
 }
 
 fn parsed<T: FromStr>(message: &BorrowedMessage<'_>, name: &'static str) -> Result<T, MessageError> {

@@ -21,8 +21,8 @@ mod topic;
 
 use std::time::Duration;
 
-pub use message::{HEADERS, MessageError};
 pub(crate) use message::record_of;
+pub use message::{HEADERS, MessageError};
 use rdkafka::error::KafkaError;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -126,7 +126,9 @@ impl From<sqlx::Error> for RelayError {
 /// # Errors
 /// Only what [`RelayError::needs_people`]; all lanes have stopped then.
 pub async fn run(log: Log, settings: RelaySettings, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
-    let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? else { return Ok(()) };
+    let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? else {
+        return Ok(());
+    };
     let (halt, halted) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for number in 0..lanes {

@@ -39,26 +39,37 @@ pub(super) async fn ensure(settings: &RelaySettings, lanes: i16) -> Result<(), R
         // All topics, because asking for one by name may create it with the broker's own defaults.
         let metadata = admin.inner().fetch_metadata(None, TIMEOUT)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        Ok((found.map(|found| found.partitions().len()), metadata.brokers().len(), admin))
+        Ok((
+            found.map(|found| found.partitions().len()),
+            metadata.brokers().len(),
+            admin,
+        ))
     });
     let (partitions, brokers, admin) = asked.await.unwrap_or(Err(KafkaError::Canceled))?;
     match partitions {
         Some(partitions) if partitions < usize::from(lanes.unsigned_abs()) => {
-            return Err(RelayError::Partitions { topic: settings.topic.clone(), partitions, lanes });
+            return Err(RelayError::Partitions {
+                topic: settings.topic.clone(),
+                partitions,
+                lanes,
+            });
         }
         Some(_) => return Ok(()),
         None => {}
     }
-    let replication = settings.replication.unwrap_or_else(|| {
-        i32::try_from(brokers.clamp(1, REPLICATION_MAX)).expect("at most three")
-    });
+    let replication = settings
+        .replication
+        .unwrap_or_else(|| i32::try_from(brokers.clamp(1, REPLICATION_MAX)).expect("at most three"));
     let in_sync = if replication > 2 { "2" } else { "1" };
     let new = NewTopic::new(&settings.topic, i32::from(lanes), TopicReplication::Fixed(replication))
         .set("cleanup.policy", "delete")
         .set("retention.ms", "-1")
         .set("retention.bytes", "-1")
         .set("min.insync.replicas", in_sync);
-    for result in admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await? {
+    for result in admin
+        .create_topics([&new], &AdminOptions::new().operation_timeout(Some(TIMEOUT)))
+        .await?
+    {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, code)) => return Err(RelayError::Topic(code)),
@@ -96,13 +107,17 @@ fn read_end(consumer: &BaseConsumer, topic: &str, lane: Lane) -> Result<End, Rel
     }
     let deadline = std::time::Instant::now() + TIMEOUT;
     while std::time::Instant::now() < deadline {
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
         let message = message?;
         let offset = message.offset();
         let record = record_of(&message).map_err(|cause| RelayError::Foreign { lane, offset, cause })?;
         return Ok(End::At(Box::new(record)));
     }
-    Err(RelayError::Kafka(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)))
+    Err(RelayError::Kafka(KafkaError::MessageConsumption(
+        RDKafkaErrorCode::OperationTimedOut,
+    )))
 }
 
 /// A producer that keeps order and says so when it cannot. Its identity ends with it: one for each ownership of a lane.

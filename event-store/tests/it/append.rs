@@ -6,7 +6,11 @@ use event_store::{Lane, LogError, StoredCommand, Verdict};
 use crate::support::{Fixture, LANE, append_by_hand, command, family, family_stream, ok};
 
 fn claim(value: &str) -> Claim {
-    Claim { scope: "account-name", value: value.to_owned(), taken: FamilyRefusal::UnknownFamily.into() }
+    Claim {
+        scope: "account-name",
+        value: value.to_owned(),
+        taken: FamilyRefusal::UnknownFamily.into(),
+    }
 }
 
 #[tokio::test]
@@ -16,14 +20,23 @@ async fn events_get_their_numbers_and_read_back_as_they_were() {
     let other = command(family(2), 0, 1);
     let verdicts = fixture.verdicts(&[first.clone(), second.clone(), other.clone()]).await;
     let [first_appended, second_appended, other_appended] = [0, 1, 2].map(|index| ok(&verdicts[index]));
-    assert_eq!((first_appended.first_family_seq, first_appended.last_family_seq), (1, 2));
-    assert_eq!((second_appended.first_family_seq, second_appended.last_family_seq), (3, 3));
+    assert_eq!(
+        (first_appended.first_family_seq, first_appended.last_family_seq),
+        (1, 2)
+    );
+    assert_eq!(
+        (second_appended.first_family_seq, second_appended.last_family_seq),
+        (3, 3)
+    );
     assert_eq!((other_appended.first_family_seq, other_appended.last_position), (1, 4));
 
     let records = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
     assert_eq!(records.iter().map(|r| r.position).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(records.iter().map(|r| r.family_seq).collect::<Vec<_>>(), [1, 2, 3, 1]);
-    for (record, new) in records.iter().zip([&first, &second, &other].into_iter().flat_map(|c| &c.events)) {
+    for (record, new) in records
+        .iter()
+        .zip([&first, &second, &other].into_iter().flat_map(|c| &c.events))
+    {
         assert_eq!(record.payload, new.event.encode());
         assert_eq!(record.decode().unwrap(), new.event);
         assert_eq!(record.metadata, first.metadata);
@@ -41,10 +54,17 @@ async fn events_get_their_numbers_and_read_back_as_they_were() {
 async fn a_load_gives_head_and_streams_of_one_moment() {
     let fixture = Fixture::new().await;
     let id = fixture.family_of(1, 3).await;
-    let empty = StreamId { kind: "category", id: id.uuid() };
+    let empty = StreamId {
+        kind: "category",
+        id: id.uuid(),
+    };
     let loaded = fixture.log.load(LANE, id, &[empty, family_stream(id)]).await.unwrap();
     assert_eq!(loaded.head.family_seq, 3);
-    let sequences: Vec<_> = loaded.streams.iter().map(|(stream, _, sequence)| (*stream, *sequence)).collect();
+    let sequences: Vec<_> = loaded
+        .streams
+        .iter()
+        .map(|(stream, _, sequence)| (*stream, *sequence))
+        .collect();
     assert_eq!(sequences, [(empty, 0), (family_stream(id), 3)]);
     let records = fixture.log.read_family(LANE, id, 0, 10).await.unwrap();
     assert_eq!(loaded.head.chain_hash, records[2].chain_hash);
@@ -59,7 +79,14 @@ async fn a_command_without_events_is_stored_and_its_repeat_is_a_duplicate() {
     let id = fixture.family_of(1, 2).await;
     let quiet = command(id, 2, 0);
     let appended = fixture.append(quiet.clone()).await;
-    assert_eq!((appended.first_family_seq, appended.last_family_seq, appended.last_position), (3, 2, 2));
+    assert_eq!(
+        (
+            appended.first_family_seq,
+            appended.last_family_seq,
+            appended.last_position
+        ),
+        (3, 2, 2)
+    );
     assert!(matches!(&fixture.verdicts(&[quiet]).await[0], Verdict::Duplicate(stored) if stored.last_family_seq == 2));
     fixture.end().await;
 }
@@ -81,9 +108,15 @@ async fn a_repeated_command_gets_its_first_result_with_the_first_request() {
     reused.command_id = first.command_id;
     reused.request_hash = [1; 32];
     for repeat in [first.clone(), reused] {
-        assert_eq!(fixture.verdicts(&[repeat]).await, [Verdict::Duplicate(expected.clone())]);
+        assert_eq!(
+            fixture.verdicts(&[repeat]).await,
+            [Verdict::Duplicate(expected.clone())]
+        );
     }
-    assert_eq!(fixture.log.command(LANE, family(1), first.command_id).await.unwrap(), Some(expected));
+    assert_eq!(
+        fixture.log.command(LANE, family(1), first.command_id).await.unwrap(),
+        Some(expected)
+    );
     assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 2);
     fixture.end().await;
 }
@@ -96,7 +129,9 @@ async fn a_command_twice_in_one_batch_is_recorded_once() {
     again.command_id = first.command_id;
     let verdicts = fixture.verdicts(&[first, again, command(family(2), 0, 1)]).await;
     ok(&verdicts[0]);
-    assert!(matches!(&verdicts[1], Verdict::Duplicate(stored) if stored.last_family_seq == 2 && stored.last_position == 2));
+    assert!(
+        matches!(&verdicts[1], Verdict::Duplicate(stored) if stored.last_family_seq == 2 && stored.last_position == 2)
+    );
     assert_eq!(ok(&verdicts[2]).last_position, 3);
     fixture.end().await;
 }
@@ -118,8 +153,14 @@ async fn a_conflict_takes_the_rest_of_its_family_along_and_nobody_else() {
     let fixture = Fixture::new().await;
     let (one, two) = (fixture.family_of(1, 2).await, fixture.family_of(2, 2).await);
     // The second command names the head that the log has by chance: it was still decided on one that never was.
-    let verdicts =
-        fixture.verdicts(&[command(one, 1, 1), command(one, 2, 1), command(two, 2, 1), command(two, 3, 1)]).await;
+    let verdicts = fixture
+        .verdicts(&[
+            command(one, 1, 1),
+            command(one, 2, 1),
+            command(two, 2, 1),
+            command(two, 3, 1),
+        ])
+        .await;
     assert_eq!(verdicts[..2], [Verdict::Conflict, Verdict::Conflict]);
     assert_eq!(ok(&verdicts[2]).last_family_seq, 3);
     assert_eq!(ok(&verdicts[3]).last_family_seq, 4);
@@ -137,14 +178,31 @@ async fn a_claim_is_held_once_in_its_family() {
         command
     };
     let verdicts = fixture
-        .verdicts(&[with_claim(1, 0, "giro"), with_claim(1, 1, "giro"), with_claim(2, 0, "giro"), with_claim(2, 1, "cash")])
+        .verdicts(&[
+            with_claim(1, 0, "giro"),
+            with_claim(1, 1, "giro"),
+            with_claim(2, 0, "giro"),
+            with_claim(2, 1, "cash"),
+        ])
         .await;
     ok(&verdicts[0]);
-    assert_eq!(verdicts[1], Verdict::ClaimTaken { scope: "account-name".to_owned() });
+    assert_eq!(
+        verdicts[1],
+        Verdict::ClaimTaken {
+            scope: "account-name".to_owned()
+        }
+    );
     ok(&verdicts[2]);
     ok(&verdicts[3]);
-    let later = fixture.verdicts(&[with_claim(1, 1, "giro"), with_claim(2, 2, "cash")]).await;
-    assert!(later.iter().all(|verdict| matches!(verdict, Verdict::ClaimTaken { .. })), "{later:?}");
+    let later = fixture
+        .verdicts(&[with_claim(1, 1, "giro"), with_claim(2, 2, "cash")])
+        .await;
+    assert!(
+        later
+            .iter()
+            .all(|verdict| matches!(verdict, Verdict::ClaimTaken { .. })),
+        "{later:?}"
+    );
     // What was not taken holds no claim.
     ok(&fixture.verdicts(&[with_claim(1, 1, "cash")]).await[0]);
     fixture.end().await;
@@ -175,7 +233,12 @@ async fn a_stream_of_another_family_is_a_conflict_and_harms_no_batch_mate() {
         command
     };
     let fresh = family_stream(family(77));
-    let batch = [thief(2, family_stream(id)), command(family(3), 0, 1), thief(4, fresh), thief(5, fresh)];
+    let batch = [
+        thief(2, family_stream(id)),
+        command(family(3), 0, 1),
+        thief(4, fresh),
+        thief(5, fresh),
+    ];
     let verdicts = fixture.verdicts(&batch).await;
     assert_eq!([&verdicts[0], &verdicts[3]], [&Verdict::Conflict, &Verdict::Conflict]);
     ok(&verdicts[1]);
@@ -186,7 +249,11 @@ async fn a_stream_of_another_family_is_a_conflict_and_harms_no_batch_mate() {
 #[tokio::test]
 async fn a_batch_with_a_family_torn_apart_is_refused_as_a_whole() {
     let fixture = Fixture::new().await;
-    let batch = [command(family(1), 0, 1), command(family(2), 0, 1), command(family(1), 1, 1)];
+    let batch = [
+        command(family(1), 0, 1),
+        command(family(2), 0, 1),
+        command(family(1), 1, 1),
+    ];
     let error = fixture.log.append(LANE, &batch).await.unwrap_err();
     assert!(error.is_refused_by_database() && !error.is_unavailable(), "{error:?}");
     assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 0);
@@ -201,6 +268,10 @@ async fn an_unknown_version_is_an_error_and_never_passed_over() {
     assert_eq!(append_by_hand(fixture.log.pool(), id, 1, newer).await, "ok");
     let error = fixture.log.load(LANE, id, &[family_stream(id)]).await.unwrap_err();
     assert!(matches!(error, LogError::Decode { family_seq: 2, .. }), "{error:?}");
-    assert!(fixture.log.read_family(LANE, id, 1, 1).await.unwrap()[0].decode().is_err());
+    assert!(
+        fixture.log.read_family(LANE, id, 1, 1).await.unwrap()[0]
+            .decode()
+            .is_err()
+    );
     fixture.end().await;
 }

@@ -26,14 +26,21 @@ async fn write(log: Log, hot: FamilyId, own: FamilyId) -> (i64, i64) {
             tokio::task::yield_now().await;
         }
         let events = 1 + i64::try_from(batch % 3).unwrap();
-        let commands = [command(hot, hot_head, events), command(own, own_head, 2), command(own, own_head + 2, 1)];
+        let commands = [
+            command(hot, hot_head, events),
+            command(own, own_head, 2),
+            command(own, own_head + 2, 1),
+        ];
         let verdicts = log.append(LANE, &commands).await.unwrap();
         match &verdicts[0] {
             Verdict::Ok(_) => hot_events += events,
             Verdict::Conflict => {}
             other => panic!("unexpected {other:?}"),
         }
-        assert!(verdicts[1..].iter().all(|verdict| matches!(verdict, Verdict::Ok(_))), "{verdicts:?}");
+        assert!(
+            verdicts[1..].iter().all(|verdict| matches!(verdict, Verdict::Ok(_))),
+            "{verdicts:?}"
+        );
         own_head += 3;
     }
     (hot_events, own_head)
@@ -61,8 +68,9 @@ async fn four_writers_leave_no_hole_and_the_reader_never_sees_one() {
     let hot = fixture.family_of(0, 1).await;
     let is_done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(follow(fixture.log.clone(), Arc::clone(&is_done)));
-    let writers: Vec<_> =
-        (1..=WRITERS).map(|number| tokio::spawn(write(fixture.log.clone(), hot, family(number)))).collect();
+    let writers: Vec<_> = (1..=WRITERS)
+        .map(|number| tokio::spawn(write(fixture.log.clone(), hot, family(number))))
+        .collect();
     let (mut hot_events, mut own_events) = (1, 0);
     for writer in writers {
         let (hot, own) = writer.await.unwrap();
@@ -73,7 +81,11 @@ async fn four_writers_leave_no_hole_and_the_reader_never_sees_one() {
     assert_eq!(reader.await.unwrap(), hot_events + own_events);
     for number in 0..=WRITERS {
         let verified = verify_family(&fixture.log, LANE, family(number), |_| ()).await.unwrap();
-        let expected = if number == 0 { hot_events } else { i64::try_from(BATCHES).unwrap() * 3 };
+        let expected = if number == 0 {
+            hot_events
+        } else {
+            i64::try_from(BATCHES).unwrap() * 3
+        };
         assert_eq!(verified.events, expected);
     }
     fixture.end().await;
@@ -101,7 +113,10 @@ async fn a_stalled_writer_holds_up_its_lane_and_lets_no_reader_skip() {
     stalled.commit().await.unwrap();
     assert!(matches!(waiting.await.unwrap().unwrap()[0], Verdict::Ok(_)));
     let records = fixture.log.read_lane(LANE, 1, 10).await.unwrap();
-    let seen: Vec<_> = records.iter().map(|record| (record.position, record.family_id)).collect();
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (record.position, record.family_id))
+        .collect();
     assert_eq!(seen, [(2, family(2)), (3, id)]);
     assert!(records[0].recorded_at <= records[1].recorded_at);
     superuser.close().await;
@@ -118,7 +133,14 @@ async fn a_writer_that_gives_up_leaves_no_hole() {
     append_by_hand(&mut *stalled, family(2), 0, event).await;
     stalled.rollback().await.unwrap();
     fixture.append(command(id, 1, 1)).await;
-    let positions: Vec<_> = fixture.log.read_lane(LANE, 0, 10).await.unwrap().iter().map(|r| r.position).collect();
+    let positions: Vec<_> = fixture
+        .log
+        .read_lane(LANE, 0, 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|r| r.position)
+        .collect();
     assert_eq!(positions, [1, 2]);
     superuser.close().await;
     fixture.end().await;
@@ -133,7 +155,11 @@ async fn of_many_that_claim_the_same_value_one_gets_it() {
             let head = log.load(LANE, id, &[]).await.unwrap().head.family_seq;
             let mut command = command(id, head, 1);
             let taken = FamilyRefusal::UnknownFamily.into();
-            command.claims = vec![Claim { scope: "account-name", value: "giro".to_owned(), taken }];
+            command.claims = vec![Claim {
+                scope: "account-name",
+                value: "giro".to_owned(),
+                taken,
+            }];
             match log.append(LANE, &[command]).await.unwrap().remove(0) {
                 Verdict::Conflict => {}
                 verdict => return verdict,
@@ -145,7 +171,12 @@ async fn of_many_that_claim_the_same_value_one_gets_it() {
     for claimant in claimants {
         match claimant.await.unwrap() {
             Verdict::Ok(_) => winners += 1,
-            verdict => assert_eq!(verdict, Verdict::ClaimTaken { scope: "account-name".to_owned() }),
+            verdict => assert_eq!(
+                verdict,
+                Verdict::ClaimTaken {
+                    scope: "account-name".to_owned()
+                }
+            ),
         }
     }
     assert_eq!(winners, 1);

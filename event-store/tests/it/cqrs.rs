@@ -41,11 +41,17 @@ async fn the_reader_of_postgres_es_folds_our_log_to_the_same_state() {
     let our_events = ours.load_events(&aggregate_id).await.unwrap();
     assert_eq!(their_events.len(), 5);
     for (theirs, ours) in their_events.iter().zip(&our_events) {
-        assert_eq!((&theirs.aggregate_id, theirs.sequence), (&ours.aggregate_id, ours.sequence));
+        assert_eq!(
+            (&theirs.aggregate_id, theirs.sequence),
+            (&ours.aggregate_id, ours.sequence)
+        );
         assert_eq!((&theirs.payload, &theirs.metadata), (&ours.payload, &ours.metadata));
     }
     let raw = tables(pool).get_events::<Family>(&aggregate_id).await.unwrap();
-    assert_eq!(raw.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        raw.iter().map(|event| event.sequence).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5]
+    );
     fixture.end().await;
 }
 
@@ -56,12 +62,20 @@ async fn the_framework_of_cqrs_es_writes_through_the_one_append() {
     let aggregate_id = id.uuid().to_string();
     let framework = CqrsFramework::new(LedgerStore::<Family>::new(fixture.log.clone(), LANE, id), vec![], ());
     for name in ["Ada", "Béla"] {
-        framework.execute(&aggregate_id, Record(vec![member_added(name), member_added(name)])).await.unwrap();
+        framework
+            .execute(&aggregate_id, Record(vec![member_added(name), member_added(name)]))
+            .await
+            .unwrap();
     }
     let store = LedgerStore::<Family>::new(fixture.log.clone(), LANE, id);
     let envelopes = store.load_events(&aggregate_id).await.unwrap();
-    assert_eq!(envelopes.iter().map(|envelope| envelope.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    event_store::verify::verify_family(&fixture.log, LANE, id, |_| ()).await.unwrap();
+    assert_eq!(
+        envelopes.iter().map(|envelope| envelope.sequence).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    event_store::verify::verify_family(&fixture.log, LANE, id, |_| ())
+        .await
+        .unwrap();
     fixture.end().await;
 }
 
@@ -74,7 +88,10 @@ async fn of_two_commits_on_the_same_state_one_is_a_conflict() {
     let first = store.load_aggregate(&aggregate_id).await.unwrap();
     let second = store.load_aggregate(&aggregate_id).await.unwrap();
     let metadata = HashMap::from([("role".to_owned(), "parent".to_owned())]);
-    store.commit(vec![member_added("Ada")], first, metadata.clone()).await.unwrap();
+    store
+        .commit(vec![member_added("Ada")], first, metadata.clone())
+        .await
+        .unwrap();
     let lost = store.commit(vec![member_added("Béla")], second, metadata).await;
     assert!(matches!(lost, Err(AggregateError::AggregateConflict)), "{lost:?}");
     fixture.end().await;

@@ -23,7 +23,11 @@ const SHORT: Duration = Duration::from_millis(200);
 
 /// What every feed promises, in an order that begins with an empty lane.
 async fn keeps_the_contract(fixture: &Fixture, feed: &mut dyn Feed) {
-    assert_eq!(feed.next(LANE, 0, 10, Duration::ZERO).await.unwrap(), [], "an empty lane");
+    assert_eq!(
+        feed.next(LANE, 0, 10, Duration::ZERO).await.unwrap(),
+        [],
+        "an empty lane"
+    );
     let started = Instant::now();
     assert_eq!(feed.next(LANE, 0, 10, SHORT).await.unwrap(), []);
     assert!(started.elapsed() >= SHORT, "it did not wait");
@@ -31,19 +35,32 @@ async fn keeps_the_contract(fixture: &Fixture, feed: &mut dyn Feed) {
     let (one, two) = (fixture.family_of(1, 20).await, fixture.family_of(2, 5).await);
     fixture.log.append(Lane(1), &[command(family(3), 0, 3)]).await.unwrap();
     let expected = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
-    assert_eq!(pages(feed, LANE, 0, 10, 25).await, expected, "every record, as the log has it");
+    assert_eq!(
+        pages(feed, LANE, 0, 10, 25).await,
+        expected,
+        "every record, as the log has it"
+    );
 
     for after in [24, 3, 0, 12] {
         let again = pages(feed, LANE, after, 100, 25).await;
-        assert_eq!(again, expected[usize::try_from(after).unwrap()..], "from {after} on, wherever it was before");
+        assert_eq!(
+            again,
+            expected[usize::try_from(after).unwrap()..],
+            "from {after} on, wherever it was before"
+        );
     }
-    assert_eq!(pages(feed, Lane(1), 0, 100, 3).await, fixture.log.read_lane(Lane(1), 0, 100).await.unwrap());
+    assert_eq!(
+        pages(feed, Lane(1), 0, 100, 3).await,
+        fixture.log.read_lane(Lane(1), 0, 100).await.unwrap()
+    );
     assert_eq!(feed.next(LANE, 25, 10, SHORT).await.unwrap(), [], "nothing new");
 
     let log = fixture.log.clone();
     let later = tokio::spawn(async move {
         tokio::time::sleep(SHORT).await;
-        log.append(LANE, &[command(one, 20, 1), command(two, 5, 1)]).await.unwrap();
+        log.append(LANE, &[command(one, 20, 1), command(two, 5, 1)])
+            .await
+            .unwrap();
     });
     let woken = pages(feed, LANE, 25, 10, 27).await;
     later.await.unwrap();
@@ -55,7 +72,11 @@ async fn pages(feed: &mut dyn Feed, lane: Lane, mut after: i64, limit: usize, la
     let mut all = Vec::new();
     while after < last {
         let page = feed.next(lane, after, limit, LONG).await.unwrap();
-        assert!(!page.is_empty() && page.len() <= limit, "{} records after {after}", page.len());
+        assert!(
+            !page.is_empty() && page.len() <= limit,
+            "{} records after {after}",
+            page.len()
+        );
         after = page.last().unwrap().position;
         all.extend(page);
     }
@@ -95,13 +116,24 @@ async fn rewritten(fixture: &Fixture, order: &[usize]) -> String {
     }
     let mut messages: Vec<OwnedMessage> = Vec::new();
     while messages.len() < usize::try_from(fixture.log.lane_head(LANE).await.unwrap()).unwrap() {
-        messages.push(tokio::time::timeout(LONG, consumer.recv()).await.unwrap().unwrap().detach());
+        messages.push(
+            tokio::time::timeout(LONG, consumer.recv())
+                .await
+                .unwrap()
+                .unwrap()
+                .detach(),
+        );
     }
     let topic = create_topic(1).await;
-    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
     for index in order {
         let message = &messages[*index - 1];
-        let record = FutureRecord::to(&topic).partition(0).headers(message.headers().unwrap().clone());
+        let record = FutureRecord::to(&topic)
+            .partition(0)
+            .headers(message.headers().unwrap().clone());
         let record = record.key(message.key().unwrap()).payload(message.payload().unwrap());
         producer.send(record, LONG).await.unwrap();
     }
@@ -132,7 +164,17 @@ async fn a_hole_in_kafka_is_an_error_and_never_skipped() {
     assert_eq!(pages(&mut feed, LANE, 0, 100, 2).await.len(), 2);
     for _ in 0..2 {
         let error = feed.next(LANE, 2, 100, LONG).await.unwrap_err();
-        assert!(matches!(error, FeedError::Gap { wanted: 3, found: 4, .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                FeedError::Gap {
+                    wanted: 3,
+                    found: 4,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
     }
     // The reader filled the hole from the log and goes on.
     assert_eq!(pages(&mut feed, LANE, 3, 100, 5).await.len(), 2);
@@ -143,9 +185,18 @@ async fn a_hole_in_kafka_is_an_error_and_never_skipped() {
 async fn a_message_of_somebody_else_is_an_error() {
     let fixture = Fixture::new().await;
     let topic = create_topic(1).await;
-    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
-    producer.send(FutureRecord::to(&topic).partition(0).key("key").payload("{}"), LONG).await.unwrap();
-    let error = KafkaFeed::new(&brokers(), &topic).next(LANE, 0, 10, LONG).await.unwrap_err();
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    producer
+        .send(FutureRecord::to(&topic).partition(0).key("key").payload("{}"), LONG)
+        .await
+        .unwrap();
+    let error = KafkaFeed::new(&brokers(), &topic)
+        .next(LANE, 0, 10, LONG)
+        .await
+        .unwrap_err();
     assert!(matches!(error, FeedError::Message { offset: 0, .. }), "{error:?}");
     fixture.end().await;
 }

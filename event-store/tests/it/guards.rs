@@ -6,17 +6,33 @@ use sqlx::{Executor, PgPool};
 
 use crate::support::{Fixture, command, family};
 
-const ROLES: [DatabaseRole; 4] =
-    [DatabaseRole::Writer, DatabaseRole::Projector, DatabaseRole::Reader, DatabaseRole::Relay];
-const TABLES: [&str; 5] = ["log.events", "log.events_lane_0", "log.commands", "log.families", "log.claims"];
+const ROLES: [DatabaseRole; 4] = [
+    DatabaseRole::Writer,
+    DatabaseRole::Projector,
+    DatabaseRole::Reader,
+    DatabaseRole::Relay,
+];
+const TABLES: [&str; 5] = [
+    "log.events",
+    "log.events_lane_0",
+    "log.commands",
+    "log.families",
+    "log.claims",
+];
 
 fn changes(table: &str) -> [String; 3] {
-    [format!("update {table} set family_id = family_id"), format!("delete from {table}"), format!("truncate {table}")]
+    [
+        format!("update {table} set family_id = family_id"),
+        format!("delete from {table}"),
+        format!("truncate {table}"),
+    ]
 }
 
 async fn refusal(pool: &PgPool, statement: &str) -> String {
     let error = pool.execute(sqlx::raw_sql(statement)).await.expect_err(statement);
-    let error = error.as_database_error().unwrap_or_else(|| panic!("{statement}: not refused by the database"));
+    let error = error
+        .as_database_error()
+        .unwrap_or_else(|| panic!("{statement}: not refused by the database"));
     assert_eq!(error.code().as_deref(), Some("42501"), "{statement}: {error}");
     error.message().to_owned()
 }
@@ -28,7 +44,10 @@ async fn no_role_may_change_what_is_logged() {
     for role in ROLES {
         let pool = fixture.database.pool(role).await;
         for statement in TABLES.iter().flat_map(|table| changes(table)) {
-            assert!(refusal(&pool, &statement).await.contains("permission denied"), "{role:?}: {statement}");
+            assert!(
+                refusal(&pool, &statement).await.contains("permission denied"),
+                "{role:?}: {statement}"
+            );
         }
         pool.close().await;
     }
@@ -41,8 +60,14 @@ async fn even_the_owner_meets_the_trigger() {
     fixture.family_of(1, 1).await;
     let superuser = fixture.database.superuser().await;
     for statement in TABLES.iter().flat_map(|table| changes(table)) {
-        for statement in [statement.clone(), format!("set session_replication_role = replica; {statement}")] {
-            assert!(refusal(&superuser, &statement).await.contains("is append only"), "{statement}");
+        for statement in [
+            statement.clone(),
+            format!("set session_replication_role = replica; {statement}"),
+        ] {
+            assert!(
+                refusal(&superuser, &statement).await.contains("is append only"),
+                "{statement}"
+            );
         }
     }
     let upsert = "insert into log.families select * from log.families on conflict (family_id) do update set lane = 1";
@@ -64,8 +89,16 @@ async fn only_the_writer_appends_and_only_by_the_function() {
         pool.close().await;
     }
     let writer = fixture.log.pool();
-    assert!(refusal(writer, "select log.add_lane(8::smallint)").await.contains("permission denied"));
-    assert!(refusal(writer, "insert into log.lanes values (9)").await.contains("permission denied"));
+    assert!(
+        refusal(writer, "select log.add_lane(8::smallint)")
+            .await
+            .contains("permission denied")
+    );
+    assert!(
+        refusal(writer, "insert into log.lanes values (9)")
+            .await
+            .contains("permission denied")
+    );
     fixture.end().await;
 }
 
@@ -74,7 +107,11 @@ async fn the_reader_sees_nothing_and_with_a_privilege_one_family() {
     let fixture = Fixture::new().await;
     let (one, _) = (fixture.family_of(1, 2).await, fixture.family_of(2, 3).await);
     let reader = fixture.database.pool(DatabaseRole::Reader).await;
-    assert!(refusal(&reader, "select count(*) from log.events").await.contains("permission denied"));
+    assert!(
+        refusal(&reader, "select count(*) from log.events")
+            .await
+            .contains("permission denied")
+    );
 
     let superuser = fixture.database.superuser().await;
     let grant = "grant usage on schema log to kinledger_reader; \
@@ -124,7 +161,11 @@ async fn a_lane_can_be_added_and_used() {
     assert_eq!(fixture.log.lanes().await.unwrap(), 9);
     fixture.log.append(Lane(8), &[command(family(1), 0, 1)]).await.unwrap();
     assert_eq!(fixture.log.lane_of(family(1)).await.unwrap(), Some(Lane(8)));
-    assert!(refusal(&superuser, "delete from log.events_lane_8").await.contains("is append only"));
+    assert!(
+        refusal(&superuser, "delete from log.events_lane_8")
+            .await
+            .contains("is append only")
+    );
     superuser.close().await;
     fixture.end().await;
 }

@@ -56,7 +56,15 @@ fn event() -> impl Strategy<Value = LedgerEvent> {
                 Posting::category(CategoryId::from_uuid(category), money),
             ];
             let entry_id = EntryId::from_uuid(entry);
-            EntryEvent::from(ExpenseAdded { entry_id, effective_on, postings, payee, note, entered_by: None }).into()
+            EntryEvent::from(ExpenseAdded {
+                entry_id,
+                effective_on,
+                postings,
+                payee,
+                note,
+                entered_by: None,
+            })
+            .into()
         },
     );
     let opened = (uuid(), text(), money(), proptest::option::of(uuid())).prop_map(|(account, name, money, owner)| {
@@ -78,21 +86,32 @@ fn event() -> impl Strategy<Value = LedgerEvent> {
 fn random_events_read_back_byte_by_byte() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let fixture = runtime.block_on(Fixture::new());
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 48,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let batches = vec((event(), date(), text()), 1..20);
     let result = runner.run(&batches, |events| {
         let id = family(Uuid::new_v4().as_u128() >> 1);
         let new: Vec<AppendEvent> = events
             .iter()
             .map(|(event, effective_on, _)| AppendEvent {
-                stream: StreamId { kind: event.aggregate_type(), id: Uuid::new_v4() },
+                stream: StreamId {
+                    kind: event.aggregate_type(),
+                    id: Uuid::new_v4(),
+                },
                 sequence: 1,
                 event: event.clone(),
                 effective_on: *effective_on,
             })
             .collect();
         let metadata = serde_json::json!({ "note": events[0].2 }).to_string();
-        let append = AppendCommand { metadata: metadata.clone(), events: new.clone(), ..command(id, 0, 0) };
+        let append = AppendCommand {
+            metadata: metadata.clone(),
+            events: new.clone(),
+            ..command(id, 0, 0)
+        };
         let records = runtime.block_on(async {
             fixture.append(append).await;
             verify_family(&fixture.log, LANE, id, |_| ()).await.unwrap();
@@ -123,7 +142,12 @@ async fn a_family_is_read_page_by_page_to_its_end() {
     let id = fixture.family_of(1, 2_000).await;
     let all: Vec<_> = fixture.log.read_family_stream(LANE, id, 0).try_collect().await.unwrap();
     assert!(all.iter().map(|record| record.family_seq).eq(1..=2_000));
-    let rest: Vec<_> = fixture.log.read_family_stream(LANE, id, 1_990).try_collect().await.unwrap();
+    let rest: Vec<_> = fixture
+        .log
+        .read_family_stream(LANE, id, 1_990)
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(rest.len(), 10);
     fixture.end().await;
 }

@@ -31,16 +31,26 @@ pub fn brokers() -> String {
 
 pub async fn create_topic(partitions: i32) -> String {
     let topic = format!("kinledger.test.{}", Uuid::new_v4().simple());
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
     let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
-    admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    admin
+        .create_topics([&new], &AdminOptions::new())
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     topic
 }
 
 /// Messages per partition.
 fn counts(topic: &str, lanes: i32) -> Vec<i64> {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
     let ends = (0..lanes).map(|lane| consumer.fetch_watermarks(topic, lane, TIMEOUT).unwrap());
     ends.map(|(low, high)| high - low).collect()
 }
@@ -62,7 +72,11 @@ impl RunningRelay {
         let log = Log::new(fixture.database.pool(DatabaseRole::Relay).await, [0; 32]);
         let log = log.with_wakeups(fixture.log.wakeups().clone());
         let (stop, stopping) = watch::channel(false);
-        let settings = RelaySettings { topic: topic.clone(), batch: 7, ..RelaySettings::new(brokers()) };
+        let settings = RelaySettings {
+            topic: topic.clone(),
+            batch: 7,
+            ..RelaySettings::new(brokers())
+        };
         let task = tokio::spawn(run(log.clone(), settings, stopping));
         Self { topic, log, stop, task }
     }
@@ -73,7 +87,12 @@ impl RunningRelay {
              where c.lane is null \
                 or c.position < (select coalesce(max(position), 0) from log.events e where e.lane = l.lane)";
         tokio::time::timeout(TIMEOUT, async {
-            while sqlx::query_scalar::<_, i64>(behind).fetch_one(self.log.pool()).await.unwrap() > 0 {
+            while sqlx::query_scalar::<_, i64>(behind)
+                .fetch_one(self.log.pool())
+                .await
+                .unwrap()
+                > 0
+            {
                 assert!(!self.task.is_finished(), "the relay has ended");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -88,7 +107,10 @@ impl RunningRelay {
     }
 
     pub async fn ended(self) -> Result<(), RelayError> {
-        let outcome = tokio::time::timeout(TIMEOUT, self.task).await.expect("the relay ends").unwrap();
+        let outcome = tokio::time::timeout(TIMEOUT, self.task)
+            .await
+            .expect("the relay ends")
+            .unwrap();
         self.log.pool().close().await;
         outcome
     }
@@ -100,11 +122,15 @@ async fn what_is_published_is_the_record_and_a_cloud_event() {
     let id = fixture.family_of(1, 1).await;
     let relay = RunningRelay::start(&fixture).await;
     relay.is_ready().await;
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", "kinledger-test").create().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("group.id", "kinledger-test")
+        .create()
+        .unwrap();
     {
         let mut list = rdkafka::TopicPartitionList::new();
-        list.add_partition_offset(&relay.topic, 0, rdkafka::Offset::Beginning).unwrap();
+        list.add_partition_offset(&relay.topic, 0, rdkafka::Offset::Beginning)
+            .unwrap();
         consumer.assign(&list).unwrap();
     }
     let message = consumer.poll(TIMEOUT).unwrap().unwrap();
@@ -119,7 +145,10 @@ async fn what_is_published_is_the_record_and_a_cloud_event() {
     assert_eq!(text("ce_specversion"), "1.0");
     assert_eq!(text("ce_id"), format!("{}:1", id.uuid()));
     assert_eq!(text("ce_type"), "family.family.MemberAdded.v1");
-    assert_eq!(text("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_eq!(
+        text("traceparent"),
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    );
     assert_eq!(text("chain_hash"), hex::encode(record.chain_hash));
     assert!(event_store::relay::HEADERS.iter().all(|name| !text(name).is_empty()));
     relay.stop().await.unwrap();
@@ -138,7 +167,10 @@ async fn a_restart_goes_on_without_repeats() {
     fixture.append(command(id, 20, 10)).await;
     // A checkpoint that lags, as after a crash: Kafka is asked, not the checkpoint.
     let superuser = fixture.database.superuser().await;
-    superuser.execute("update log.relay_checkpoints set position = 0").await.unwrap();
+    superuser
+        .execute("update log.relay_checkpoints set position = 0")
+        .await
+        .unwrap();
     superuser.close().await;
     let relay = RunningRelay::start_on(&fixture, topic.clone()).await;
     relay.is_ready().await;
@@ -180,8 +212,20 @@ async fn halts_after(change: &str) {
     superuser.execute(sqlx::raw_sql(&statements)).await.unwrap();
     superuser.close().await;
     let error = RunningRelay::start_on(&fixture, topic).await.ended().await.unwrap_err();
-    assert!(error.needs_people() && error.to_string().contains("fork detected"), "{error}");
-    assert!(matches!(error, RelayError::Fork { lane: LANE, position: 5 }), "{error:?}");
+    assert!(
+        error.needs_people() && error.to_string().contains("fork detected"),
+        "{error}"
+    );
+    assert!(
+        matches!(
+            error,
+            RelayError::Fork {
+                lane: LANE,
+                position: 5
+            }
+        ),
+        "{error:?}"
+    );
     fixture.end().await;
 }
 
@@ -201,12 +245,45 @@ async fn a_topic_of_somebody_else_is_left_alone() {
     fixture.family_of(1, 2).await;
     let small = create_topic(2).await;
     let error = RunningRelay::start_on(&fixture, small).await.ended().await.unwrap_err();
-    assert!(matches!(error, RelayError::Partitions { partitions: 2, lanes: 8, .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            RelayError::Partitions {
+                partitions: 2,
+                lanes: 8,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 
     let foreign = create_topic(8).await;
-    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
-    producer.send(FutureRecord::to(&foreign).partition(0).key("key").payload("{}"), TIMEOUT).await.unwrap();
-    let error = RunningRelay::start_on(&fixture, foreign).await.ended().await.unwrap_err();
-    assert!(matches!(error, RelayError::Foreign { lane: LANE, offset: 0, .. }), "{error:?}");
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    producer
+        .send(
+            FutureRecord::to(&foreign).partition(0).key("key").payload("{}"),
+            TIMEOUT,
+        )
+        .await
+        .unwrap();
+    let error = RunningRelay::start_on(&fixture, foreign)
+        .await
+        .ended()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            RelayError::Foreign {
+                lane: LANE,
+                offset: 0,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     fixture.end().await;
 }

@@ -59,7 +59,10 @@ pub fn family(number: u128) -> FamilyId {
 }
 
 pub fn family_stream(family: FamilyId) -> StreamId {
-    StreamId { kind: "family", id: family.uuid() }
+    StreamId {
+        kind: "family",
+        id: family.uuid(),
+    }
 }
 
 pub fn day() -> NaiveDate {
@@ -68,7 +71,13 @@ pub fn day() -> NaiveDate {
 
 pub fn member_added(name: &str) -> FamilyEvent {
     let member_id = MemberId::from_uuid(Uuid::new_v4());
-    MemberAdded { member_id, display_name: name.to_owned(), role: Role::Teen, on_leaderboard: false }.into()
+    MemberAdded {
+        member_id,
+        display_name: name.to_owned(),
+        role: Role::Teen,
+        on_leaderboard: false,
+    }
+    .into()
 }
 
 /// A command with this many events on the family's own stream, whose sequence therefore is the `family_seq`. On head 0 it
@@ -86,8 +95,11 @@ pub fn command(family: FamilyId, expected_family_seq: i64, events: i64) -> Appen
         request_hash: [9; 32],
         expected_family_seq,
         creates_family: expected_family_seq == 0,
-        metadata: r#"{"role":"parent","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#.to_owned(),
-        events: (expected_family_seq + 1..=expected_family_seq + events).map(event).collect(),
+        metadata: r#"{"role":"parent","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#
+            .to_owned(),
+        events: (expected_family_seq + 1..=expected_family_seq + events)
+            .map(event)
+            .collect(),
         claims: Vec::new(),
     }
 }

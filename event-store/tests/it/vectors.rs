@@ -53,7 +53,12 @@ fn rust_makes_the_hashes_of_the_vectors() {
             metadata: &vector.metadata,
         };
         assert_eq!(hex::encode(leaf.hash()), vector.leaf_hash);
-        let hash = chain(&bytes(&vector.previous), vector.family_seq, vector.recorded_at_us, &leaf.hash());
+        let hash = chain(
+            &bytes(&vector.previous),
+            vector.family_seq,
+            vector.recorded_at_us,
+            &leaf.hash(),
+        );
         assert_eq!(hex::encode(hash), vector.chain_hash);
     }
 }

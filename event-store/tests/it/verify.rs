@@ -18,17 +18,30 @@ async fn fault_after(tampering: &str) -> (i64, Fault) {
     fixture.append(command(id, 0, 4)).await;
     fixture.family_of(2, 2).await;
     fixture.append(command(id, 4, 6)).await;
-    verify_family(&fixture.log, LANE, id, |_| ()).await.expect("it was whole before");
+    verify_family(&fixture.log, LANE, id, |_| ())
+        .await
+        .expect("it was whole before");
     let superuser = fixture.database.superuser().await;
     tamper(&superuser, id, tampering).await;
     let fault = match verify_family(&fixture.log, LANE, id, |_| ()).await {
-        Err(ChainError::Broken { family_id, family_seq, fault }) => {
+        Err(ChainError::Broken {
+            family_id,
+            family_seq,
+            fault,
+        }) => {
             assert_eq!(family_id, id);
             (family_seq, fault)
         }
         other => panic!("{tampering}: {other:?}"),
     };
-    assert_eq!(verify_family(&fixture.log, LANE, family(2), |_| ()).await.unwrap().events, 2, "a bystander");
+    assert_eq!(
+        verify_family(&fixture.log, LANE, family(2), |_| ())
+            .await
+            .unwrap()
+            .events,
+        2,
+        "a bystander"
+    );
     superuser.close().await;
     fixture.end().await;
     fault
@@ -48,7 +61,9 @@ async fn a_whole_history_is_found_whole_and_its_progress_told() {
     let fixture = Fixture::new().await;
     let id = fixture.family_of(1, 2_500).await;
     let mut heard = Vec::new();
-    let verified = verify_family(&fixture.log, LANE, id, |progress| heard.push(progress)).await.unwrap();
+    let verified = verify_family(&fixture.log, LANE, id, |progress| heard.push(progress))
+        .await
+        .unwrap();
     assert_eq!(verified.events, 2_500);
     assert_eq!(verified.head, fixture.log.load(LANE, id, &[]).await.unwrap().head);
     let expected = [1_000, 2_000, 2_500].map(|verified| Progress { verified, total: 2_500 });
@@ -61,18 +76,30 @@ async fn a_whole_history_is_found_whole_and_its_progress_told() {
 #[tokio::test]
 async fn a_changed_byte_is_found() {
     for (change, fault) in [
-        ("payload = replace(payload::text, 'Member', 'member')::json", Fault::Content),
+        (
+            "payload = replace(payload::text, 'Member', 'member')::json",
+            Fault::Content,
+        ),
         ("payload = (payload::text || ' ')::json", Fault::Content),
         ("metadata = '{}'", Fault::Content),
         ("effective_on = effective_on + 1", Fault::Content),
         ("event_version = '2'", Fault::Content),
         ("command_id = gen_random_uuid()", Fault::Content),
-        ("leaf_hash = set_byte(leaf_hash, 31, get_byte(leaf_hash, 31) # 1)", Fault::Content),
-        ("chain_hash = set_byte(chain_hash, 0, get_byte(chain_hash, 0) # 128)", Fault::Chain),
+        (
+            "leaf_hash = set_byte(leaf_hash, 31, get_byte(leaf_hash, 31) # 1)",
+            Fault::Content,
+        ),
+        (
+            "chain_hash = set_byte(chain_hash, 0, get_byte(chain_hash, 0) # 128)",
+            Fault::Chain,
+        ),
         ("recorded_at = recorded_at + interval '1 microsecond'", Fault::Chain),
         ("position = 1000", Fault::Position),
     ] {
-        let found = fault_after(&format!("update log.events set {change} where :family and family_seq = 7")).await;
+        let found = fault_after(&format!(
+            "update log.events set {change} where :family and family_seq = 7"
+        ))
+        .await;
         // A position too high shows at the event that comes after it.
         let first_bad = if fault == Fault::Position { 8 } else { 7 };
         assert_eq!(found, (first_bad, fault), "{change}");
@@ -96,7 +123,10 @@ async fn a_deleted_event_is_found_the_last_one_too() {
         let deleted = format!("delete from log.events where :family and family_seq = {family_seq}");
         assert_eq!(fault_after(&deleted).await, (family_seq, Fault::Missing));
     }
-    assert_eq!(fault_after("delete from log.events where :family").await, (1, Fault::Missing));
+    assert_eq!(
+        fault_after("delete from log.events where :family").await,
+        (1, Fault::Missing)
+    );
 }
 
 #[tokio::test]
@@ -134,8 +164,15 @@ async fn chain_hashes_of_the_database_are_those_of_rust() {
     let id = fixture.family_of(1, 3).await;
     let records = fixture.log.read_family(LANE, id, 0, 10).await.unwrap();
     for pair in records.windows(2) {
-        let [before, record] = pair else { unreachable!("windows of two") };
-        let made = chain(&before.chain_hash, record.family_seq, record.recorded_at_us(), &record.leaf_hash);
+        let [before, record] = pair else {
+            unreachable!("windows of two")
+        };
+        let made = chain(
+            &before.chain_hash,
+            record.family_seq,
+            record.recorded_at_us(),
+            &record.leaf_hash,
+        );
         assert_eq!(made, record.chain_hash);
     }
     fixture.end().await;

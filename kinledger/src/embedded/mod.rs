@@ -45,7 +45,9 @@ impl DataFolder {
     /// When another process has it, or it cannot be written.
     pub fn open(path: &Path) -> Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot create the data folder {}", path.display()))?;
-        let path = path.canonicalize().with_context(|| format!("cannot use the data folder {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("cannot use the data folder {}", path.display()))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -78,7 +80,9 @@ impl DataFolder {
         if let Ok(mut file) = File::open(&path) {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            let bytes = hex::decode(text.trim())
+                .ok()
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             return bytes.with_context(|| format!("{} is damaged: restore it from a backup", path.display()));
         }
         let mut bytes = [0; 32];
@@ -120,7 +124,10 @@ pub async fn attach_or_start(data_dir: &Path) -> Result<(String, Option<(Server,
         return Ok((running.database_url, None));
     }
     if !data_dir.join("postgres").exists() {
-        bail!("there is no ledger in {}: name its folder with --data-dir, or a database with --database-url", data_dir.display());
+        bail!(
+            "there is no ledger in {}: name its folder with --data-dir, or a database with --database-url",
+            data_dir.display()
+        );
     }
     let folder = DataFolder::open(data_dir)?;
     let server = Server::start(&folder).await?;
@@ -130,7 +137,12 @@ pub async fn attach_or_start(data_dir: &Path) -> Result<(String, Option<(Server,
 /// Writes a file that only its owner may read; it appears whole or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&partial)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o600))?;

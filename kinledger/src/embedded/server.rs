@@ -56,16 +56,43 @@ impl Server {
             .arg("-k")
             .arg(&sockets)
             .args(["-c", "listen_addresses="])
-            .args(["-c", "max_connections=100", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"])
-            .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on", "-c", "timezone=UTC"])
+            .args([
+                "-c",
+                "max_connections=100",
+                "-c",
+                "shared_buffers=128MB",
+                "-c",
+                "max_wal_size=2GB",
+            ])
+            .args([
+                "-c",
+                "fsync=on",
+                "-c",
+                "synchronous_commit=on",
+                "-c",
+                "full_page_writes=on",
+                "-c",
+                "timezone=UTC",
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             // A group of its own, so that Ctrl-C at the terminal reaches us alone and we stop it after our own work.
             .process_group(0);
-        let process = tokio::process::Command::from(command).spawn().context("cannot start postgres")?;
-        let url = format!("postgres://kinledger:{password}@localhost/kinledger?host={}", encoded(&sockets));
-        let mut server = Self { process, binaries, cluster, run_as, url };
+        let process = tokio::process::Command::from(command)
+            .spawn()
+            .context("cannot start postgres")?;
+        let url = format!(
+            "postgres://kinledger:{password}@localhost/kinledger?host={}",
+            encoded(&sockets)
+        );
+        let mut server = Self {
+            process,
+            binaries,
+            cluster,
+            run_as,
+            url,
+        };
         server.wait_until_ready(&log_path).await?;
         Ok(server)
     }
@@ -81,7 +108,9 @@ impl Server {
     /// When it does not stop in time.
     pub async fn stop(mut self) -> Result<()> {
         control(&self.binaries, &self.cluster, self.run_as, "fast")?;
-        tokio::time::timeout(STOP_WITHIN, self.process.wait()).await.context("postgres does not stop")??;
+        tokio::time::timeout(STOP_WITHIN, self.process.wait())
+            .await
+            .context("postgres does not stop")??;
         Ok(())
     }
 
@@ -90,18 +119,30 @@ impl Server {
         let maintenance = self.url.replacen("/kinledger?", "/postgres?", 1);
         loop {
             if let Some(status) = self.process.try_wait()? {
-                bail!("postgres ended at once ({status}); the end of its log {}:\n{}", log.display(), tail(log));
+                bail!(
+                    "postgres ended at once ({status}); the end of its log {}:\n{}",
+                    log.display(),
+                    tail(log)
+                );
             }
             if let Ok(mut connection) = PgConnection::connect(&maintenance).await {
-                let found = sqlx::query("select 1 from pg_database where datname = 'kinledger'").fetch_optional(&mut connection).await?;
+                let found = sqlx::query("select 1 from pg_database where datname = 'kinledger'")
+                    .fetch_optional(&mut connection)
+                    .await?;
                 if found.is_none() {
-                    sqlx::query("create database kinledger").execute(&mut connection).await?;
+                    sqlx::query("create database kinledger")
+                        .execute(&mut connection)
+                        .await?;
                 }
                 connection.close().await?;
                 return Ok(());
             }
             if began.elapsed() > READY_WITHIN {
-                bail!("postgres is not ready after {READY_WITHIN:?}; the end of its log {}:\n{}", log.display(), tail(log));
+                bail!(
+                    "postgres is not ready after {READY_WITHIN:?}; the end of its log {}:\n{}",
+                    log.display(),
+                    tail(log)
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -109,7 +150,9 @@ impl Server {
 }
 
 fn cluster_version(cluster: &Path) -> Option<String> {
-    fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|text| text.trim().to_owned())
+    fs::read_to_string(cluster.join("PG_VERSION"))
+        .ok()
+        .map(|text| text.trim().to_owned())
 }
 
 /// The folder of `initdb`, `pg_ctl` and `postgres`; of the cluster's own major version once there is one.
@@ -121,16 +164,24 @@ async fn binaries(data: &Path, version: Option<&str>) -> Result<PathBuf> {
     candidates.extend(versioned("/usr/lib/postgresql", "bin"));
     candidates.extend(versioned("/usr/pgsql", "bin"));
     for prefix in ["/opt/homebrew/opt", "/usr/local/opt"] {
-        candidates.extend(versioned(prefix, "bin").into_iter().filter(|path| path.to_string_lossy().contains("postgresql")));
+        candidates.extend(
+            versioned(prefix, "bin")
+                .into_iter()
+                .filter(|path| path.to_string_lossy().contains("postgresql")),
+        );
     }
     candidates.extend(versioned(&data.join("postgres-binaries").to_string_lossy(), "bin"));
     let mut others = Vec::new();
     for candidate in candidates {
-        let is_complete = ["initdb", "pg_ctl", "postgres"].iter().all(|name| candidate.join(name).exists());
+        let is_complete = ["initdb", "pg_ctl", "postgres"]
+            .iter()
+            .all(|name| candidate.join(name).exists());
         if !is_complete {
             continue;
         }
-        let Some(found) = major_version(&candidate) else { continue };
+        let Some(found) = major_version(&candidate) else {
+            continue;
+        };
         match version {
             Some(wanted) if wanted != found => others.push(found),
             _ => return Ok(candidate),
@@ -167,8 +218,14 @@ async fn fetch(_: &Path) -> Result<PathBuf> {
 }
 
 fn versioned(parent: &str, inside: &str) -> Vec<PathBuf> {
-    let Ok(folders) = fs::read_dir(parent) else { return Vec::new() };
-    let mut found: Vec<PathBuf> = folders.flatten().map(|folder| folder.path().join(inside)).filter(|path| path.is_dir()).collect();
+    let Ok(folders) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = folders
+        .flatten()
+        .map(|folder| folder.path().join(inside))
+        .filter(|path| path.is_dir())
+        .collect();
     // Newest first, by number rather than by letter.
     found.sort_by_key(|path| {
         let digits: String = path.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
@@ -180,7 +237,9 @@ fn versioned(parent: &str, inside: &str) -> Vec<PathBuf> {
 fn major_version(binaries: &Path) -> Option<String> {
     let output = Command::new(binaries.join("postgres")).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let number = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     Some(number.split(['.', 'b', 'r', 'd']).next()?.to_owned())
 }
 
@@ -200,7 +259,16 @@ fn initialise(binaries: &Path, home: &Path, cluster: &Path, run_as: Option<RunAs
     let output = as_user(&binaries.join("initdb"), run_as)
         .arg("-D")
         .arg(&partial)
-        .args(["-U", "kinledger", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--data-checksums"])
+        .args([
+            "-U",
+            "kinledger",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--data-checksums",
+        ])
         .arg(format!("--pwfile={}", password_file.display()))
         .current_dir("/")
         .output()
@@ -218,22 +286,29 @@ fn stop_leftover(binaries: &Path, cluster: &Path, run_as: Option<RunAs>) -> Resu
     if !cluster.join("postmaster.pid").exists() {
         return Ok(());
     }
-    let is_running = as_user(&binaries.join("pg_ctl"), run_as)
+    if is_running(binaries, cluster, run_as)? {
+        tracing::info!("the last run did not end in order: stopping the server it left");
+        // It may be dying of what ended the last run, and be gone before it can be told to stop.
+        if control(binaries, cluster, run_as, "fast").is_err() && is_running(binaries, cluster, run_as)? {
+            let stopped = control(binaries, cluster, run_as, "immediate");
+            if is_running(binaries, cluster, run_as)? {
+                return stopped;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_running(binaries: &Path, cluster: &Path, run_as: Option<RunAs>) -> Result<bool> {
+    let status = as_user(&binaries.join("pg_ctl"), run_as)
         .arg("status")
         .arg("-D")
         .arg(cluster)
         .current_dir("/")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()?
-        .success();
-    if is_running {
-        tracing::info!("the last run did not end in order: stopping the server it left");
-        if control(binaries, cluster, run_as, "fast").is_err() {
-            control(binaries, cluster, run_as, "immediate")?;
-        }
-    }
-    Ok(())
+        .status()?;
+    Ok(status.success())
 }
 
 fn control(binaries: &Path, cluster: &Path, run_as: Option<RunAs>, mode: &str) -> Result<()> {
@@ -283,7 +358,9 @@ fn encoded(path: &Path) -> String {
 }
 
 fn tail(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(15)..].join("\n")
 }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 /// Where clusters live whose data folder the unprivileged user cannot reach.
@@ -24,25 +24,42 @@ pub struct RunAs {
 
 /// The user to step down to.
 pub fn run_as() -> Option<RunAs> {
-    let is_root = fs::metadata("/proc/self").map(|me| me.uid() == 0).unwrap_or_else(|_| id("-u", None) == Some(0));
+    let is_root = fs::metadata("/proc/self")
+        .map(|me| me.uid() == 0)
+        .unwrap_or_else(|_| id("-u", None) == Some(0));
     if !is_root {
         return None;
     }
     if id("-u", Some("kinledger")).is_none() {
         let made = Command::new("useradd")
-            .args(["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "--user-group", "kinledger"])
+            .args([
+                "--system",
+                "--no-create-home",
+                "--shell",
+                "/usr/sbin/nologin",
+                "--user-group",
+                "kinledger",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
         drop(made);
     }
-    ["kinledger", "postgres", "nobody"]
-        .into_iter()
-        .find_map(|name| Some(RunAs { uid: id("-u", Some(name))?, gid: id("-g", Some(name))? }))
+    ["kinledger", "postgres", "nobody"].into_iter().find_map(|name| {
+        Some(RunAs {
+            uid: id("-u", Some(name))?,
+            gid: id("-g", Some(name))?,
+        })
+    })
 }
 
 fn id(flag: &str, name: Option<&str>) -> Option<u32> {
-    let output = Command::new("id").arg(flag).args(name).stderr(Stdio::null()).output().ok()?;
+    let output = Command::new("id")
+        .arg(flag)
+        .args(name)
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
@@ -50,7 +67,18 @@ fn id(flag: &str, name: Option<&str>) -> Option<u32> {
 pub fn cluster_home(data: &Path, run_as: Option<RunAs>) -> Result<PathBuf> {
     let home = data.join("postgres");
     if let Ok(found) = fs::symlink_metadata(&home) {
-        let real = if found.is_symlink() { fs::read_link(&home)? } else { home };
+        let real = if found.is_symlink() {
+            fs::read_link(&home)?
+        } else {
+            home
+        };
+        if let Some(user) = run_as.filter(|user| real.parent().is_some_and(|parent| !is_reachable(parent, *user))) {
+            bail!(
+                "{} lies where the user Postgres runs as (uid {}) cannot reach it: move the data folder, or open its parents to that user",
+                real.display(),
+                user.uid
+            );
+        }
         own(&real, run_as)?;
         return Ok(real);
     }

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, amount, dec};
+use crate::support::{Household, Kinledger, Person, amount, dec, pause};
 
 const KILLS: usize = 6;
 const CLIENTS: usize = 6;
@@ -25,7 +25,10 @@ struct Sent {
 
 #[test]
 fn kill_9_loses_nothing_acknowledged_and_doubles_nothing() {
-    let seed = std::env::var("KINLEDGER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed = std::env::var("KINLEDGER_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
     println!("KINLEDGER_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut kinledger = Kinledger::start();
@@ -33,21 +36,30 @@ fn kill_9_loses_nothing_acknowledged_and_doubles_nothing() {
     let accounts = Accounts::open(&family);
     let mut sent: Vec<Sent> = Vec::new();
     for round in 0..KILLS {
-        let dies_after = Duration::from_millis(random.random_range(20..700));
+        let dies_after = Duration::from_millis(random.random_range(20..450));
         let seeds: Vec<u64> = (0..CLIENTS).map(|_| random.random()).collect();
         let of_round = thread::scope(|scope| {
-            let clients: Vec<_> = seeds.iter().map(|seed| scope.spawn(|| post_until_it_dies(&family, &accounts, *seed))).collect();
-            thread::sleep(dies_after);
+            let clients: Vec<_> = seeds
+                .iter()
+                .map(|seed| scope.spawn(|| post_until_it_dies(&family, &accounts, *seed)))
+                .collect();
+            pause(dies_after);
             if round % 2 == 0 {
                 kinledger.kill();
             } else {
                 kinledger.kill_with_its_database();
             }
-            clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<Sent>>()
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().unwrap())
+                .collect::<Vec<Sent>>()
         });
         let lost = of_round.iter().filter(|one| one.receipt.is_none()).count();
         let ready_after = kinledger.start_again();
-        println!("round {round}: killed after {dies_after:?}, {} sent, {lost} without an answer, ready after {ready_after:?}", of_round.len());
+        println!(
+            "round {round}: killed after {dies_after:?}, {} sent, {lost} without an answer, ready after {ready_after:?}",
+            of_round.len()
+        );
         let mut of_round = of_round;
         acknowledged_commands_are_there(&family, &of_round);
         everything_sent_again_lands_once(&family, &mut of_round);
@@ -66,9 +78,14 @@ struct Accounts {
 
 impl Accounts {
     fn open(family: &Household) -> Self {
-        let cash = family.open_account(&json!({"name": "Cash", "kind": "cash", "opening_balance": family.money("100000")}));
+        let cash =
+            family.open_account(&json!({"name": "Cash", "kind": "cash", "opening_balance": family.money("100000")}));
         let wallet = family.open_account(&json!({"name": "Pocket", "kind": "wallet", "owner": family.child.member_id}));
-        Self { cash, wallet, leisure: family.category("Leisure") }
+        Self {
+            cash,
+            wallet,
+            leisure: family.category("Leisure"),
+        }
     }
 }
 
@@ -79,10 +96,19 @@ fn post_until_it_dies(family: &Household, accounts: &Accounts, seed: u64) -> Vec
     loop {
         let money = family.money(&format!("0.{:02}", random.random_range(1..100)));
         let (name, body) = match random.random_range(0..3) {
-            0 => ("add-expense", json!({"account_id": accounts.cash, "money": money, "category_id": accounts.leisure})),
+            0 => (
+                "add-expense",
+                json!({"account_id": accounts.cash, "money": money, "category_id": accounts.leisure}),
+            ),
             // Three events in two streams, which must all be there or none.
-            1 => ("transfer", json!({"from": accounts.cash, "to": accounts.wallet, "money": money})),
-            _ => ("transfer", json!({"from": accounts.cash, "to": accounts.wallet, "money": family.money("0.01")})),
+            1 => (
+                "transfer",
+                json!({"from": accounts.cash, "to": accounts.wallet, "money": money}),
+            ),
+            _ => (
+                "transfer",
+                json!({"from": accounts.cash, "to": accounts.wallet, "money": family.money("0.01")}),
+            ),
         };
         let key = Uuid::from_u128(random.random());
         let answer = client.try_post_as(&family.command_path(name), key, &body);
@@ -92,7 +118,12 @@ fn post_until_it_dies(family: &Household, accounts: &Accounts, seed: u64) -> Vec
             Err(_) => None,
         };
         let is_over = receipt.is_none();
-        sent.push(Sent { key, name, body, receipt });
+        sent.push(Sent {
+            key,
+            name,
+            body,
+            receipt,
+        });
         if is_over {
             return sent;
         }
@@ -103,8 +134,18 @@ fn acknowledged_commands_are_there(family: &Household, sent: &[Sent]) {
     for one in sent {
         let Some(receipt) = &one.receipt else { continue };
         let outcome = family.parent.client.get(&family.command_path(&one.key.to_string()));
-        assert_eq!(outcome.status, 200, "{} was acknowledged and is gone: {}", one.key, outcome.text());
-        assert_eq!(outcome.text(), String::from_utf8_lossy(receipt), "the outcome is the receipt");
+        assert_eq!(
+            outcome.status,
+            200,
+            "{} was acknowledged and is gone: {}",
+            one.key,
+            outcome.text()
+        );
+        assert_eq!(
+            outcome.text(),
+            String::from_utf8_lossy(receipt),
+            "the outcome is the receipt"
+        );
     }
 }
 
@@ -127,14 +168,23 @@ fn the_books_hold(family: &Household, accounts: &Accounts, sent: &[Sent]) {
     let is_numbered = events.iter().zip(1..).all(|(event, seq)| event["family_seq"] == seq);
     assert!(is_numbered, "family_seq has no gaps and no repeats");
     let mut entries_of: HashMap<String, usize> = HashMap::new();
-    for event in events.iter().filter(|event| ["ExpenseAdded", "TransferMade"].iter().any(|kind| event["event_type"] == *kind)) {
-        *entries_of.entry(event["command_id"].as_str().unwrap().to_owned()).or_default() += 1;
+    for event in events.iter().filter(|event| {
+        ["ExpenseAdded", "TransferMade"]
+            .iter()
+            .any(|kind| event["event_type"] == *kind)
+    }) {
+        *entries_of
+            .entry(event["command_id"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     assert_eq!(entries_of.len(), sent.len(), "as many entries as accepted keys");
     assert!(entries_of.values().all(|count| *count == 1), "no key has two entries");
     let statement = family.audit("as-of");
     // The opening balance is an entry too.
-    assert_eq!(statement["entries"]["recorded"].as_u64().unwrap(), sent.len() as u64 + 1);
+    assert_eq!(
+        statement["entries"]["recorded"].as_u64().unwrap(),
+        sent.len() as u64 + 1
+    );
 
     let (mut cash, mut wallet) = (dec("100000.00"), Decimal::ZERO);
     for one in sent {
@@ -142,7 +192,10 @@ fn the_books_hold(family: &Household, accounts: &Accounts, sent: &[Sent]) {
         cash -= sum;
         wallet += if one.name == "transfer" { sum } else { Decimal::ZERO };
     }
-    assert_eq!((family.balance(&accounts.cash), family.balance(&accounts.wallet)), (cash, wallet));
+    assert_eq!(
+        (family.balance(&accounts.cash), family.balance(&accounts.wallet)),
+        (cash, wallet)
+    );
     views_equal_the_log(family, &family.parent, &statement);
 }
 
@@ -151,7 +204,10 @@ fn views_equal_the_log(family: &Household, person: &Person, statement: &Value) {
     let accounts = family.view(person, "accounts");
     for account in accounts["accounts"].as_array().unwrap() {
         let rows = statement["balances"].as_array().unwrap();
-        let replayed = rows.iter().find(|row| row["ledger_account"] == account["account_id"]).unwrap();
+        let replayed = rows
+            .iter()
+            .find(|row| row["ledger_account"] == account["account_id"])
+            .unwrap();
         assert_eq!(replayed["balance"], account["balance"], "{account}");
     }
 }

@@ -3,7 +3,9 @@
 //! They go over a socket of their own, since a well-behaved client would refuse to send most of them. The seed is printed;
 //! `KINLEDGER_SEED` repeats a run.
 
+mod documents;
 mod generate;
+mod odd;
 mod raw;
 
 use std::{collections::BTreeMap, thread};
@@ -15,7 +17,8 @@ use crate::{
     isolation::{furnish, routes},
     support::{Household, Kinledger, register},
 };
-use generate::{Generator, Odd};
+use generate::Generator;
+use odd::Odd;
 
 /// Requests in all.
 const REQUESTS: usize = 2_400;
@@ -23,7 +26,10 @@ const CLIENTS: usize = 4;
 
 #[test]
 fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
-    let seed = std::env::var("KINLEDGER_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed = std::env::var("KINLEDGER_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
     println!("KINLEDGER_SEED={seed}");
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Odds", "EUR");
@@ -34,7 +40,12 @@ fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
     let address = family.parent.client.address();
 
     let odds: Vec<Odd> = {
-        let mut generator = Generator::new(StdRng::seed_from_u64(seed), &ids, family.parent.client.token(), spare.client.token());
+        let mut generator = Generator::new(
+            StdRng::seed_from_u64(seed),
+            &ids,
+            family.parent.client.token(),
+            spare.client.token(),
+        );
         let of_routes = (0..REQUESTS).map(|number| generator.odd(&routes[number % routes.len()]));
         let of_routes: Vec<Odd> = of_routes.collect();
         of_routes.into_iter().chain(generator.oversized()).collect()
@@ -50,12 +61,18 @@ fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
     });
 
     let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
-    statuses.iter().for_each(|status| *counts.entry(*status).or_default() += 1);
+    statuses
+        .iter()
+        .for_each(|status| *counts.entry(*status).or_default() += 1);
     println!("{counts:?}");
     assert!(statuses.len() > 2_000);
     assert!(counts[&400] > 800, "most reach what they are aimed at: {counts:?}");
     assert_eq!(kinledger.client().get("/readyz").status, 200);
-    family.accepted(&family.parent, "add-category", &json!({"name": "Still here", "kind": "expense"}));
+    family.accepted(
+        &family.parent,
+        "add-category",
+        &json!({"name": "Still here", "kind": "expense"}),
+    );
     assert_eq!(family.audit("verify")["verified"], true);
     let logged = kinledger.logged();
     assert!(!logged.contains("ERROR") && !logged.contains("panicked"), "{logged}");
@@ -67,13 +84,28 @@ fn answered(address: &str, odd: &Odd) -> u16 {
     let said = String::from_utf8_lossy(&answer.body);
     let is_well = (200..300).contains(&answer.status) || answer.status == 304;
     if !is_well {
-        assert!((400..500).contains(&answer.status), "{} to {odd}: {said}", answer.status);
-        assert_eq!(answer.content_type, "application/problem+json", "{} to {odd}: {said}", answer.status);
-        let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON to {odd}: {said}"));
+        assert!(
+            (400..500).contains(&answer.status),
+            "{} to {odd}: {said}",
+            answer.status
+        );
+        assert_eq!(
+            answer.content_type, "application/problem+json",
+            "{} to {odd}: {said}",
+            answer.status
+        );
+        let problem: Value =
+            serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON to {odd}: {said}"));
         assert_eq!(problem["status"], answer.status, "{odd}");
-        let is_told = ["type", "title", "detail"].iter().all(|name| problem[*name].as_str().is_some_and(|text| !text.is_empty()));
+        let is_told = ["type", "title", "detail"]
+            .iter()
+            .all(|name| problem[*name].as_str().is_some_and(|text| !text.is_empty()));
         assert!(is_told, "{odd}: {said}");
-        assert!(said.len() < 4_000, "a problem is short, whatever was sent: {odd}: {}", said.len());
+        assert!(
+            said.len() < 4_000,
+            "a problem is short, whatever was sent: {odd}: {}",
+            said.len()
+        );
     }
     answer.status
 }

@@ -5,5 +5,33 @@ mod household;
 mod process;
 
 pub use client::{Client, Reply};
-pub use household::{Household, PASSWORD, Person, amount, dec, money, payload, register, today};
+pub use household::{Household, PASSWORD, Person, amount, dec, payload, register, today};
 pub use process::Kinledger;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Looks again and again until it is so; says whether it was in time.
+pub fn wait_until(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let began = Instant::now();
+    loop {
+        if is_so() {
+            return true;
+        }
+        if began.elapsed() > within {
+            return false;
+        }
+        pause(Duration::from_millis(10));
+    }
+}
+
+/// Lets time go by.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "clients are plain threads here: no runtime is held up"
+)]
+pub fn pause(duration: Duration) {
+    thread::sleep(duration);
+}

@@ -27,20 +27,30 @@ impl Query {
             let (name, value) = (decoded(name)?, decoded(value)?);
             match name.as_str() {
                 "account_id" => {
-                    let id = value.parse().map_err(|_| Problem::malformed("account_id is an id like acc_<uuid>"))?;
+                    let id = value
+                        .parse()
+                        .map_err(|_| Problem::malformed("account_id is an id like acc_<uuid>"))?;
                     account_id = Some(id);
                 }
                 "statement_account" => statement_account = Some(value),
                 "skip_broken" => {
-                    skip_broken = value.parse().map_err(|_| Problem::malformed("skip_broken is true or false"))?;
+                    skip_broken = value
+                        .parse()
+                        .map_err(|_| Problem::malformed("skip_broken is true or false"))?;
                 }
                 _ => rest.push((name, value)),
             }
         }
         let pairs = rest.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let options = Options::from_pairs(pairs).map_err(|error| Problem::malformed(error.to_string()))?;
-        let account_id = account_id.ok_or_else(|| Problem::malformed("say which account the statement is of: ?account_id=acc_…"))?;
-        Ok(Self { account_id, statement_account, skip_broken, options })
+        let account_id =
+            account_id.ok_or_else(|| Problem::malformed("say which account the statement is of: ?account_id=acc_…"))?;
+        Ok(Self {
+            account_id,
+            statement_account,
+            skip_broken,
+            options,
+        })
     }
 }
 
@@ -53,7 +63,10 @@ fn decoded(text: &str) -> Result<String, Problem> {
     while at < bytes.len() {
         match bytes[at] {
             b'%' => {
-                let pair = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok()).ok_or_else(bad)?;
+                let pair = bytes
+                    .get(at + 1..at + 3)
+                    .and_then(|pair| std::str::from_utf8(pair).ok())
+                    .ok_or_else(bad)?;
                 out.push(u8::from_str_radix(pair, 16).map_err(|_| bad())?);
                 at += 3;
             }
@@ -72,21 +85,36 @@ fn decoded(text: &str) -> Result<String, Problem> {
 
 /// The file's bytes: the body itself, or the first file of a form.
 pub(super) async fn bytes(request: Request) -> Result<Vec<u8>, Problem> {
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", format!("a file may have at most {FILE_BYTES_MAX} bytes"));
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            format!("a file may have at most {FILE_BYTES_MAX} bytes"),
+        )
+    };
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data"));
     if !is_form {
-        return to_bytes(request.into_body(), FILE_BYTES_MAX).await.map(|bytes| bytes.to_vec()).map_err(|_| too_large());
+        return to_bytes(request.into_body(), FILE_BYTES_MAX)
+            .await
+            .map(|bytes| bytes.to_vec())
+            .map_err(|_| too_large());
     }
     let malformed = |error: String| Problem::malformed(format!("the form cannot be read: {error}"));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|error| malformed(error.to_string()))?;
+    let mut form = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| malformed(error.to_string()))?;
     let field = form.next_field().await.map_err(|error| malformed(error.to_string()))?;
     let field = field.ok_or_else(|| Problem::malformed("the form holds no file"))?;
     let bytes = field.bytes().await.map_err(|error| malformed(error.to_string()))?;
-    if bytes.len() > FILE_BYTES_MAX { Err(too_large()) } else { Ok(bytes.to_vec()) }
+    if bytes.len() > FILE_BYTES_MAX {
+        Err(too_large())
+    } else {
+        Ok(bytes.to_vec())
+    }
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
@@ -112,11 +140,20 @@ mod tests {
     #[test]
     fn a_query_names_the_account_and_how_to_read_the_file() {
         let id = "acc_01890a5d-ac96-774b-bcce-b302099a8057";
-        let query = Query::parse(&format!("account_id={id}&csv.delimiter=%3B&currency=EUR&skip_broken=true")).expect("a query");
+        let query = Query::parse(&format!(
+            "account_id={id}&csv.delimiter=%3B&currency=EUR&skip_broken=true"
+        ))
+        .expect("a query");
         assert_eq!(query.account_id.to_string(), id);
         assert_eq!(query.options.csv.delimiter.as_deref(), Some(";"));
         assert!(query.skip_broken);
-        for wrong in ["", "account_id=x", "account_id=%", &format!("account_id={id}&colour=red"), &format!("account_id={id}&x=%ff")] {
+        for wrong in [
+            "",
+            "account_id=x",
+            "account_id=%",
+            &format!("account_id={id}&colour=red"),
+            &format!("account_id={id}&x=%ff"),
+        ] {
             assert!(Query::parse(wrong).is_err(), "{wrong}");
         }
     }

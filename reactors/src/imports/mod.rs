@@ -56,7 +56,14 @@ pub trait Commands: Send + Sync {
     ///
     /// # Errors
     /// The problem it ended in.
-    async fn execute(&self, caller: &Caller, family_id: FamilyId, command_id: CommandId, name: &str, body: Value) -> Result<Value, Problem>;
+    async fn execute(
+        &self,
+        caller: &Caller,
+        family_id: FamilyId,
+        command_id: CommandId,
+        name: &str,
+        body: Value,
+    ) -> Result<Value, Problem>;
 }
 
 /// What the import route needs; cheap to clone.
@@ -96,7 +103,12 @@ async fn import(
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     let query = file::Query::parse(request.uri().query().unwrap_or_default())?;
     let key = idempotency_key(&headers)?;
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text = |name: header::HeaderName| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
     let caller = Caller {
         signed_in,
         authorization: text(header::AUTHORIZATION).unwrap_or_default(),
@@ -111,7 +123,11 @@ async fn import(
     let reading = tokio::task::spawn_blocking(move || file::read(&bytes, &options))
         .await
         .map_err(|error| Problem::ours(&error))??;
-    let chosen = choose(reading.statements, query.statement_account.as_deref(), query.skip_broken)?;
+    let chosen = choose(
+        reading.statements,
+        query.statement_account.as_deref(),
+        query.skip_broken,
+    )?;
     let source = reading.format.to_string().to_lowercase();
     let account_id = query.account_id;
     let sync = json!({
@@ -135,63 +151,120 @@ async fn sync_bank(
     sync: Value,
 ) -> Result<Value, Problem> {
     let command_id = |step: &str| CommandId::from_uuid(Uuid::new_v5(&key, step.as_bytes()));
-    let first = state.commands.execute(caller, family_id, command_id("sync-bank"), "sync-bank", sync.clone()).await;
+    let first = state
+        .commands
+        .execute(caller, family_id, command_id("sync-bank"), "sync-bank", sync.clone())
+        .await;
     match first {
         Err(problem) if problem.code() == "unknown-connection" => {}
         answered => return answered,
     }
     let connect = json!({"account_id": account_id, "provider": "statement-file"});
-    match state.commands.execute(caller, family_id, command_id("connect-bank"), "connect-bank", connect).await {
+    match state
+        .commands
+        .execute(caller, family_id, command_id("connect-bank"), "connect-bank", connect)
+        .await
+    {
         // Somebody connected it in the same moment: as good as our own.
         Err(problem) if problem.code() != "already-connected" => return Err(problem),
         _ => {}
     }
-    state.commands.execute(caller, family_id, command_id("sync-bank"), "sync-bank", sync).await
+    state
+        .commands
+        .execute(caller, family_id, command_id("sync-bank"), "sync-bank", sync)
+        .await
 }
 
 /// The account's currency, once it is clear that the person belongs to the family and is an adult.
-async fn account_currency(log: &Log, caller: &Caller, family_id: FamilyId, account_id: AccountId) -> Result<Currency, Problem> {
+async fn account_currency(
+    log: &Log,
+    caller: &Caller,
+    family_id: FamilyId,
+    account_id: AccountId,
+) -> Result<Currency, Problem> {
     let failed = |error: event_store::LogError| {
-        if error.is_unavailable() { Problem::unavailable(1, "the ledger cannot be reached just now") } else { Problem::ours(&error) }
+        if error.is_unavailable() {
+            Problem::unavailable(1, "the ledger cannot be reached just now")
+        } else {
+            Problem::ours(&error)
+        }
     };
-    let lane = log.lane_of(family_id).await.map_err(failed)?.ok_or_else(Problem::unknown_family)?;
-    let family_stream = StreamId { kind: <Family as cqrs_es::Aggregate>::TYPE, id: family_id.uuid() };
-    let account_stream = StreamId { kind: <LedgerAccount as cqrs_es::Aggregate>::TYPE, id: account_id.uuid() };
-    let loaded = log.load(lane, family_id, &[family_stream, account_stream]).await.map_err(failed)?;
+    let lane = log
+        .lane_of(family_id)
+        .await
+        .map_err(failed)?
+        .ok_or_else(Problem::unknown_family)?;
+    let family_stream = StreamId {
+        kind: <Family as cqrs_es::Aggregate>::TYPE,
+        id: family_id.uuid(),
+    };
+    let account_stream = StreamId {
+        kind: <LedgerAccount as cqrs_es::Aggregate>::TYPE,
+        id: account_id.uuid(),
+    };
+    let loaded = log
+        .load(lane, family_id, &[family_stream, account_stream])
+        .await
+        .map_err(failed)?;
     let mut streams = Streams::default();
     for (stream, state, sequence) in loaded.streams {
         streams.insert(stream, state, sequence);
     }
-    let family = streams.get(&family_stream).and_then(|(state, _)| Family::from_state(state));
-    let member = family.and_then(|family| family.member_of_user(caller.signed_in.user_id)).ok_or_else(Problem::unknown_family)?;
+    let family = streams
+        .get(&family_stream)
+        .and_then(|(state, _)| Family::from_state(state));
+    let member = family
+        .and_then(|family| family.member_of_user(caller.signed_in.user_id))
+        .ok_or_else(Problem::unknown_family)?;
     if !member.role.is_adult() {
-        return Err(Problem::not_allowed(format!("a {} may not import statements", member.role.as_str())));
+        return Err(Problem::not_allowed(format!(
+            "a {} may not import statements",
+            member.role.as_str()
+        )));
     }
-    let account = streams.get(&account_stream).and_then(|(state, _)| LedgerAccount::from_state(state));
+    let account = streams
+        .get(&account_stream)
+        .and_then(|(state, _)| LedgerAccount::from_state(state));
     let currency = account.ok_or_else(Problem::unknown_family)?.open_currency(account_id);
     currency.map_err(|refusal| domain::refusal::Refusal::from(refusal).into())
 }
 
 /// The one statement to be booked: statements of one account follow one another; of several accounts one must be named.
-fn choose(statements: Vec<StatementReading>, wanted: Option<&str>, skip_broken: bool) -> Result<StatementReading, Problem> {
+fn choose(
+    statements: Vec<StatementReading>,
+    wanted: Option<&str>,
+    skip_broken: bool,
+) -> Result<StatementReading, Problem> {
     let mut joined = connectors::banks::proof::join_by_account(statements);
-    let known: Vec<String> = joined.iter().map(|reading| reading.statement.bank_account.clone()).collect();
+    let known: Vec<String> = joined
+        .iter()
+        .map(|reading| reading.statement.bank_account.clone())
+        .collect();
     if let Some(wanted) = wanted {
         joined.retain(|reading| reading.statement.bank_account == wanted);
     }
     let several = || {
-        let detail = "the file holds several accounts: name one of them as statement_account, and import it once for each";
-        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "several-accounts", detail).with("accounts", known.clone())
+        let detail =
+            "the file holds several accounts: name one of them as statement_account, and import it once for each";
+        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, "several-accounts", detail)
+            .with("accounts", known.clone())
     };
     if joined.len() > 1 {
         return Err(several());
     }
     let mut chosen = joined.pop().ok_or_else(several)?;
     let refused = |code: &'static str, detail: String, chosen: &StatementReading| {
-        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("broken_rows", json!(chosen.broken))
+        Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+            .with("broken_rows", json!(chosen.broken))
     };
     match &chosen.proof {
-        Proof::Failed(error) => return Err(refused("statement-not-proved", format!("nothing was booked: {error}"), &chosen)),
+        Proof::Failed(error) => {
+            return Err(refused(
+                "statement-not-proved",
+                format!("nothing was booked: {error}"),
+                &chosen,
+            ));
+        }
         Proof::BrokenRows { .. } if !skip_broken => {
             let detail = "nothing was booked: some rows cannot be read, and without them the statement does not add up; \
                           say skip_broken=true to book the others";
@@ -210,5 +283,7 @@ fn choose(statements: Vec<StatementReading>, wanted: Option<&str>, skip_broken: 
 fn idempotency_key(headers: &HeaderMap) -> Result<Uuid, Problem> {
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
     key.and_then(|text| Uuid::try_parse(text.trim_matches('"')).ok())
-        .ok_or_else(|| Problem::malformed("send a fresh UUID as Idempotency-Key; repeat it when you repeat the request"))
+        .ok_or_else(|| {
+            Problem::malformed("send a fresh UUID as Idempotency-Key; repeat it when you repeat the request")
+        })
 }

@@ -35,7 +35,7 @@ pub fn openapi_paths() -> Value {
             "responses": {
                 "200": {"description": "Booked", "content": {"application/json": {"schema": {"type": "object", "properties": {
                     "account_id": {"type": "string"}, "import_id": {"type": "string"}, "format": {"type": "string"},
-                    "rows_booked": {"type": "integer"}, "rows_known": {"type": "integer"}, "rows_zero": {"type": "integer"},
+                    "rows_booked": {"type": "integer"}, "rows_known": {"type": "integer"}, "rows_categorised": {"type": "integer"}, "rows_zero": {"type": "integer"},
                     "statement": {"type": "object"}, "refused": {"type": "array", "items": {"type": "object"}}, "family_seq": {"type": "integer"}
                 }}}}},
                 "400": problem("Malformed"), "401": problem("Not signed in"), "403": problem("The role may not"),

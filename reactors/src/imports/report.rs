@@ -71,10 +71,24 @@ impl ImportReport {
         refused: Vec<RefusedStatement>,
         receipt: &Value,
     ) -> Result<Self, Problem> {
-        let events = receipt.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let count = |kind: &str| events.iter().filter(|event| event.get("type").is_some_and(|name| name == kind)).count();
-        let import = events.iter().find(|event| event.get("type").is_some_and(|name| name == "StatementImported"));
-        let import_id = import.and_then(|event| event.get("aggregate_id")).and_then(Value::as_str).map(str::to_owned);
+        let events = receipt
+            .get("events")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let count = |kind: &str| {
+            events
+                .iter()
+                .filter(|event| event.get("type").is_some_and(|name| name == kind))
+                .count()
+        };
+        let import = events
+            .iter()
+            .find(|event| event.get("type").is_some_and(|name| name == "StatementImported"));
+        let import_id = import
+            .and_then(|event| event.get("aggregate_id"))
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         let rows_booked = count("BankTransactionBooked");
         let rows_zero = reading.statement.rows.iter().filter(|row| row.amount.is_zero()).count();
         let statement = StatementReport {

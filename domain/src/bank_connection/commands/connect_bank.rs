@@ -47,10 +47,17 @@ impl Decide for ConnectBank {
             return Err(BankConnectionRefusal::WalletNotConnectable.into());
         }
         if !PROVIDERS.contains(&self.provider.as_str()) {
-            return Err(BankConnectionRefusal::UnknownProvider { provider: text::cleaned(&self.provider, 40) }.into());
+            return Err(BankConnectionRefusal::UnknownProvider {
+                provider: text::cleaned(&self.provider, 40),
+            }
+            .into());
         }
         let connection_id = ConnectionId::of_account(self.account_id);
-        if context.get::<BankConnection>(connection_id.uuid())?.account_id().is_some() {
+        if context
+            .get::<BankConnection>(connection_id.uuid())?
+            .account_id()
+            .is_some()
+        {
             return Err(BankConnectionRefusal::AlreadyConnected.into());
         }
         let connected = BankConnected {
@@ -71,24 +78,37 @@ mod tests {
     use crate::testing::{Scenario, account};
 
     fn command() -> ConnectBank {
-        ConnectBank { account_id: account(1), provider: statement_file(), institution: "Sparkasse".to_owned() }
+        ConnectBank {
+            account_id: account(1),
+            provider: statement_file(),
+            institution: "Sparkasse".to_owned(),
+        }
     }
 
     #[test]
     fn an_account_is_connected_once() {
-        let scenario = Scenario::family().with_account(account(1), AccountKind::Bank, "EUR").after(&command());
+        let scenario = Scenario::family()
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .after(&command());
         scenario.when(&command()).refused("already-connected");
     }
 
     #[test]
     fn a_wallet_is_not_connected() {
-        let scenario = Scenario::family().with_member(Role::Child).with_wallet(account(1), Role::Child);
+        let scenario = Scenario::family()
+            .with_member(Role::Child)
+            .with_wallet(account(1), Role::Child);
         scenario.when(&command()).refused("wallet-not-connectable");
     }
 
     #[test]
     fn a_provider_nobody_knows_is_refused() {
         let scenario = Scenario::family().with_account(account(1), AccountKind::Bank, "EUR");
-        scenario.when(&ConnectBank { provider: "mattress".to_owned(), ..command() }).refused("unknown-provider");
+        scenario
+            .when(&ConnectBank {
+                provider: "mattress".to_owned(),
+                ..command()
+            })
+            .refused("unknown-provider");
     }
 }

@@ -22,10 +22,19 @@ pub(super) struct Continued {
 
 /// Checks a statement on its own.
 pub(super) fn prove(statement: &Statement) -> Result<(), BankConnectionRefusal> {
-    let (Some(opening), Some(closing)) = (statement.opening, statement.closing) else { return Ok(()) };
-    let rows = sum(statement.rows.iter().map(|row| row.amount), Money::zero(statement.currency));
+    let (Some(opening), Some(closing)) = (statement.opening, statement.closing) else {
+        return Ok(());
+    };
+    let rows = sum(
+        statement.rows.iter().map(|row| row.amount),
+        Money::zero(statement.currency),
+    );
     let is_proved = opening.checked_add(&rows).is_ok_and(|total| total == closing);
-    if is_proved { Ok(()) } else { Err(BankConnectionRefusal::NotProved { opening, rows, closing }) }
+    if is_proved {
+        Ok(())
+    } else {
+        Err(BankConnectionRefusal::NotProved { opening, rows, closing })
+    }
 }
 
 /// Continues the ledger with a statement of which `new_rows` is the sum of what is new; the first one founds it on `account_opening`
@@ -37,8 +46,16 @@ pub(super) fn continue_with(
     new_count: usize,
     account_opening: Money,
 ) -> Result<Option<Continued>, BankConnectionRefusal> {
-    let days = || statement.rows.iter().filter(|row| !row.amount.is_zero()).map(|row| row.booked_on);
-    let (Some(first_on), Some(last_on)) = (days().min(), days().max()) else { return Ok(None) };
+    let days = || {
+        statement
+            .rows
+            .iter()
+            .filter(|row| !row.amount.is_zero())
+            .map(|row| row.booked_on)
+    };
+    let (Some(first_on), Some(last_on)) = (days().min(), days().max()) else {
+        return Ok(None);
+    };
     let Some(before) = before else {
         return Ok(Some(found(statement, first_on, last_on, account_opening)));
     };
@@ -52,13 +69,24 @@ pub(super) fn continue_with(
     let is_backfill = last_on < before.first_on && (states_balance || before.is_proved);
     if is_backfill {
         if let Some(closing) = statement.closing.filter(|closing| *closing != before.opening) {
-            return Err(BankConnectionRefusal::Discontinuous { ledger: before.opening, bank: closing, day: last_on });
+            return Err(BankConnectionRefusal::Discontinuous {
+                ledger: before.opening,
+                bank: closing,
+                day: last_on,
+            });
         }
         ledger.opening = plus(before.opening, new_rows.negated());
-        return Ok(Some(Continued { opening_changes: ledger.opening != before.opening, ledger }));
+        return Ok(Some(Continued {
+            opening_changes: ledger.opening != before.opening,
+            ledger,
+        }));
     }
     ledger.balance = plus(before.balance, new_rows);
-    let discontinuous = |bank| BankConnectionRefusal::Discontinuous { ledger: ledger.balance, bank, day: last_on };
+    let discontinuous = |bank| BankConnectionRefusal::Discontinuous {
+        ledger: ledger.balance,
+        bank,
+        day: last_on,
+    };
     if last_on >= before.last_on {
         if let Some(closing) = statement.closing.filter(|closing| *closing != ledger.balance) {
             return Err(discontinuous(closing));
@@ -67,11 +95,17 @@ pub(super) fn continue_with(
     } else if before.is_proved && !new_rows.is_zero() {
         return Err(discontinuous(before.balance));
     }
-    Ok(Some(Continued { ledger, opening_changes: false }))
+    Ok(Some(Continued {
+        ledger,
+        opening_changes: false,
+    }))
 }
 
 fn found(statement: &Statement, first_on: NaiveDate, last_on: NaiveDate, account_opening: Money) -> Continued {
-    let rows = sum(statement.rows.iter().map(|row| row.amount), Money::zero(statement.currency));
+    let rows = sum(
+        statement.rows.iter().map(|row| row.amount),
+        Money::zero(statement.currency),
+    );
     let opening = match (statement.opening, statement.closing) {
         (Some(opening), _) => opening,
         (None, Some(closing)) => plus(closing, rows.negated()),
@@ -85,7 +119,10 @@ fn found(statement: &Statement, first_on: NaiveDate, last_on: NaiveDate, account
         balance: plus(opening, rows),
         is_proved: statement.closing.is_some(),
     };
-    Continued { opening_changes: opening != account_opening, ledger }
+    Continued {
+        opening_changes: opening != account_opening,
+        ledger,
+    }
 }
 
 /// Sums money of one currency; a statement's rows and balances are checked to be before this is asked.

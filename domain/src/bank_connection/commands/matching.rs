@@ -45,10 +45,18 @@ pub(super) fn match_rows<'a>(
 ) -> Result<Matched<'a>, Stop> {
     let mut groups: BTreeMap<(NaiveDate, rust_decimal::Decimal), Vec<usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate().filter(|(_, row)| !row.amount.is_zero()) {
-        groups.entry((row.booked_on, row.amount.amount())).or_default().push(index);
+        groups
+            .entry((row.booked_on, row.amount.amount()))
+            .or_default()
+            .push(index);
     }
     let uncategorised = uncategorised(context);
-    let mut matched = Matched { new: Vec::new(), named: Vec::new(), known: 0, zero: rows.iter().filter(|row| row.amount.is_zero()).count() as u32 };
+    let mut matched = Matched {
+        new: Vec::new(),
+        named: Vec::new(),
+        known: 0,
+        zero: rows.iter().filter(|row| row.amount.is_zero()).count() as u32,
+    };
     let mut new: Vec<(usize, EntryId)> = Vec::new();
     let mut missing = Vec::new();
     for ((booked_on, _), indexes) in &groups {
@@ -59,7 +67,10 @@ pub(super) fn match_rows<'a>(
                 matched.known += known.len() as u32;
                 for (index, entry) in known {
                     let place = entry.places.into_iter().find(|place| uncategorised.contains(place));
-                    let is_named = rows[index].category.as_deref().is_some_and(|name| !name.trim().is_empty());
+                    let is_named = rows[index]
+                        .category
+                        .as_deref()
+                        .is_some_and(|name| !name.trim().is_empty());
                     if let (Some(place), true) = (place, is_named) {
                         matched.named.push((entry.entry_id, &rows[index], place));
                     }
@@ -76,14 +87,20 @@ pub(super) fn match_rows<'a>(
         return Err(Stop::Load(missing));
     }
     new.sort_unstable_by_key(|(index, _)| *index);
-    matched.new = new.into_iter().map(|(index, entry_id)| (entry_id, &rows[index])).collect();
+    matched.new = new
+        .into_iter()
+        .map(|(index, entry_id)| (entry_id, &rows[index]))
+        .collect();
     Ok(matched)
 }
 
 /// The categories of rows that nobody has named yet.
 fn uncategorised(context: &Context<'_>) -> [PostingAccount; 2] {
-    [(CategoryKind::Expense, UNCATEGORISED), (CategoryKind::Income, UNCATEGORISED_INCOME)]
-        .map(|(kind, name)| PostingAccount::Category(CategoryId::of_name(context.meta().family_id, kind, name)))
+    [
+        (CategoryKind::Expense, UNCATEGORISED),
+        (CategoryKind::Income, UNCATEGORISED_INCOME),
+    ]
+    .map(|(kind, name)| PostingAccount::Category(CategoryId::of_name(context.meta().family_id, kind, name)))
 }
 
 /// An entry that stands for a row of one day and amount.
@@ -105,8 +122,9 @@ fn existing(
     let mut occurrence = 0;
     let step = rows as u32 + 1;
     loop {
-        let ids: Vec<EntryId> =
-            (occurrence + 1..=occurrence + step).map(|n| EntryId::of_bank_row(account_id, booked_on, amount, n)).collect();
+        let ids: Vec<EntryId> = (occurrence + 1..=occurrence + step)
+            .map(|n| EntryId::of_bank_row(account_id, booked_on, amount, n))
+            .collect();
         let entries = context.get_all::<Entry>(ids.iter().map(|id| id.uuid()))?;
         for (entry_id, entry) in ids.into_iter().zip(entries) {
             if !entry.exists() {
@@ -116,7 +134,11 @@ fn existing(
             if entry.is_in_force() {
                 let reference = entry.bank_row().and_then(|row| row.reference.clone());
                 let places = entry.postings().iter().map(|posting| posting.ledger_account).collect();
-                standing.push(Standing { entry_id, reference, places });
+                standing.push(Standing {
+                    entry_id,
+                    reference,
+                    places,
+                });
             }
         }
     }

@@ -69,9 +69,20 @@ impl Decide for SyncBank {
         let matched = match_rows(context, account_id, &source, &self.statement.rows)?;
         let booked = sum(matched.new.iter().map(|(_, row)| row.amount), Money::zero(currency));
         let account_opening = account.opening_balance(currency);
-        let continued = continue_with(connection.ledger(), &self.statement, booked, matched.new.len(), account_opening)?;
+        let continued = continue_with(
+            connection.ledger(),
+            &self.statement,
+            booked,
+            matched.new.len(),
+            account_opening,
+        )?;
 
-        let import = Import { context, account_id, import_id: ImportId::from_uuid(context.new_id(0)), source };
+        let import = Import {
+            context,
+            account_id,
+            import_id: ImportId::from_uuid(context.new_id(0)),
+            source,
+        };
         let mut decision = Decision::default();
         let mut poster = Poster::default();
         let mut entries = Vec::new();
@@ -80,13 +91,18 @@ impl Decide for SyncBank {
             let mut ledger = continued.ledger;
             if continued.opening_changes {
                 let standing = connection.ledger().and_then(|before| before.opening_entry);
-                ledger.opening_entry = import.replace_opening(&mut decision, &mut poster, standing, &ledger, account_opening)?;
+                ledger.opening_entry =
+                    import.replace_opening(&mut decision, &mut poster, standing, &ledger, account_opening)?;
                 entries.extend(ledger.opening_entry);
             }
             ledger_after = Some(ledger);
         }
-        let rows: Vec<&BankTransaction> =
-            matched.new.iter().map(|(_, row)| *row).chain(matched.named.iter().map(|(_, row, _)| *row)).collect();
+        let rows: Vec<&BankTransaction> = matched
+            .new
+            .iter()
+            .map(|(_, row)| *row)
+            .chain(matched.named.iter().map(|(_, row, _)| *row))
+            .collect();
         let mut places = import.categories(&mut decision, &rows)?.into_iter();
         for ((entry_id, row), place) in matched.new.iter().zip(places.by_ref()) {
             import.book(&mut decision, &mut poster, *entry_id, row, place)?;
@@ -99,7 +115,12 @@ impl Decide for SyncBank {
             import_id: import.import_id,
             connection_id: self.connection_id,
             source: import.source.clone(),
-            file_sha256: self.file_sha256.chars().filter(char::is_ascii_hexdigit).take(64).collect(),
+            file_sha256: self
+                .file_sha256
+                .chars()
+                .filter(char::is_ascii_hexdigit)
+                .take(64)
+                .collect(),
             ledger_before: connection.ledger().cloned(),
             ledger_after: ledger_after.clone(),
         };
@@ -107,7 +128,10 @@ impl Decide for SyncBank {
         let stream = import.import_id.uuid();
         decision.record::<StatementImport>(stream, started.into(), today);
         for some in entries.chunks(ENTRIES_PER_EVENT) {
-            let listed = StatementEntriesListed { import_id: import.import_id, entries: some.to_vec() };
+            let listed = StatementEntriesListed {
+                import_id: import.import_id,
+                entries: some.to_vec(),
+            };
             decision.record::<StatementImport>(stream, listed.into(), today);
         }
         let synced = BankSynced {
@@ -135,9 +159,21 @@ impl SyncBank {
             return Err(BankConnectionRefusal::RowsMax { max: ROWS_MAX }.into());
         }
         let balances = [statement.opening, statement.closing].into_iter().flatten();
-        let mut all = statement.rows.iter().map(|row| row.amount).chain(balances).map(|money| money.currency());
-        if let Some(other) = std::iter::once(statement.currency).chain(&mut all).find(|other| *other != currency) {
-            return Err(BankConnectionRefusal::OtherCurrency { account: currency, statement: other }.into());
+        let mut all = statement
+            .rows
+            .iter()
+            .map(|row| row.amount)
+            .chain(balances)
+            .map(|money| money.currency());
+        if let Some(other) = std::iter::once(statement.currency)
+            .chain(&mut all)
+            .find(|other| *other != currency)
+        {
+            return Err(BankConnectionRefusal::OtherCurrency {
+                account: currency,
+                statement: other,
+            }
+            .into());
         }
         let last_day = context.today()? + Days::new(366);
         for (row, day) in (1..).zip(statement.rows.iter().map(|row| row.booked_on)) {
@@ -171,7 +207,11 @@ impl Import<'_, '_> {
             let entry = self.context.get::<Entry>(entry_id.uuid())?;
             if let (true, Some(day)) = (entry.is_in_force(), entry.effective_on()) {
                 let reason = "an earlier statement arrived".to_owned();
-                let reversal = crate::entry::EntryReversed { entry_id, postings: reversed(entry.postings()), reason };
+                let reversal = crate::entry::EntryReversed {
+                    entry_id,
+                    postings: reversed(entry.postings()),
+                    reason,
+                };
                 poster.post(self.context, decision, entry_id, reversal, day)?;
             }
         }
@@ -183,8 +223,14 @@ impl Import<'_, '_> {
         let family = self.context.meta().family_id;
         let today = self.context.today()?;
         let wanted: Vec<CounterAccount> = rows.iter().map(|row| CounterAccount::of(row)).collect();
-        let both = |name: &str| [CategoryKind::Expense, CategoryKind::Income].map(|kind| CategoryId::of_name(family, kind, name));
-        let ids = wanted.iter().filter_map(CounterAccount::name).flat_map(both).map(CategoryId::uuid);
+        let both = |name: &str| {
+            [CategoryKind::Expense, CategoryKind::Income].map(|kind| CategoryId::of_name(family, kind, name))
+        };
+        let ids = wanted
+            .iter()
+            .filter_map(CounterAccount::name)
+            .flat_map(both)
+            .map(CategoryId::uuid);
         let ids: std::collections::BTreeSet<_> = ids.collect();
         self.context.get_all::<Category>(ids)?;
         let mut added = std::collections::BTreeSet::new();
@@ -195,10 +241,18 @@ impl Import<'_, '_> {
                     places.push(PostingAccount::Equity(equity));
                     continue;
                 }
-                CounterAccount::Category { name, kind, may_be_other } => (name, kind, may_be_other),
+                CounterAccount::Category {
+                    name,
+                    kind,
+                    may_be_other,
+                } => (name, kind, may_be_other),
             };
             let id = CategoryId::of_name(family, kind, &name);
-            let other_kind = if kind == CategoryKind::Expense { CategoryKind::Income } else { CategoryKind::Expense };
+            let other_kind = if kind == CategoryKind::Expense {
+                CategoryKind::Income
+            } else {
+                CategoryKind::Expense
+            };
             let other = CategoryId::of_name(family, other_kind, &name);
             let exists = |id: CategoryId| -> Result<bool, Stop> {
                 Ok(added.contains(&id) || self.context.get::<Category>(id.uuid())?.exists())
@@ -208,7 +262,11 @@ impl Import<'_, '_> {
             } else if may_be_other && exists(other)? {
                 other
             } else {
-                let event = CategoryAdded { category_id: id, name, kind };
+                let event = CategoryAdded {
+                    category_id: id,
+                    name,
+                    kind,
+                };
                 decision.record::<Category>(id.uuid(), event.into(), today);
                 added.insert(id);
                 id
@@ -228,9 +286,22 @@ impl Import<'_, '_> {
         to: PostingAccount,
     ) -> Result<(), Stop> {
         let entry = self.context.get::<Entry>(entry_id.uuid())?;
-        let Some(day) = entry.effective_on().filter(|_| from != to) else { return Ok(()) };
+        let Some(day) = entry.effective_on().filter(|_| from != to) else {
+            return Ok(());
+        };
         let postings = moved(entry.postings(), from, to)?;
-        poster.post(self.context, decision, entry_id, EntryRecategorised { entry_id, from, to, postings }, day)
+        poster.post(
+            self.context,
+            decision,
+            entry_id,
+            EntryRecategorised {
+                entry_id,
+                from,
+                to,
+                postings,
+            },
+            day,
+        )
     }
 
     fn book(
@@ -250,7 +321,10 @@ impl Import<'_, '_> {
             amount: row.amount,
             postings: vec![
                 Posting::account(self.account_id, row.amount),
-                Posting { ledger_account: counter, money: row.amount.negated() },
+                Posting {
+                    ledger_account: counter,
+                    money: row.amount.negated(),
+                },
             ],
             counterparty: text::cleaned(&row.counterparty, 200),
             remittance: text::cleaned(&row.remittance, text::NOTE_CHARS_MAX),
@@ -272,13 +346,23 @@ pub(crate) fn record_opening(
     ledger: &BankLedger,
     account_opening: Money,
 ) -> Result<Option<EntryId>, Stop> {
-    let missing = ledger.opening.checked_add(&account_opening.negated()).unwrap_or(ledger.opening);
+    let missing = ledger
+        .opening
+        .checked_add(&account_opening.negated())
+        .unwrap_or(ledger.opening);
     if missing.is_zero() {
         return Ok(None);
     }
     let entry_id = EntryId::from_uuid(context.new_id(1));
-    let postings = vec![Posting::account(account_id, missing), Posting::equity(Equity::OpeningBalances, missing.negated())];
-    let recorded = OpeningBalanceRecorded { entry_id, effective_on: ledger.first_on, postings };
+    let postings = vec![
+        Posting::account(account_id, missing),
+        Posting::equity(Equity::OpeningBalances, missing.negated()),
+    ];
+    let recorded = OpeningBalanceRecorded {
+        entry_id,
+        effective_on: ledger.first_on,
+        postings,
+    };
     poster.post(context, decision, entry_id, recorded, ledger.first_on)?;
     Ok(Some(entry_id))
 }
@@ -286,30 +370,58 @@ pub(crate) fn record_opening(
 /// Where the other side of a bank row belongs.
 enum CounterAccount {
     Equity(Equity),
-    Category { name: String, kind: CategoryKind, may_be_other: bool },
+    Category {
+        name: String,
+        kind: CategoryKind,
+        may_be_other: bool,
+    },
 }
 
 impl CounterAccount {
     /// By the file's category. Plain-text accounting names say what they are (`Expenses:…`, `Income:…`, `Assets:…`); of any other
     /// name the row's direction decides, unless the family has a category of that name already.
     fn of(row: &BankTransaction) -> Self {
-        let by_direction = if row.amount.is_negative() { CategoryKind::Expense } else { CategoryKind::Income };
-        let named = row.category.as_deref().map(|name| text::cleaned(name, text::NAME_CHARS_MAX)).filter(|name| !name.is_empty());
+        let by_direction = if row.amount.is_negative() {
+            CategoryKind::Expense
+        } else {
+            CategoryKind::Income
+        };
+        let named = row
+            .category
+            .as_deref()
+            .map(|name| text::cleaned(name, text::NAME_CHARS_MAX))
+            .filter(|name| !name.is_empty());
         let Some(name) = named else {
             let name = match by_direction {
                 CategoryKind::Expense => UNCATEGORISED,
                 CategoryKind::Income => UNCATEGORISED_INCOME,
             };
-            return Self::Category { name: name.to_owned(), kind: by_direction, may_be_other: false };
+            return Self::Category {
+                name: name.to_owned(),
+                kind: by_direction,
+                may_be_other: false,
+            };
         };
         let root = name.split(':').next().unwrap_or_default().to_lowercase();
         let is_path = name.contains(':');
         match root.as_str() {
-            "expenses" | "expense" if is_path => Self::Category { name, kind: CategoryKind::Expense, may_be_other: false },
-            "income" | "revenues" if is_path => Self::Category { name, kind: CategoryKind::Income, may_be_other: false },
+            "expenses" | "expense" if is_path => Self::Category {
+                name,
+                kind: CategoryKind::Expense,
+                may_be_other: false,
+            },
+            "income" | "revenues" if is_path => Self::Category {
+                name,
+                kind: CategoryKind::Income,
+                may_be_other: false,
+            },
             "assets" | "liabilities" if is_path => Self::Equity(Equity::TransfersInTransit),
             "equity" if is_path => Self::Equity(Equity::OpeningBalances),
-            _ => Self::Category { name, kind: by_direction, may_be_other: true },
+            _ => Self::Category {
+                name,
+                kind: by_direction,
+                may_be_other: true,
+            },
         }
     }
 

@@ -12,9 +12,14 @@ use crate::{
 };
 
 fn scenario() -> Scenario {
-    let connect =
-        ConnectBank { account_id: account(1), provider: "statement-file".to_owned(), institution: String::new() };
-    Scenario::family().with_account(account(1), AccountKind::Bank, "EUR").after(&connect)
+    let connect = ConnectBank {
+        account_id: account(1),
+        provider: "statement-file".to_owned(),
+        institution: String::new(),
+    };
+    Scenario::family()
+        .with_account(account(1), AccountKind::Bank, "EUR")
+        .after(&connect)
 }
 
 fn row(day: u32, amount: &str, reference: Option<&str>) -> BankTransaction {
@@ -48,14 +53,20 @@ fn sync(source: &str, opening: Option<&str>, rows: Vec<BankTransaction>, closing
 fn synced(events: &[NewEvent]) -> BankSynced {
     let last = events.last().map(|new| &new.event);
     match last {
-        Some(LedgerEvent::BankConnection(crate::bank_connection::BankConnectionEvent::BankSynced(synced))) => synced.clone(),
+        Some(LedgerEvent::BankConnection(crate::bank_connection::BankConnectionEvent::BankSynced(synced))) => {
+            synced.clone()
+        }
         other => panic!("{other:?}"),
     }
 }
 
 fn balance(events: &[NewEvent]) -> Money {
     let own = |posting: &&Posting| posting.ledger_account == PostingAccount::Account(account(1));
-    let amounts = events.iter().flat_map(|new| postings_of(&new.event)).filter(own).map(|posting| posting.money);
+    let amounts = events
+        .iter()
+        .flat_map(|new| postings_of(&new.event))
+        .filter(own)
+        .map(|posting| posting.money);
     sum(amounts, eur("0"))
 }
 
@@ -73,8 +84,18 @@ fn two_equal_rows_on_one_day_are_two_payments_and_a_second_import_adds_nothing()
 
 #[test]
 fn an_overlapping_file_adds_what_is_new() {
-    let scenario = scenario().after(&sync("csv", None, vec![row(6, "-1", None), row(7, "-4.50", None)], None));
-    let later = sync("csv", None, vec![row(7, "-4.50", None), row(7, "-4.50", None), row(8, "-2", None)], None);
+    let scenario = scenario().after(&sync(
+        "csv",
+        None,
+        vec![row(6, "-1", None), row(7, "-4.50", None)],
+        None,
+    ));
+    let later = sync(
+        "csv",
+        None,
+        vec![row(7, "-4.50", None), row(7, "-4.50", None), row(8, "-2", None)],
+        None,
+    );
     let events = scenario.when(&later).accepted();
     assert_eq!((synced(&events).rows_booked, synced(&events).rows_known), (2, 1));
 }
@@ -82,29 +103,47 @@ fn an_overlapping_file_adds_what_is_new() {
 #[test]
 fn another_reference_is_another_payment() {
     let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None));
-    let events = scenario.when(&sync("ofx", None, vec![row(7, "-4.50", Some("b"))], None)).accepted();
+    let events = scenario
+        .when(&sync("ofx", None, vec![row(7, "-4.50", Some("b"))], None))
+        .accepted();
     assert_eq!(synced(&events).rows_booked, 1);
-    let events = scenario.when(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None)).accepted();
+    let events = scenario
+        .when(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None))
+        .accepted();
     assert_eq!(synced(&events).rows_booked, 0);
 }
 
 #[test]
 fn the_same_days_from_another_kind_of_source_meet() {
     let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None));
-    let events = scenario.when(&sync("csv", None, vec![row(7, "-4.50", None)], None)).accepted();
+    let events = scenario
+        .when(&sync("csv", None, vec![row(7, "-4.50", None)], None))
+        .accepted();
     assert_eq!(synced(&events).rows_known, 1);
 }
 
 #[test]
 fn what_does_not_add_up_is_refused_whole() {
     let rows = vec![row(7, "-4.50", None)];
-    scenario().when(&sync("camt", Some("10"), rows.clone(), Some("5.51"))).refused("statement-not-proved");
-    assert_eq!(synced(&scenario().when(&sync("camt", Some("10"), rows, Some("5.50"))).accepted()).rows_booked, 1);
+    scenario()
+        .when(&sync("camt", Some("10"), rows.clone(), Some("5.51")))
+        .refused("statement-not-proved");
+    assert_eq!(
+        synced(
+            &scenario()
+                .when(&sync("camt", Some("10"), rows, Some("5.50")))
+                .accepted()
+        )
+        .rows_booked,
+        1
+    );
 }
 
 #[test]
 fn the_opening_balance_follows_from_the_closing_one() {
-    let events = scenario().when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50"))).accepted();
+    let events = scenario()
+        .when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50")))
+        .accepted();
     assert_eq!(balance(&events), eur("95.50"));
     assert_eq!(events[0].kind().0, "OpeningBalanceRecorded");
 }
@@ -112,22 +151,36 @@ fn the_opening_balance_follows_from_the_closing_one() {
 #[test]
 fn a_missing_statement_between_two_is_noticed() {
     let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50")));
-    scenario.when(&sync("ofx", None, vec![row(9, "-1", None)], Some("90"))).refused("statement-not-continuous");
-    scenario.when(&sync("ofx", None, vec![row(9, "-1", None)], Some("94.50"))).accepted();
-    scenario.when(&sync("camt", Some("91"), vec![row(9, "-1", None)], Some("90"))).refused("statement-not-continuous");
+    scenario
+        .when(&sync("ofx", None, vec![row(9, "-1", None)], Some("90")))
+        .refused("statement-not-continuous");
+    scenario
+        .when(&sync("ofx", None, vec![row(9, "-1", None)], Some("94.50")))
+        .accepted();
+    scenario
+        .when(&sync("camt", Some("91"), vec![row(9, "-1", None)], Some("90")))
+        .refused("statement-not-continuous");
 }
 
 #[test]
 fn an_earlier_statement_moves_the_opening_balance_back() {
     let scenario = scenario();
-    let first = scenario.when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50"))).accepted();
+    let first = scenario
+        .when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50")))
+        .accepted();
     let scenario = scenario.given(first.clone());
-    scenario.when(&sync("ofx", None, vec![row(2, "30", None)], Some("99"))).refused("statement-not-continuous");
-    let earlier = scenario.when(&sync("ofx", None, vec![row(2, "30", None)], Some("100"))).accepted();
+    scenario
+        .when(&sync("ofx", None, vec![row(2, "30", None)], Some("99")))
+        .refused("statement-not-continuous");
+    let earlier = scenario
+        .when(&sync("ofx", None, vec![row(2, "30", None)], Some("100")))
+        .accepted();
     let all: Vec<_> = first.iter().cloned().chain(earlier.clone()).collect();
     assert_eq!(balance(&all), eur("95.50"), "the balance of today does not move");
 
-    let undo = UndoImport { import_id: synced(&earlier).import_id };
+    let undo = UndoImport {
+        import_id: synced(&earlier).import_id,
+    };
     let undone = scenario.given(earlier).when(&undo).accepted();
     let all: Vec<_> = all.into_iter().chain(undone).collect();
     assert_eq!(balance(&all), eur("95.50"));
@@ -135,10 +188,17 @@ fn an_earlier_statement_moves_the_opening_balance_back() {
 
 #[test]
 fn an_import_is_undone_once_and_may_come_again() {
-    let command = sync("ofx", None, vec![row(7, "-4.50", Some("a")), row(8, "-1", Some("b"))], Some("95"));
+    let command = sync(
+        "ofx",
+        None,
+        vec![row(7, "-4.50", Some("a")), row(8, "-1", Some("b"))],
+        Some("95"),
+    );
     let scenario = scenario();
     let events = scenario.when(&command).accepted();
-    let undo = UndoImport { import_id: synced(&events).import_id };
+    let undo = UndoImport {
+        import_id: synced(&events).import_id,
+    };
     let scenario = scenario.given(events.clone());
     let undone = scenario.when(&undo).accepted();
     let all: Vec<_> = events.into_iter().chain(undone.clone()).collect();
@@ -153,19 +213,30 @@ fn an_import_is_undone_once_and_may_come_again() {
 #[test]
 fn the_latest_import_is_undone_first() {
     let scenario = scenario();
-    let first = scenario.when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50"))).accepted();
+    let first = scenario
+        .when(&sync("ofx", None, vec![row(7, "-4.50", None)], Some("95.50")))
+        .accepted();
     let scenario = scenario.given(first.clone());
-    let second = scenario.when(&sync("ofx", None, vec![row(8, "-5.50", None)], Some("90"))).accepted();
+    let second = scenario
+        .when(&sync("ofx", None, vec![row(8, "-5.50", None)], Some("90")))
+        .accepted();
     let scenario = scenario.given(second.clone());
-    let undo_first = UndoImport { import_id: synced(&first).import_id };
+    let undo_first = UndoImport {
+        import_id: synced(&first).import_id,
+    };
     scenario.when(&undo_first).refused("import-not-latest");
-    let scenario = scenario.after(&UndoImport { import_id: synced(&second).import_id });
+    let scenario = scenario.after(&UndoImport {
+        import_id: synced(&second).import_id,
+    });
     assert!(!scenario.when(&undo_first).accepted().is_empty());
 }
 
 #[test]
 fn the_files_own_categories_are_used_and_added() {
-    let named = |day, amount, name: &str| BankTransaction { category: Some(name.to_owned()), ..row(day, amount, None) };
+    let named = |day, amount, name: &str| BankTransaction {
+        category: Some(name.to_owned()),
+        ..row(day, amount, None)
+    };
     let rows = vec![
         named(1, "-3", "Expenses:Food:Groceries"),
         named(2, "1", "Expenses:Food:Groceries"),
@@ -177,18 +248,29 @@ fn the_files_own_categories_are_used_and_added() {
     let added: Vec<_> = events.iter().filter(|new| new.kind().0 == "CategoryAdded").collect();
     assert_eq!(added.len(), 3);
     let transit = PostingAccount::Equity(Equity::TransfersInTransit);
-    assert!(events.iter().flat_map(|new| postings_of(&new.event)).any(|posting| posting.ledger_account == transit));
+    assert!(
+        events
+            .iter()
+            .flat_map(|new| postings_of(&new.event))
+            .any(|posting| posting.ledger_account == transit)
+    );
 }
 
 #[test]
 fn rows_over_nothing_are_counted_and_left_out() {
-    let events = scenario().when(&sync("mt940", None, vec![row(7, "0", None), row(8, "-1", None)], None)).accepted();
+    let events = scenario()
+        .when(&sync("mt940", None, vec![row(7, "0", None), row(8, "-1", None)], None))
+        .accepted();
     assert_eq!((synced(&events).rows_zero, synced(&events).rows_booked), (1, 1));
 }
 
 #[test]
 fn an_account_opened_with_a_balance_is_brought_to_the_banks() {
-    let connect = ConnectBank { account_id: account(2), provider: "statement-file".to_owned(), institution: String::new() };
+    let connect = ConnectBank {
+        account_id: account(2),
+        provider: "statement-file".to_owned(),
+        institution: String::new(),
+    };
     let opened = crate::ledger_account::AccountOpened {
         account_id: account(2),
         name: "Giro".to_owned(),
@@ -197,8 +279,15 @@ fn an_account_opened_with_a_balance_is_brought_to_the_banks() {
         owner: None,
         opening_balance: Some(eur("100")),
     };
-    let stream = crate::stream::StreamId { kind: "ledger-account", id: account(2).uuid() };
-    let given = NewEvent { stream, event: LedgerEvent::LedgerAccount(opened.into()), effective_on: crate::testing::today() };
+    let stream = crate::stream::StreamId {
+        kind: "ledger-account",
+        id: account(2).uuid(),
+    };
+    let given = NewEvent {
+        stream,
+        event: LedgerEvent::LedgerAccount(opened.into()),
+        effective_on: crate::testing::today(),
+    };
     let scenario = Scenario::family().given(vec![given]).after(&connect);
     let command = SyncBank {
         connection_id: ConnectionId::of_account(account(2)),
@@ -206,7 +295,11 @@ fn an_account_opened_with_a_balance_is_brought_to_the_banks() {
     };
     let events = scenario.when(&command).accepted();
     let own = |posting: &&Posting| posting.ledger_account == PostingAccount::Account(account(2));
-    let amounts = events.iter().flat_map(|new| postings_of(&new.event)).filter(own).map(|posting| posting.money);
+    let amounts = events
+        .iter()
+        .flat_map(|new| postings_of(&new.event))
+        .filter(own)
+        .map(|posting| posting.money);
     assert_eq!(sum(amounts, eur("100")), eur("100.50"));
 }
 
@@ -221,14 +314,29 @@ fn another_currency_and_too_many_rows_are_refused() {
 
 #[test]
 fn an_unknown_connection_is_refused() {
-    Scenario::family().when(&sync("csv", None, vec![], None)).refused("unknown-connection");
+    Scenario::family()
+        .when(&sync("csv", None, vec![], None))
+        .refused("unknown-connection");
 }
 
 #[test]
 fn a_file_that_names_categories_names_those_of_rows_known_without() {
-    let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a")), row(8, "-50", Some("b"))], None));
-    let named = |day, amount, name: &str| BankTransaction { category: Some(name.to_owned()), ..row(day, amount, None) };
-    let csv = sync("csv", None, vec![named(7, "-4.50", "Coffee"), named(8, "-50", "Liabilities:Card")], None);
+    let scenario = scenario().after(&sync(
+        "ofx",
+        None,
+        vec![row(7, "-4.50", Some("a")), row(8, "-50", Some("b"))],
+        None,
+    ));
+    let named = |day, amount, name: &str| BankTransaction {
+        category: Some(name.to_owned()),
+        ..row(day, amount, None)
+    };
+    let csv = sync(
+        "csv",
+        None,
+        vec![named(7, "-4.50", "Coffee"), named(8, "-50", "Liabilities:Card")],
+        None,
+    );
     let events = scenario.when(&csv).accepted();
     assert_eq!((synced(&events).rows_known, synced(&events).rows_categorised), (2, 2));
     assert_eq!(balance(&events), eur("0"), "the account is not touched");

@@ -48,7 +48,12 @@ impl Decide for SetBudget {
             return Err(BudgetRefusal::Negative.into());
         }
         let budget_id = BudgetId::of(self.category_id, self.period);
-        let set = BudgetSet { budget_id, category_id: self.category_id, period: self.period, amount: self.amount };
+        let set = BudgetSet {
+            budget_id,
+            category_id: self.category_id,
+            period: self.period,
+            amount: self.amount,
+        };
         let budget = context.get::<Budget>(budget_id.uuid())?;
         if self.effective_on.is_none() && budget.current() == Some(&set) {
             return Err(BudgetRefusal::Unchanged.into());
@@ -71,7 +76,12 @@ mod tests {
     }
 
     fn command(amount: &str) -> SetBudget {
-        SetBudget { category_id: category(1), amount: eur(amount), period: Period::Month, effective_on: None }
+        SetBudget {
+            category_id: category(1),
+            amount: eur(amount),
+            period: Period::Month,
+            effective_on: None,
+        }
     }
 
     #[test]
@@ -88,6 +98,11 @@ mod tests {
 
     #[test]
     fn income_has_no_budget() {
-        scenario().when(&SetBudget { category_id: category(2), ..command("1") }).refused("wrong-category-kind");
+        scenario()
+            .when(&SetBudget {
+                category_id: category(2),
+                ..command("1")
+            })
+            .refused("wrong-category-kind");
     }
 }

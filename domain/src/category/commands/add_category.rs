@@ -34,7 +34,11 @@ impl Decide for AddCategory {
             return Err(CategoryRefusal::NameTaken.into());
         }
         let mut decision = Decision::default();
-        let added = CategoryAdded { category_id, name, kind: self.kind };
+        let added = CategoryAdded {
+            category_id,
+            name,
+            kind: self.kind,
+        };
         decision.record::<Category>(category_id.uuid(), added.into(), context.today()?);
         Ok(decision)
     }
@@ -47,21 +51,48 @@ mod tests {
 
     #[test]
     fn a_category_is_added() {
-        let command = AddCategory { name: "Pets".to_owned(), kind: CategoryKind::Expense };
+        let command = AddCategory {
+            name: "Pets".to_owned(),
+            kind: CategoryKind::Expense,
+        };
         assert_eq!(Scenario::family().when(&command).accepted().len(), 1);
     }
 
     #[test]
     fn a_name_is_taken_once_per_kind_whatever_its_case() {
-        let command = AddCategory { name: "Pets".to_owned(), kind: CategoryKind::Expense };
+        let command = AddCategory {
+            name: "Pets".to_owned(),
+            kind: CategoryKind::Expense,
+        };
         let scenario = Scenario::family().after(&command);
-        scenario.when(&AddCategory { name: " pets".to_owned(), ..command.clone() }).refused("category-name-taken");
-        assert_eq!(scenario.when(&AddCategory { kind: CategoryKind::Income, ..command }).accepted().len(), 1);
+        scenario
+            .when(&AddCategory {
+                name: " pets".to_owned(),
+                ..command.clone()
+            })
+            .refused("category-name-taken");
+        assert_eq!(
+            scenario
+                .when(&AddCategory {
+                    kind: CategoryKind::Income,
+                    ..command
+                })
+                .accepted()
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn a_child_adds_none() {
-        let command = AddCategory { name: "Sweets".to_owned(), kind: CategoryKind::Expense };
-        Scenario::family().with_member(Role::Child).asked_by(Role::Child).when(&command).refused("role-not-allowed");
+        let command = AddCategory {
+            name: "Sweets".to_owned(),
+            kind: CategoryKind::Expense,
+        };
+        Scenario::family()
+            .with_member(Role::Child)
+            .asked_by(Role::Child)
+            .when(&command)
+            .refused("role-not-allowed");
     }
 }

@@ -51,7 +51,10 @@ impl Decide for ApproveChore {
         if let (Some(reward), Some(entry_id)) = (&offer.reward, entry_id) {
             let currency = reward.money.currency();
             let member = context.family()?.member(member_id)?;
-            let wallet = member.wallets.get(&currency).ok_or(ChoreRefusal::NoWallet { currency })?;
+            let wallet = member
+                .wallets
+                .get(&currency)
+                .ok_or(ChoreRefusal::NoWallet { currency })?;
             let paid = TransferMade {
                 entry_id,
                 effective_on: day,
@@ -80,16 +83,31 @@ mod tests {
     };
 
     fn completed_by(role: Role, with_wallet: bool) -> (Scenario, ChoreId) {
-        let mut scenario =
-            Scenario::family().with_member(Role::Child).with_member(Role::Partner).with_account(account(1), AccountKind::Bank, "EUR");
+        let mut scenario = Scenario::family()
+            .with_member(Role::Child)
+            .with_member(Role::Partner)
+            .with_account(account(1), AccountKind::Bank, "EUR");
         if with_wallet {
             scenario = scenario.with_wallet(account(2), Role::Child);
         }
-        let reward = Some(Reward { money: eur("2.50"), pay_from: account(1) });
-        let offer = OfferChore { title: "Dishes".to_owned(), points: 10, reward, offered_to: None, due_on: None };
+        let reward = Some(Reward {
+            money: eur("2.50"),
+            pay_from: account(1),
+        });
+        let offer = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 10,
+            reward,
+            offered_to: None,
+            due_on: None,
+        };
         let events = scenario.when(&offer).accepted();
         let chore_id = ChoreId::from_uuid(events[0].stream.id);
-        let scenario = scenario.given(events).asked_by(role).after(&ClaimChore { chore_id }).after(&CompleteChore { chore_id });
+        let scenario = scenario
+            .given(events)
+            .asked_by(role)
+            .after(&ClaimChore { chore_id })
+            .after(&CompleteChore { chore_id });
         (scenario.asked_by(Role::Parent), chore_id)
     }
 
@@ -99,7 +117,10 @@ mod tests {
         let events = scenario.when(&ApproveChore { chore_id }).accepted();
         let names: Vec<_> = events.iter().map(|event| event.kind().0).collect();
         assert_eq!(names, ["ChoreApproved", "TransferMade", "WalletBalanceChanged"]);
-        scenario.given(events).when(&ApproveChore { chore_id }).refused("chore-not-completed");
+        scenario
+            .given(events)
+            .when(&ApproveChore { chore_id })
+            .refused("chore-not-completed");
     }
 
     #[test]
@@ -111,13 +132,19 @@ mod tests {
     #[test]
     fn nobody_approves_their_own() {
         let (scenario, chore_id) = completed_by(Role::Partner, true);
-        scenario.asked_by(Role::Partner).when(&ApproveChore { chore_id }).refused("own-chore");
+        scenario
+            .asked_by(Role::Partner)
+            .when(&ApproveChore { chore_id })
+            .refused("own-chore");
     }
 
     #[test]
     fn a_child_approves_nothing() {
         let (scenario, chore_id) = completed_by(Role::Child, true);
-        scenario.asked_by(Role::Child).when(&ApproveChore { chore_id }).refused("role-not-allowed");
+        scenario
+            .asked_by(Role::Child)
+            .when(&ApproveChore { chore_id })
+            .refused("role-not-allowed");
     }
 
     #[test]

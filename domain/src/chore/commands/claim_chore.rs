@@ -34,7 +34,10 @@ impl Decide for ClaimChore {
             return Err(ChoreRefusal::OfferedToAnother.into());
         }
         let mut decision = Decision::default();
-        let claimed = ChoreClaimed { chore_id: self.chore_id, member_id };
+        let claimed = ChoreClaimed {
+            chore_id: self.chore_id,
+            member_id,
+        };
         decision.record::<Chore>(self.chore_id.uuid(), claimed.into(), context.today()?);
         Ok(decision)
     }
@@ -49,7 +52,13 @@ mod tests {
     fn offered(to: Option<Role>) -> (Scenario, ClaimChore) {
         let scenario = Scenario::family().with_member(Role::Child).with_member(Role::Teen);
         let offered_to = to.map(member_id);
-        let offer = OfferChore { title: "Dishes".to_owned(), points: 1, reward: None, offered_to, due_on: None };
+        let offer = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 1,
+            reward: None,
+            offered_to,
+            due_on: None,
+        };
         let events = scenario.when(&offer).accepted();
         let chore_id = ChoreId::from_uuid(events[0].stream.id);
         (scenario.given(events), ClaimChore { chore_id })
@@ -65,7 +74,11 @@ mod tests {
     #[test]
     fn a_chore_for_one_is_not_for_another() {
         let (scenario, claim) = offered(Some(Role::Child));
-        scenario.clone().asked_by(Role::Teen).when(&claim).refused("chore-for-another");
+        scenario
+            .clone()
+            .asked_by(Role::Teen)
+            .when(&claim)
+            .refused("chore-for-another");
         assert_eq!(scenario.asked_by(Role::Child).when(&claim).accepted().len(), 1);
     }
 }

@@ -34,7 +34,10 @@ impl Decide for CompleteChore {
             return Err(ChoreRefusal::NotClaimedByYou.into());
         }
         let mut decision = Decision::default();
-        let completed = ChoreCompleted { chore_id: self.chore_id, member_id };
+        let completed = ChoreCompleted {
+            chore_id: self.chore_id,
+            member_id,
+        };
         decision.record::<Chore>(self.chore_id.uuid(), completed.into(), context.today()?);
         Ok(decision)
     }
@@ -48,7 +51,13 @@ mod tests {
 
     fn offered() -> (Scenario, ChoreId) {
         let scenario = Scenario::family().with_member(Role::Child).with_member(Role::Teen);
-        let offer = OfferChore { title: "Dishes".to_owned(), points: 1, reward: None, offered_to: None, due_on: None };
+        let offer = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 1,
+            reward: None,
+            offered_to: None,
+            due_on: None,
+        };
         let events = scenario.when(&offer).accepted();
         let chore_id = ChoreId::from_uuid(events[0].stream.id);
         (scenario.given(events), chore_id)
@@ -58,9 +67,17 @@ mod tests {
     fn whoever_claimed_it_completes_it_once() {
         let (scenario, chore_id) = offered();
         let complete = CompleteChore { chore_id };
-        scenario.clone().asked_by(Role::Child).when(&complete).refused("chore-not-claimed");
+        scenario
+            .clone()
+            .asked_by(Role::Child)
+            .when(&complete)
+            .refused("chore-not-claimed");
         let scenario = scenario.asked_by(Role::Child).after(&ClaimChore { chore_id });
-        scenario.clone().asked_by(Role::Teen).when(&complete).refused("chore-not-yours");
+        scenario
+            .clone()
+            .asked_by(Role::Teen)
+            .when(&complete)
+            .refused("chore-not-yours");
         scenario.after(&complete).when(&complete).refused("chore-not-claimed");
     }
 }

@@ -55,7 +55,11 @@ impl Decide for OfferChore {
         if let Some(reward) = &self.reward {
             let (_, currency) = usable_account(context, reward.pay_from)?;
             if reward.money.currency() != currency {
-                return Err(LedgerAccountRefusal::OtherCurrency { account: currency, given: reward.money.currency() }.into());
+                return Err(LedgerAccountRefusal::OtherCurrency {
+                    account: currency,
+                    given: reward.money.currency(),
+                }
+                .into());
             }
             if !reward.money.is_positive() {
                 return Err(EntryRefusal::NotPositive.into());
@@ -86,7 +90,13 @@ mod tests {
     };
 
     fn command() -> OfferChore {
-        OfferChore { title: "Dishes".to_owned(), points: 10, reward: None, offered_to: None, due_on: None }
+        OfferChore {
+            title: "Dishes".to_owned(),
+            points: 10,
+            reward: None,
+            offered_to: None,
+            due_on: None,
+        }
     }
 
     #[test]
@@ -96,15 +106,44 @@ mod tests {
 
     #[test]
     fn a_reward_comes_from_an_account_in_its_currency() {
-        let reward = |money| Some(Reward { money, pay_from: account(1) });
+        let reward = |money| {
+            Some(Reward {
+                money,
+                pay_from: account(1),
+            })
+        };
         let scenario = Scenario::family().with_account(account(1), AccountKind::Bank, "EUR");
-        assert_eq!(scenario.when(&OfferChore { reward: reward(eur("2")), ..command() }).accepted().len(), 1);
-        scenario.when(&OfferChore { reward: reward(eur("0")), ..command() }).refused("amount-not-positive");
-        Scenario::family().when(&OfferChore { reward: reward(eur("2")), ..command() }).refused("unknown-account");
+        assert_eq!(
+            scenario
+                .when(&OfferChore {
+                    reward: reward(eur("2")),
+                    ..command()
+                })
+                .accepted()
+                .len(),
+            1
+        );
+        scenario
+            .when(&OfferChore {
+                reward: reward(eur("0")),
+                ..command()
+            })
+            .refused("amount-not-positive");
+        Scenario::family()
+            .when(&OfferChore {
+                reward: reward(eur("2")),
+                ..command()
+            })
+            .refused("unknown-account");
     }
 
     #[test]
     fn points_have_an_end() {
-        Scenario::family().when(&OfferChore { points: POINTS_MAX + 1, ..command() }).refused("points-max");
+        Scenario::family()
+            .when(&OfferChore {
+                points: POINTS_MAX + 1,
+                ..command()
+            })
+            .refused("points-max");
     }
 }

@@ -37,7 +37,11 @@ impl Decide for RejectChore {
         };
         let reason = text::note("reason", &self.reason)?;
         let mut decision = Decision::default();
-        let rejected = ChoreRejected { chore_id: self.chore_id, member_id, reason };
+        let rejected = ChoreRejected {
+            chore_id: self.chore_id,
+            member_id,
+            reason,
+        };
         decision.record::<Chore>(self.chore_id.uuid(), rejected.into(), context.today()?);
         Ok(decision)
     }
@@ -52,13 +56,39 @@ mod tests {
     #[test]
     fn a_rejected_chore_is_completed_again() {
         let scenario = Scenario::family().with_member(Role::Child);
-        let offer = OfferChore { title: "Dishes".to_owned(), points: 1, reward: None, offered_to: None, due_on: None };
+        let offer = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 1,
+            reward: None,
+            offered_to: None,
+            due_on: None,
+        };
         let events = scenario.when(&offer).accepted();
         let chore_id = ChoreId::from_uuid(events[0].stream.id);
-        let reject = RejectChore { chore_id, reason: "still wet".to_owned() };
-        let scenario = scenario.given(events).asked_by(Role::Child).after(&ClaimChore { chore_id });
-        scenario.clone().asked_by(Role::Parent).when(&reject).refused("chore-not-completed");
-        let scenario = scenario.after(&CompleteChore { chore_id }).asked_by(Role::Parent).after(&reject);
-        assert_eq!(scenario.asked_by(Role::Child).when(&CompleteChore { chore_id }).accepted().len(), 1);
+        let reject = RejectChore {
+            chore_id,
+            reason: "still wet".to_owned(),
+        };
+        let scenario = scenario
+            .given(events)
+            .asked_by(Role::Child)
+            .after(&ClaimChore { chore_id });
+        scenario
+            .clone()
+            .asked_by(Role::Parent)
+            .when(&reject)
+            .refused("chore-not-completed");
+        let scenario = scenario
+            .after(&CompleteChore { chore_id })
+            .asked_by(Role::Parent)
+            .after(&reject);
+        assert_eq!(
+            scenario
+                .asked_by(Role::Child)
+                .when(&CompleteChore { chore_id })
+                .accepted()
+                .len(),
+            1
+        );
     }
 }

@@ -102,7 +102,10 @@ mod tests {
     }
 
     fn split(number: u128, amount: &str) -> Split {
-        Split { category_id: category(number), money: eur(amount) }
+        Split {
+            category_id: category(number),
+            money: eur(amount),
+        }
     }
 
     #[test]
@@ -114,42 +117,84 @@ mod tests {
 
     #[test]
     fn splits_must_sum_to_the_amount() {
-        let both = AddExpense { category_id: None, splits: vec![split(1, "10.00"), split(2, "2.30")], ..command("12.30") };
+        let both = AddExpense {
+            category_id: None,
+            splits: vec![split(1, "10.00"), split(2, "2.30")],
+            ..command("12.30")
+        };
         let events = scenario().when(&both).accepted();
         assert_eq!(postings_of(&events[0].event).len(), 3);
-        let short = AddExpense { category_id: None, splits: vec![split(1, "10.00"), split(2, "2.29")], ..command("12.30") };
+        let short = AddExpense {
+            category_id: None,
+            splits: vec![split(1, "10.00"), split(2, "2.29")],
+            ..command("12.30")
+        };
         scenario().when(&short).refused("splits-do-not-sum");
     }
 
     #[test]
     fn a_category_or_splits_but_not_both_or_neither() {
-        scenario().when(&AddExpense { category_id: None, ..command("1") }).refused("splits-missing");
-        scenario().when(&AddExpense { splits: vec![split(1, "1")], ..command("1") }).refused("splits-missing");
+        scenario()
+            .when(&AddExpense {
+                category_id: None,
+                ..command("1")
+            })
+            .refused("splits-missing");
+        scenario()
+            .when(&AddExpense {
+                splits: vec![split(1, "1")],
+                ..command("1")
+            })
+            .refused("splits-missing");
     }
 
     #[test]
     fn nothing_and_less_is_refused() {
         scenario().when(&command("0")).refused("amount-not-positive");
         scenario().when(&command("-1")).refused("amount-not-positive");
-        let sly = AddExpense { category_id: None, splits: vec![split(1, "2"), split(2, "-1")], ..command("1") };
+        let sly = AddExpense {
+            category_id: None,
+            splits: vec![split(1, "2"), split(2, "-1")],
+            ..command("1")
+        };
         scenario().when(&sly).refused("amount-not-positive");
     }
 
     #[test]
     fn an_income_category_is_refused() {
-        scenario().when(&AddExpense { category_id: Some(category(9)), ..command("1") }).refused("wrong-category-kind");
+        scenario()
+            .when(&AddExpense {
+                category_id: Some(category(9)),
+                ..command("1")
+            })
+            .refused("wrong-category-kind");
     }
 
     #[test]
     fn what_is_not_there_is_unknown() {
-        scenario().when(&AddExpense { category_id: Some(category(7)), ..command("1") }).refused("unknown-category");
-        scenario().when(&AddExpense { account_id: account(7), ..command("1") }).refused("unknown-account");
+        scenario()
+            .when(&AddExpense {
+                category_id: Some(category(7)),
+                ..command("1")
+            })
+            .refused("unknown-category");
+        scenario()
+            .when(&AddExpense {
+                account_id: account(7),
+                ..command("1")
+            })
+            .refused("unknown-account");
     }
 
     #[test]
     fn another_currency_is_refused() {
         let dollars = Money::parse("1", currency("USD")).expect("money");
-        scenario().when(&AddExpense { money: dollars, ..command("1") }).refused("other-currency");
+        scenario()
+            .when(&AddExpense {
+                money: dollars,
+                ..command("1")
+            })
+            .refused("other-currency");
     }
 
     #[test]
@@ -175,16 +220,39 @@ mod tests {
             })
             .asked_by(Role::Child);
         scenario.when(&command("1")).refused("not-yours");
-        let own = AddExpense { account_id: account(2), ..command("5.00") };
-        scenario.when(&AddExpense { money: eur("5.01"), ..own.clone() }).refused("wallet-too-low");
+        let own = AddExpense {
+            account_id: account(2),
+            ..command("5.00")
+        };
+        scenario
+            .when(&AddExpense {
+                money: eur("5.01"),
+                ..own.clone()
+            })
+            .refused("wallet-too-low");
         let events = scenario.when(&own).accepted();
         assert_eq!(events[1].kind().0, "WalletBalanceChanged");
-        scenario.given(events).when(&AddExpense { money: eur("0.01"), ..own }).refused("wallet-too-low");
+        scenario
+            .given(events)
+            .when(&AddExpense {
+                money: eur("0.01"),
+                ..own
+            })
+            .refused("wallet-too-low");
     }
 
     #[test]
     fn the_twenty_ninth_of_february_counts() {
         let day = NaiveDate::from_ymd_opt(2024, 2, 29);
-        assert_eq!(scenario().when(&AddExpense { effective_on: day, ..command("1") }).accepted()[0].effective_on, day.expect("a day"));
+        assert_eq!(
+            scenario()
+                .when(&AddExpense {
+                    effective_on: day,
+                    ..command("1")
+                })
+                .accepted()[0]
+                .effective_on,
+            day.expect("a day")
+        );
     }
 }

@@ -55,7 +55,11 @@ impl Decide for AddIncome {
         let kind = CategoryKind::Income;
         let parts = parts(context, self.money, self.category_id, &self.splits, kind, currency)?;
         let mut postings = vec![Posting::account(self.account_id, self.money)];
-        postings.extend(parts.iter().map(|part| Posting::category(part.category_id, part.money.negated())));
+        postings.extend(
+            parts
+                .iter()
+                .map(|part| Posting::category(part.category_id, part.money.negated())),
+        );
         let entry_id = EntryId::from_uuid(context.new_id(0));
         let added = IncomeAdded {
             entry_id,
@@ -107,11 +111,20 @@ mod tests {
 
     #[test]
     fn an_expense_category_is_refused() {
-        scenario().when(&AddIncome { category_id: Some(category(2)), ..command() }).refused("wrong-category-kind");
+        scenario()
+            .when(&AddIncome {
+                category_id: Some(category(2)),
+                ..command()
+            })
+            .refused("wrong-category-kind");
     }
 
     #[test]
     fn a_child_records_no_income() {
-        scenario().with_member(Role::Child).asked_by(Role::Child).when(&command()).refused("role-not-allowed");
+        scenario()
+            .with_member(Role::Child)
+            .asked_by(Role::Child)
+            .when(&command())
+            .refused("role-not-allowed");
     }
 }

@@ -44,9 +44,16 @@ impl Decide for RecategoriseEntry {
         }
         // What may be moved: the side that says what the money was for.
         let may_move = |place: PostingAccount| {
-            matches!(place, PostingAccount::Category(_) | PostingAccount::Equity(Equity::TransfersInTransit))
+            matches!(
+                place,
+                PostingAccount::Category(_) | PostingAccount::Equity(Equity::TransfersInTransit)
+            )
         };
-        let mut in_entry = entry.postings().iter().map(|posting| posting.ledger_account).filter(|place| may_move(*place));
+        let mut in_entry = entry
+            .postings()
+            .iter()
+            .map(|posting| posting.ledger_account)
+            .filter(|place| may_move(*place));
         let from = match self.from {
             Some(from) if may_move(from) => from,
             Some(_) => return Err(CategoryRefusal::NoEntryOfIt.into()),
@@ -62,7 +69,12 @@ impl Decide for RecategoriseEntry {
             return Err(EntryRefusal::SameCategory.into());
         }
         let postings = moved(entry.postings(), from, self.to)?;
-        let moved = EntryRecategorised { entry_id: self.entry_id, from, to: self.to, postings };
+        let moved = EntryRecategorised {
+            entry_id: self.entry_id,
+            from,
+            to: self.to,
+            postings,
+        };
         let mut decision = Decision::default();
         post(context, &mut decision, self.entry_id, moved, day)?;
         Ok(decision)
@@ -71,15 +83,30 @@ impl Decide for RecategoriseEntry {
 
 /// What is in `from` goes out of it and into `to`.
 pub(crate) fn moved(postings: &[Posting], from: PostingAccount, to: PostingAccount) -> Result<Vec<Posting>, Stop> {
-    let in_from: Vec<Money> = postings.iter().filter(|p| p.ledger_account == from).map(|p| p.money).collect();
+    let in_from: Vec<Money> = postings
+        .iter()
+        .filter(|p| p.ledger_account == from)
+        .map(|p| p.money)
+        .collect();
     let Some(first) = in_from.first() else {
         return Err(CategoryRefusal::NoEntryOfIt.into());
     };
     let mut sum = Money::zero(first.currency());
     for money in &in_from {
-        sum = sum.checked_add(money).map_err(|problem| EntryRefusal::Money { problem })?;
+        sum = sum
+            .checked_add(money)
+            .map_err(|problem| EntryRefusal::Money { problem })?;
     }
-    Ok(vec![Posting { ledger_account: from, money: sum.negated() }, Posting { ledger_account: to, money: sum }])
+    Ok(vec![
+        Posting {
+            ledger_account: from,
+            money: sum.negated(),
+        },
+        Posting {
+            ledger_account: to,
+            money: sum,
+        },
+    ])
 }
 
 #[cfg(test)]
@@ -113,7 +140,11 @@ mod tests {
     }
 
     fn to(entry_id: EntryId, number: u128) -> RecategoriseEntry {
-        RecategoriseEntry { entry_id, from: None, to: PostingAccount::Category(category(number)) }
+        RecategoriseEntry {
+            entry_id,
+            from: None,
+            to: PostingAccount::Category(category(number)),
+        }
     }
 
     #[test]
@@ -126,18 +157,33 @@ mod tests {
 
     #[test]
     fn a_split_entry_needs_to_be_told_from_where() {
-        let split = |number, amount: &str| Split { category_id: category(number), money: eur(amount) };
+        let split = |number, amount: &str| Split {
+            category_id: category(number),
+            money: eur(amount),
+        };
         let (scenario, entry_id) = with_expense(vec![split(1, "1"), split(2, "2")]);
         scenario.when(&to(entry_id, 3)).refused("splits-missing");
-        let from_two = RecategoriseEntry { from: Some(PostingAccount::Category(category(2))), ..to(entry_id, 3) };
+        let from_two = RecategoriseEntry {
+            from: Some(PostingAccount::Category(category(2))),
+            ..to(entry_id, 3)
+        };
         assert_eq!(scenario.when(&from_two).accepted().len(), 1);
-        scenario.when(&RecategoriseEntry { from: Some(PostingAccount::Category(category(3))), ..to(entry_id, 1) }).refused("category-not-in-entry");
+        scenario
+            .when(&RecategoriseEntry {
+                from: Some(PostingAccount::Category(category(3))),
+                ..to(entry_id, 1)
+            })
+            .refused("category-not-in-entry");
     }
 
     #[test]
     fn a_reversed_entry_stays_where_it_is() {
         let (scenario, entry_id) = with_expense(vec![]);
-        let scenario = scenario.after(&ReverseEntry { entry_id, effective_on: None, reason: String::new() });
+        let scenario = scenario.after(&ReverseEntry {
+            entry_id,
+            effective_on: None,
+            reason: String::new(),
+        });
         scenario.when(&to(entry_id, 2)).refused("already-reversed");
     }
 
@@ -145,11 +191,22 @@ mod tests {
     fn a_payment_between_own_accounts_leaves_the_categories_and_comes_back() {
         let (scenario, entry_id) = with_expense(vec![]);
         let transit = PostingAccount::Equity(Equity::TransfersInTransit);
-        let scenario = scenario.after(&RecategoriseEntry { entry_id, from: None, to: transit });
+        let scenario = scenario.after(&RecategoriseEntry {
+            entry_id,
+            from: None,
+            to: transit,
+        });
         assert_eq!(scenario.when(&to(entry_id, 2)).accepted().len(), 1);
-        let own_account = RecategoriseEntry { entry_id, from: None, to: PostingAccount::Account(account(1)) };
+        let own_account = RecategoriseEntry {
+            entry_id,
+            from: None,
+            to: PostingAccount::Account(account(1)),
+        };
         scenario.when(&own_account).refused("unknown-category");
-        let from_account = RecategoriseEntry { from: Some(PostingAccount::Account(account(1))), ..to(entry_id, 1) };
+        let from_account = RecategoriseEntry {
+            from: Some(PostingAccount::Account(account(1))),
+            ..to(entry_id, 1)
+        };
         scenario.when(&from_account).refused("category-not-in-entry");
     }
 

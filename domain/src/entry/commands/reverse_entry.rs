@@ -90,28 +90,48 @@ mod tests {
     }
 
     fn reverse(entry_id: EntryId) -> ReverseEntry {
-        ReverseEntry { entry_id, effective_on: None, reason: "twice".to_owned() }
+        ReverseEntry {
+            entry_id,
+            effective_on: None,
+            reason: "twice".to_owned(),
+        }
     }
 
     #[test]
     fn an_entry_is_reversed_once_on_its_own_day() {
         let (scenario, entry_id) = with_expense();
         let events = scenario.when(&reverse(entry_id)).accepted();
-        assert_eq!(events[0].effective_on, NaiveDate::from_ymd_opt(2026, 1, 31).expect("a day"));
-        scenario.given(events).when(&reverse(entry_id)).refused("already-reversed");
+        assert_eq!(
+            events[0].effective_on,
+            NaiveDate::from_ymd_opt(2026, 1, 31).expect("a day")
+        );
+        scenario
+            .given(events)
+            .when(&reverse(entry_id))
+            .refused("already-reversed");
     }
 
     #[test]
     fn a_child_undoes_only_what_it_entered() {
         let (scenario, entry_id) = with_expense();
-        scenario.asked_by(Role::Child).when(&reverse(entry_id)).refused("not-yours");
+        scenario
+            .asked_by(Role::Child)
+            .when(&reverse(entry_id))
+            .refused("not-yours");
     }
 
     #[test]
     fn what_was_spent_from_a_wallet_since_stays_spent() {
         let (scenario, _) = with_expense();
         let (from, to) = (account(1), account(2));
-        let pocket_money = Transfer { from, to, money: eur("5"), received: None, effective_on: None, note: String::new() };
+        let pocket_money = Transfer {
+            from,
+            to,
+            money: eur("5"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        };
         let events = scenario.when(&pocket_money).accepted();
         let entry_id = EntryId::from_uuid(events[0].stream.id);
         let spent = AddExpense {
@@ -123,13 +143,19 @@ mod tests {
             payee: String::new(),
             note: String::new(),
         };
-        let scenario = scenario.given(events).asked_by(Role::Child).after(&spent).asked_by(Role::Parent);
+        let scenario = scenario
+            .given(events)
+            .asked_by(Role::Child)
+            .after(&spent)
+            .asked_by(Role::Parent);
         scenario.when(&reverse(entry_id)).refused("wallet-too-low");
     }
 
     #[test]
     fn an_unknown_entry_is_refused() {
         let (scenario, _) = with_expense();
-        scenario.when(&reverse(EntryId::from_uuid(uuid::Uuid::nil()))).refused("unknown-entry");
+        scenario
+            .when(&reverse(EntryId::from_uuid(uuid::Uuid::nil())))
+            .refused("unknown-entry");
     }
 }

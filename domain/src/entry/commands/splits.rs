@@ -35,13 +35,20 @@ pub(super) fn parts(
     currency: Currency,
 ) -> Result<Vec<Split>, Stop> {
     if whole.currency() != currency {
-        return Err(LedgerAccountRefusal::OtherCurrency { account: currency, given: whole.currency() }.into());
+        return Err(LedgerAccountRefusal::OtherCurrency {
+            account: currency,
+            given: whole.currency(),
+        }
+        .into());
     }
     if !whole.is_positive() {
         return Err(EntryRefusal::NotPositive.into());
     }
     let parts = match (category_id, splits) {
-        (Some(category_id), []) => vec![Split { category_id, money: whole }],
+        (Some(category_id), []) => vec![Split {
+            category_id,
+            money: whole,
+        }],
         (None, [_, ..]) if splits.len() > SPLITS_MAX => return Err(EntryRefusal::SplitsMax { max: SPLITS_MAX }.into()),
         (None, [_, ..]) => splits.to_vec(),
         _ => return Err(EntryRefusal::SplitsMissing.into()),
@@ -51,7 +58,9 @@ pub(super) fn parts(
         if !part.money.is_positive() {
             return Err(EntryRefusal::NotPositive.into());
         }
-        sum = sum.checked_add(&part.money).map_err(|problem| EntryRefusal::Money { problem })?;
+        sum = sum
+            .checked_add(&part.money)
+            .map_err(|problem| EntryRefusal::Money { problem })?;
     }
     if sum != whole {
         return Err(EntryRefusal::SplitsDoNotSum.into());

@@ -50,14 +50,22 @@ impl Decide for Transfer {
         let (_, from_currency) = usable_account(context, self.from)?;
         let to_currency = context.get::<LedgerAccount>(self.to.uuid())?.open_currency(self.to)?;
         if self.money.currency() != from_currency {
-            return Err(LedgerAccountRefusal::OtherCurrency { account: from_currency, given: self.money.currency() }.into());
+            return Err(LedgerAccountRefusal::OtherCurrency {
+                account: from_currency,
+                given: self.money.currency(),
+            }
+            .into());
         }
         let received = match self.received {
             None if from_currency == to_currency => self.money,
             None => return Err(EntryRefusal::ReceivedMissing.into()),
             Some(_) if from_currency == to_currency => return Err(EntryRefusal::ReceivedNotNeeded.into()),
             Some(received) if received.currency() != to_currency => {
-                return Err(LedgerAccountRefusal::OtherCurrency { account: to_currency, given: received.currency() }.into());
+                return Err(LedgerAccountRefusal::OtherCurrency {
+                    account: to_currency,
+                    given: received.currency(),
+                }
+                .into());
             }
             Some(received) => received,
         };
@@ -104,34 +112,73 @@ mod tests {
 
     fn command() -> Transfer {
         let (from, to) = (account(1), account(2));
-        Transfer { from, to, money: eur("5"), received: None, effective_on: None, note: String::new() }
+        Transfer {
+            from,
+            to,
+            money: eur("5"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        }
     }
 
     #[test]
     fn a_transfer_to_a_wallet_touches_both_streams() {
         let events = scenario().when(&command()).accepted();
-        assert_eq!(events.iter().map(|e| e.kind().0).collect::<Vec<_>>(), ["TransferMade", "WalletBalanceChanged"]);
+        assert_eq!(
+            events.iter().map(|e| e.kind().0).collect::<Vec<_>>(),
+            ["TransferMade", "WalletBalanceChanged"]
+        );
     }
 
     #[test]
     fn an_exchange_balances_in_each_currency() {
         let yen = Money::parse("800", currency("JPY")).expect("money");
-        let exchange = Transfer { to: account(3), received: Some(yen), ..command() };
+        let exchange = Transfer {
+            to: account(3),
+            received: Some(yen),
+            ..command()
+        };
         let events = scenario().when(&exchange).accepted();
         assert!(is_balanced(postings_of(&events[0].event)));
-        scenario().when(&Transfer { to: account(3), ..command() }).refused("received-missing");
-        scenario().when(&Transfer { received: Some(eur("5")), ..command() }).refused("received-not-needed");
-        scenario().when(&Transfer { to: account(3), received: Some(eur("5")), ..command() }).refused("other-currency");
+        scenario()
+            .when(&Transfer {
+                to: account(3),
+                ..command()
+            })
+            .refused("received-missing");
+        scenario()
+            .when(&Transfer {
+                received: Some(eur("5")),
+                ..command()
+            })
+            .refused("received-not-needed");
+        scenario()
+            .when(&Transfer {
+                to: account(3),
+                received: Some(eur("5")),
+                ..command()
+            })
+            .refused("other-currency");
     }
 
     #[test]
     fn to_itself_is_refused() {
-        scenario().when(&Transfer { to: account(1), ..command() }).refused("same-account");
+        scenario()
+            .when(&Transfer {
+                to: account(1),
+                ..command()
+            })
+            .refused("same-account");
     }
 
     #[test]
     fn a_wallet_never_goes_below_zero() {
-        let back = Transfer { from: account(2), to: account(1), ..command() };
+        let back = Transfer {
+            from: account(2),
+            to: account(1),
+            ..command()
+        };
         scenario().when(&back).refused("wallet-too-low");
     }
 

@@ -38,7 +38,11 @@ impl Decide for AddMember {
         let asking = context.asking_member()?;
         let is_young = matches!(self.role, Role::Teen | Role::Child);
         if asking.role != Role::Parent && !is_young {
-            return Err(FamilyRefusal::RoleNotAllowed { role: asking.role.as_str(), command: "add-member for adults" }.into());
+            return Err(FamilyRefusal::RoleNotAllowed {
+                role: asking.role.as_str(),
+                command: "add-member for adults",
+            }
+            .into());
         }
         if family.members().count() >= MEMBERS_MAX {
             return Err(FamilyRefusal::MembersMax { max: MEMBERS_MAX }.into());
@@ -48,7 +52,9 @@ impl Decide for AddMember {
             member_id: MemberId::from_uuid(context.new_id(0)),
             display_name: text::name("display_name", &self.display_name)?,
             role: self.role,
-            on_leaderboard: self.on_leaderboard && (asking.role == Role::Parent || !is_young) && self.role != Role::Auditor,
+            on_leaderboard: self.on_leaderboard
+                && (asking.role == Role::Parent || !is_young)
+                && self.role != Role::Auditor,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), added.into(), context.today()?);
         Ok(decision)
@@ -61,7 +67,11 @@ mod tests {
     use crate::testing::Scenario;
 
     fn command(role: Role) -> AddMember {
-        AddMember { display_name: "Byron".to_owned(), role, on_leaderboard: false }
+        AddMember {
+            display_name: "Byron".to_owned(),
+            role,
+            on_leaderboard: false,
+        }
     }
 
     #[test]
@@ -81,12 +91,19 @@ mod tests {
 
     #[test]
     fn a_teen_adds_nobody() {
-        Scenario::family().with_member(Role::Teen).asked_by(Role::Teen).when(&command(Role::Child)).refused("role-not-allowed");
+        Scenario::family()
+            .with_member(Role::Teen)
+            .asked_by(Role::Teen)
+            .when(&command(Role::Child))
+            .refused("role-not-allowed");
     }
 
     #[test]
     fn a_stranger_learns_nothing() {
-        Scenario::family().asked_by_stranger().when(&command(Role::Child)).refused("unknown-family");
+        Scenario::family()
+            .asked_by_stranger()
+            .when(&command(Role::Child))
+            .refused("unknown-family");
     }
 
     #[test]

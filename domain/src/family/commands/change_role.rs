@@ -36,7 +36,11 @@ impl Decide for ChangeRole {
             return Err(FamilyRefusal::SameRole.into());
         }
         let mut decision = Decision::default();
-        let changed = MemberRoleChanged { member_id: self.member_id, from: member.role, to: self.role };
+        let changed = MemberRoleChanged {
+            member_id: self.member_id,
+            from: member.role,
+            to: self.role,
+        };
         decision.record::<Family>(context.meta().family_id.uuid(), changed.into(), context.today()?);
         Ok(decision)
     }
@@ -50,29 +54,57 @@ mod tests {
     #[test]
     fn a_teen_grows_up() {
         let scenario = Scenario::family().with_member(Role::Teen);
-        let events = scenario.when(&ChangeRole { member_id: member_id(Role::Teen), role: Role::Partner }).accepted();
+        let events = scenario
+            .when(&ChangeRole {
+                member_id: member_id(Role::Teen),
+                role: Role::Partner,
+            })
+            .accepted();
         assert_eq!(events.len(), 1);
     }
 
     #[test]
     fn nobody_changes_their_own_role() {
-        Scenario::family().when(&ChangeRole { member_id: member_id(Role::Parent), role: Role::Child }).refused("own-role");
+        Scenario::family()
+            .when(&ChangeRole {
+                member_id: member_id(Role::Parent),
+                role: Role::Child,
+            })
+            .refused("own-role");
     }
 
     #[test]
     fn the_same_role_is_refused() {
         let scenario = Scenario::family().with_member(Role::Teen);
-        scenario.when(&ChangeRole { member_id: member_id(Role::Teen), role: Role::Teen }).refused("same-role");
+        scenario
+            .when(&ChangeRole {
+                member_id: member_id(Role::Teen),
+                role: Role::Teen,
+            })
+            .refused("same-role");
     }
 
     #[test]
     fn a_partner_changes_no_roles() {
-        let scenario = Scenario::family().with_member(Role::Teen).with_member(Role::Partner).asked_by(Role::Partner);
-        scenario.when(&ChangeRole { member_id: member_id(Role::Teen), role: Role::Parent }).refused("role-not-allowed");
+        let scenario = Scenario::family()
+            .with_member(Role::Teen)
+            .with_member(Role::Partner)
+            .asked_by(Role::Partner);
+        scenario
+            .when(&ChangeRole {
+                member_id: member_id(Role::Teen),
+                role: Role::Parent,
+            })
+            .refused("role-not-allowed");
     }
 
     #[test]
     fn an_unknown_member_is_refused() {
-        Scenario::family().when(&ChangeRole { member_id: member_id(Role::Child), role: Role::Teen }).refused("unknown-member");
+        Scenario::family()
+            .when(&ChangeRole {
+                member_id: member_id(Role::Child),
+                role: Role::Teen,
+            })
+            .refused("unknown-member");
     }
 }

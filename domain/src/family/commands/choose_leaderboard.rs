@@ -31,7 +31,10 @@ impl Decide for ChooseLeaderboard {
             return Err(FamilyRefusal::SameChoice.into());
         }
         let mut decision = Decision::default();
-        let choice = LeaderboardChoiceMade { member_id: self.member_id, on_leaderboard: self.on_leaderboard };
+        let choice = LeaderboardChoiceMade {
+            member_id: self.member_id,
+            on_leaderboard: self.on_leaderboard,
+        };
         decision.record::<Family>(context.meta().family_id.uuid(), choice.into(), context.today()?);
         Ok(decision)
     }
@@ -44,7 +47,10 @@ mod tests {
 
     #[test]
     fn a_parent_opts_a_child_in_once() {
-        let command = ChooseLeaderboard { member_id: member_id(Role::Child), on_leaderboard: true };
+        let command = ChooseLeaderboard {
+            member_id: member_id(Role::Child),
+            on_leaderboard: true,
+        };
         let scenario = Scenario::family().with_member(Role::Child);
         let events = scenario.when(&command).accepted();
         scenario.given(events).when(&command).refused("same-choice");
@@ -52,7 +58,14 @@ mod tests {
 
     #[test]
     fn a_child_does_not_opt_in() {
-        let command = ChooseLeaderboard { member_id: member_id(Role::Child), on_leaderboard: true };
-        Scenario::family().with_member(Role::Child).asked_by(Role::Child).when(&command).refused("role-not-allowed");
+        let command = ChooseLeaderboard {
+            member_id: member_id(Role::Child),
+            on_leaderboard: true,
+        };
+        Scenario::family()
+            .with_member(Role::Child)
+            .asked_by(Role::Child)
+            .when(&command)
+            .refused("role-not-allowed");
     }
 }

@@ -78,12 +78,16 @@ impl Decide for CreateFamily {
         if family.exists() {
             // Strangers must not learn which families there are.
             let is_member = family.member_of_user(context.meta().user_id).is_some();
-            return Err(if is_member { FamilyRefusal::AlreadyCreated } else { FamilyRefusal::UnknownFamily }.into());
+            return Err(if is_member {
+                FamilyRefusal::AlreadyCreated
+            } else {
+                FamilyRefusal::UnknownFamily
+            }
+            .into());
         }
-        let zone: chrono_tz::Tz = self
-            .zone
-            .parse()
-            .map_err(|_| FamilyRefusal::UnknownZone { zone: self.zone.chars().take(64).collect() })?;
+        let zone: chrono_tz::Tz = self.zone.parse().map_err(|_| FamilyRefusal::UnknownZone {
+            zone: self.zone.chars().take(64).collect(),
+        })?;
         let today = context.at().with_timezone(&zone).date_naive();
         let member_id = MemberId::from_uuid(context.new_id(0));
         let mut decision = Decision::default();
@@ -102,12 +106,19 @@ impl Decide for CreateFamily {
             on_leaderboard: true,
         };
         decision.record::<Family>(family_id.uuid(), founder.into(), today);
-        let joined = MemberJoined { member_id, user_id: context.meta().user_id };
+        let joined = MemberJoined {
+            member_id,
+            user_id: context.meta().user_id,
+        };
         decision.record::<Family>(family_id.uuid(), joined.into(), today);
         let usual = USUAL_CATEGORIES.iter().filter(|_| self.with_categories);
         for (name, kind) in usual {
             let category_id = CategoryId::of_name(family_id, *kind, name);
-            let added = CategoryAdded { category_id, name: (*name).to_owned(), kind: *kind };
+            let added = CategoryAdded {
+                category_id,
+                name: (*name).to_owned(),
+                kind: *kind,
+            };
             decision.record::<Category>(category_id.uuid(), added.into(), today);
         }
         Ok(decision)
@@ -134,12 +145,20 @@ mod tests {
     fn the_founder_is_a_parent_who_has_joined() {
         let scenario = Scenario::empty();
         let events = scenario.when(&command()).accepted();
-        assert_eq!(events.iter().map(|e| e.kind().0).collect::<Vec<_>>(), ["FamilyCreated", "MemberAdded", "MemberJoined"]);
+        assert_eq!(
+            events.iter().map(|e| e.kind().0).collect::<Vec<_>>(),
+            ["FamilyCreated", "MemberAdded", "MemberJoined"]
+        );
     }
 
     #[test]
     fn the_usual_categories_come_with_it_unless_declined() {
-        let events = Scenario::empty().when(&CreateFamily { with_categories: true, ..command() }).accepted();
+        let events = Scenario::empty()
+            .when(&CreateFamily {
+                with_categories: true,
+                ..command()
+            })
+            .accepted();
         assert_eq!(events.len(), 3 + USUAL_CATEGORIES.len());
     }
 
@@ -150,16 +169,29 @@ mod tests {
 
     #[test]
     fn a_stranger_does_not_learn_that_a_family_exists() {
-        Scenario::family().asked_by_stranger().when(&command()).refused("unknown-family");
+        Scenario::family()
+            .asked_by_stranger()
+            .when(&command())
+            .refused("unknown-family");
     }
 
     #[test]
     fn a_zone_that_does_not_exist_is_refused() {
-        Scenario::empty().when(&CreateFamily { zone: "Mars/Olympus".to_owned(), ..command() }).refused("unknown-zone");
+        Scenario::empty()
+            .when(&CreateFamily {
+                zone: "Mars/Olympus".to_owned(),
+                ..command()
+            })
+            .refused("unknown-zone");
     }
 
     #[test]
     fn a_name_must_say_something() {
-        Scenario::empty().when(&CreateFamily { name: "  ".to_owned(), ..command() }).refused("bad-text");
+        Scenario::empty()
+            .when(&CreateFamily {
+                name: "  ".to_owned(),
+                ..command()
+            })
+            .refused("bad-text");
     }
 }

@@ -35,7 +35,10 @@ impl Decide for JoinFamily {
             return Err(FamilyRefusal::AlreadyJoined.into());
         }
         let mut decision = Decision::default();
-        let joined = MemberJoined { member_id: self.member_id, user_id: context.meta().user_id };
+        let joined = MemberJoined {
+            member_id: self.member_id,
+            user_id: context.meta().user_id,
+        };
         decision.record::<Family>(context.meta().family_id.uuid(), joined.into(), context.today()?);
         Ok(decision)
     }
@@ -48,15 +51,25 @@ mod tests {
 
     #[test]
     fn a_place_is_taken_once() {
-        let command = JoinFamily { member_id: member_id(Role::Teen) };
+        let command = JoinFamily {
+            member_id: member_id(Role::Teen),
+        };
         let scenario = Scenario::family().with_place(Role::Teen).asked_by_stranger();
         let events = scenario.when(&command).accepted();
-        scenario.given(events).asked_by_another_stranger().when(&command).refused("already-joined");
+        scenario
+            .given(events)
+            .asked_by_another_stranger()
+            .when(&command)
+            .refused("already-joined");
     }
 
     #[test]
     fn a_member_takes_no_second_place() {
         let scenario = Scenario::family().with_place(Role::Teen);
-        scenario.when(&JoinFamily { member_id: member_id(Role::Teen) }).refused("already-member");
+        scenario
+            .when(&JoinFamily {
+                member_id: member_id(Role::Teen),
+            })
+            .refused("already-member");
     }
 }

@@ -29,7 +29,10 @@ impl Decide for MarkNotificationsRead {
             return Err(InboxRefusal::NothingNew.into());
         }
         let mut decision = Decision::default();
-        let read = NotificationsRead { member_id, up_to_family_seq };
+        let read = NotificationsRead {
+            member_id,
+            up_to_family_seq,
+        };
         decision.record::<Inbox>(member_id.uuid(), read.into(), context.today()?);
         Ok(decision)
     }

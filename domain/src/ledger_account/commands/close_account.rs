@@ -31,7 +31,9 @@ impl Decide for CloseAccount {
             return Err(LedgerAccountRefusal::WalletNotEmpty { balance }.into());
         }
         let mut decision = Decision::default();
-        let closed = AccountClosed { account_id: self.account_id };
+        let closed = AccountClosed {
+            account_id: self.account_id,
+        };
         decision.record::<LedgerAccount>(self.account_id.uuid(), closed.into(), context.today()?);
         Ok(decision)
     }
@@ -45,12 +47,16 @@ mod tests {
     #[test]
     fn an_account_is_closed_once() {
         let command = CloseAccount { account_id: account(1) };
-        let scenario = Scenario::family().with_account(account(1), AccountKind::Bank, "EUR").after(&command);
+        let scenario = Scenario::family()
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .after(&command);
         scenario.when(&command).refused("account-closed");
     }
 
     #[test]
     fn an_account_of_nobodys_is_unknown() {
-        Scenario::family().when(&CloseAccount { account_id: account(1) }).refused("unknown-account");
+        Scenario::family()
+            .when(&CloseAccount { account_id: account(1) })
+            .refused("unknown-account");
     }
 }

@@ -47,13 +47,23 @@ impl Decide for OpenAccount {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
         let day = context.effective_on(self.effective_on)?;
-        let currency = self.currency.or(family.currency()).ok_or(LedgerAccountRefusal::UnknownAccount)?;
+        let currency = self
+            .currency
+            .or(family.currency())
+            .ok_or(LedgerAccountRefusal::UnknownAccount)?;
         let account_id = AccountId::from_uuid(context.new_id(0));
         let name = text::name("name", &self.name)?;
         let mut decision = Decision::default();
         decision.claim("account-name", name.to_lowercase(), LedgerAccountRefusal::NameTaken);
         let opening_balance = self.opening_balance.filter(|money| !money.is_zero());
-        let opened = AccountOpened { account_id, name, kind: self.kind, currency, owner: self.owner, opening_balance };
+        let opened = AccountOpened {
+            account_id,
+            name,
+            kind: self.kind,
+            currency,
+            owner: self.owner,
+            opening_balance,
+        };
         decision.record::<LedgerAccount>(account_id.uuid(), opened.into(), day);
         if let Some(owner) = self.owner {
             let member = family.member(owner)?;
@@ -61,7 +71,11 @@ impl Decide for OpenAccount {
                 if member.wallets.contains_key(&currency) {
                     return Err(LedgerAccountRefusal::WalletAlreadyAssigned { currency }.into());
                 }
-                let assigned = WalletAssigned { member_id: owner, account_id, currency };
+                let assigned = WalletAssigned {
+                    member_id: owner,
+                    account_id,
+                    currency,
+                };
                 decision.record::<Family>(context.meta().family_id.uuid(), assigned.into(), day);
             }
         } else if self.kind == AccountKind::Wallet {
@@ -86,21 +100,37 @@ impl OpenAccount {
         day: NaiveDate,
     ) -> Result<(), Stop> {
         if opening.currency() != currency {
-            return Err(LedgerAccountRefusal::OtherCurrency { account: currency, given: opening.currency() }.into());
+            return Err(LedgerAccountRefusal::OtherCurrency {
+                account: currency,
+                given: opening.currency(),
+            }
+            .into());
         }
         let is_wallet = self.kind == AccountKind::Wallet;
         if is_wallet && opening.is_negative() {
             return Err(LedgerAccountRefusal::NegativeWallet.into());
         }
         let entry_id = EntryId::from_uuid(context.new_id(1));
-        let postings = vec![Posting::account(account_id, opening), Posting::equity(Equity::OpeningBalances, opening.negated())];
+        let postings = vec![
+            Posting::account(account_id, opening),
+            Posting::equity(Equity::OpeningBalances, opening.negated()),
+        ];
         if !is_balanced(&postings) {
             return Err(EntryRefusal::SplitsDoNotSum.into());
         }
-        let recorded = OpeningBalanceRecorded { entry_id, effective_on: day, postings };
+        let recorded = OpeningBalanceRecorded {
+            entry_id,
+            effective_on: day,
+            postings,
+        };
         decision.record::<crate::entry::Entry>(entry_id.uuid(), recorded.into(), day);
         if is_wallet {
-            let changed = WalletBalanceChanged { account_id, entry_id, change: opening, balance: opening };
+            let changed = WalletBalanceChanged {
+                account_id,
+                entry_id,
+                change: opening,
+                balance: opening,
+            };
             decision.record::<LedgerAccount>(account_id.uuid(), changed.into(), day);
         }
         Ok(())
@@ -113,7 +143,14 @@ mod tests {
     use crate::testing::{Scenario, currency, eur, member_id};
 
     fn command(kind: AccountKind) -> OpenAccount {
-        OpenAccount { name: "Giro".to_owned(), kind, currency: None, owner: None, opening_balance: None, effective_on: None }
+        OpenAccount {
+            name: "Giro".to_owned(),
+            kind,
+            currency: None,
+            owner: None,
+            opening_balance: None,
+            effective_on: None,
+        }
     }
 
     #[test]
@@ -123,28 +160,51 @@ mod tests {
 
     #[test]
     fn an_opening_balance_is_an_entry_against_equity() {
-        let events = Scenario::family().when(&OpenAccount { opening_balance: Some(eur("-12.30")), ..command(AccountKind::Card) }).accepted();
+        let events = Scenario::family()
+            .when(&OpenAccount {
+                opening_balance: Some(eur("-12.30")),
+                ..command(AccountKind::Card)
+            })
+            .accepted();
         assert_eq!(events[1].kind().0, "OpeningBalanceRecorded");
     }
 
     #[test]
     fn an_opening_balance_in_another_currency_is_refused() {
-        let command = OpenAccount { currency: Some(currency("USD")), opening_balance: Some(eur("1")), ..command(AccountKind::Bank) };
+        let command = OpenAccount {
+            currency: Some(currency("USD")),
+            opening_balance: Some(eur("1")),
+            ..command(AccountKind::Bank)
+        };
         Scenario::family().when(&command).refused("other-currency");
     }
 
     #[test]
     fn a_wallet_belongs_to_somebody() {
-        Scenario::family().when(&command(AccountKind::Wallet)).refused("wallet-needs-owner");
+        Scenario::family()
+            .when(&command(AccountKind::Wallet))
+            .refused("wallet-needs-owner");
     }
 
     #[test]
     fn a_member_has_one_wallet_per_currency() {
         let scenario = Scenario::family().with_member(Role::Child);
-        let wallet = OpenAccount { owner: Some(member_id(Role::Child)), ..command(AccountKind::Wallet) };
+        let wallet = OpenAccount {
+            owner: Some(member_id(Role::Child)),
+            ..command(AccountKind::Wallet)
+        };
         let scenario = scenario.after(&wallet);
-        scenario.when(&OpenAccount { name: "Other".to_owned(), ..wallet.clone() }).refused("wallet-already-assigned");
-        let dollars = OpenAccount { name: "Other".to_owned(), currency: Some(currency("USD")), ..wallet };
+        scenario
+            .when(&OpenAccount {
+                name: "Other".to_owned(),
+                ..wallet.clone()
+            })
+            .refused("wallet-already-assigned");
+        let dollars = OpenAccount {
+            name: "Other".to_owned(),
+            currency: Some(currency("USD")),
+            ..wallet
+        };
         assert_eq!(scenario.when(&dollars).accepted().len(), 2);
     }
 
@@ -155,7 +215,10 @@ mod tests {
             opening_balance: Some(eur("-0.01")),
             ..command(AccountKind::Wallet)
         };
-        Scenario::family().with_member(Role::Child).when(&wallet).refused("wallet-too-low");
+        Scenario::family()
+            .with_member(Role::Child)
+            .when(&wallet)
+            .refused("wallet-too-low");
     }
 
     #[test]
@@ -167,6 +230,11 @@ mod tests {
     #[test]
     fn a_day_far_ahead_is_refused() {
         let day = crate::testing::today() + chrono::Days::new(367);
-        Scenario::family().when(&OpenAccount { effective_on: Some(day), ..command(AccountKind::Bank) }).refused("date-out-of-range");
+        Scenario::family()
+            .when(&OpenAccount {
+                effective_on: Some(day),
+                ..command(AccountKind::Bank)
+            })
+            .refused("date-out-of-range");
     }
 }

@@ -66,13 +66,23 @@ mod tests {
     use crate::testing::{Scenario, member_id};
 
     fn command() -> AwardBadge {
-        AwardBadge { member_id: member_id(Role::Child), badge: "Early bird".to_owned(), reason: String::new(), points: 5 }
+        AwardBadge {
+            member_id: member_id(Role::Child),
+            badge: "Early bird".to_owned(),
+            reason: String::new(),
+            points: 5,
+        }
     }
 
     #[test]
     fn a_badge_is_held_once() {
         let scenario = Scenario::family().with_member(Role::Child).after(&command());
-        scenario.when(&AwardBadge { badge: "EARLY BIRD".to_owned(), ..command() }).refused("badge-already-held");
+        scenario
+            .when(&AwardBadge {
+                badge: "EARLY BIRD".to_owned(),
+                ..command()
+            })
+            .refused("badge-already-held");
     }
 
     #[test]
@@ -83,6 +93,11 @@ mod tests {
     #[test]
     fn points_have_an_end() {
         let scenario = Scenario::family().with_member(Role::Child);
-        scenario.when(&AwardBadge { points: POINTS_MAX + 1, ..command() }).refused("points-max");
+        scenario
+            .when(&AwardBadge {
+                points: POINTS_MAX + 1,
+                ..command()
+            })
+            .refused("points-max");
     }
 }

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     actor::Role,
-    bank_connection::{
-        BankConnection, BankConnectionRefusal, BankLedger, BankSyncUndone, commands::record_opening,
-    },
+    bank_connection::{BankConnection, BankConnectionRefusal, BankLedger, BankSyncUndone, commands::record_opening},
     decide::{Context, Decide, Decision, Stop},
     entry::{Entry, EntryReversed},
     id::ImportId,
@@ -47,20 +45,37 @@ impl Decide for UndoImport {
         let mut entries_reversed = 0;
         let states = context.get_all::<Entry>(import.entries().iter().map(|entry_id| entry_id.uuid()))?;
         for (entry_id, entry) in import.entries().iter().zip(states) {
-            let (true, Some(day)) = (entry.is_in_force(), entry.effective_on()) else { continue };
+            let (true, Some(day)) = (entry.is_in_force(), entry.effective_on()) else {
+                continue;
+            };
             let postings = reversed(entry.postings());
-            let reversal = EntryReversed { entry_id: *entry_id, postings, reason: "import undone".to_owned() };
+            let reversal = EntryReversed {
+                entry_id: *entry_id,
+                postings,
+                reason: "import undone".to_owned(),
+            };
             poster.post(context, &mut decision, *entry_id, reversal, day)?;
             entries_reversed += 1;
         }
-        let mut ledger = if changed_nothing { connection.ledger().cloned() } else { import.ledger_before().cloned() };
+        let mut ledger = if changed_nothing {
+            connection.ledger().cloned()
+        } else {
+            import.ledger_before().cloned()
+        };
         if let Some(before) = ledger.as_mut().filter(|_| !changed_nothing) {
             self.restore_opening(context, &mut decision, &mut poster, account_id, before)?;
         }
         let today = context.today()?;
-        let undone = StatementImportUndone { import_id: self.import_id };
+        let undone = StatementImportUndone {
+            import_id: self.import_id,
+        };
         decision.record::<StatementImport>(self.import_id.uuid(), undone.into(), today);
-        let undone = BankSyncUndone { connection_id, import_id: self.import_id, entries_reversed, ledger };
+        let undone = BankSyncUndone {
+            connection_id,
+            import_id: self.import_id,
+            entries_reversed,
+            ledger,
+        };
         decision.record::<BankConnection>(connection_id.uuid(), undone.into(), today);
         Ok(decision)
     }
@@ -76,7 +91,9 @@ impl UndoImport {
         account_id: crate::id::AccountId,
         before: &mut BankLedger,
     ) -> Result<(), Stop> {
-        let Some(opening_entry) = before.opening_entry else { return Ok(()) };
+        let Some(opening_entry) = before.opening_entry else {
+            return Ok(());
+        };
         if context.get::<Entry>(opening_entry.uuid())?.is_in_force() {
             return Ok(());
         }
@@ -90,7 +107,12 @@ impl UndoImport {
 
 /// The same sums and days, whichever entry records the opening balance.
 fn is_same(a: Option<&BankLedger>, b: Option<&BankLedger>) -> bool {
-    let without_entry = |ledger: Option<&BankLedger>| ledger.map(|ledger| BankLedger { opening_entry: None, ..ledger.clone() });
+    let without_entry = |ledger: Option<&BankLedger>| {
+        ledger.map(|ledger| BankLedger {
+            opening_entry: None,
+            ..ledger.clone()
+        })
+    };
     without_entry(a) == without_entry(b)
 }
 
@@ -101,7 +123,9 @@ mod tests {
 
     #[test]
     fn an_import_of_nobodys_is_unknown() {
-        let command = UndoImport { import_id: ImportId::from_uuid(uuid::Uuid::nil()) };
+        let command = UndoImport {
+            import_id: ImportId::from_uuid(uuid::Uuid::nil()),
+        };
         Scenario::family().when(&command).refused("unknown-import");
     }
 }

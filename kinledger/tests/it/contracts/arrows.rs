@@ -6,12 +6,36 @@ use serde_json::Value;
 
 /// Crate, and which of ours it may depend on. The command line and the bench put parts together, so they may know them all.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("bench", &["command-api", "connectors", "domain", "event-store", "projectors", "query-api", "reactors", "service-kit"]),
+    (
+        "bench",
+        &[
+            "command-api",
+            "connectors",
+            "domain",
+            "event-store",
+            "projectors",
+            "query-api",
+            "reactors",
+            "service-kit",
+        ],
+    ),
     ("command-api", &["domain", "event-store", "service-kit"]),
     ("connectors", &["domain"]),
     ("domain", &[]),
     ("event-store", &["domain"]),
-    ("kinledger", &["command-api", "connectors", "domain", "event-store", "projectors", "query-api", "reactors", "service-kit"]),
+    (
+        "kinledger",
+        &[
+            "command-api",
+            "connectors",
+            "domain",
+            "event-store",
+            "projectors",
+            "query-api",
+            "reactors",
+            "service-kit",
+        ],
+    ),
     ("projectors", &["domain", "event-store", "service-kit"]),
     ("query-api", &["domain", "service-kit"]),
     ("reactors", &["connectors", "domain", "event-store", "service-kit"]),
@@ -25,7 +49,10 @@ const FOR_TESTS: &[&str] = &["event-store", "service-kit"];
 fn crates_know_only_what_the_arrows_allow() {
     let mut wrong = Vec::new();
     let crates = crates();
-    assert_eq!(crates.keys().map(String::as_str).collect::<Vec<_>>(), ARROWS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    assert_eq!(
+        crates.keys().map(String::as_str).collect::<Vec<_>>(),
+        ARROWS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    );
     for (name, allowed) in ARROWS {
         for (other, is_dev) in &crates[*name] {
             let is_allowed = allowed.contains(&other.as_str()) || (*is_dev && FOR_TESTS.contains(&other.as_str()));
@@ -42,10 +69,23 @@ fn domain_meets_no_database_network_log_or_runtime() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     let domain = packages.iter().find(|package| package["name"] == "domain").unwrap();
-    let forbidden = ["axum", "rdkafka", "redis", "reqwest", "sqlx", "tokio", "tower-http", "tracing", "ureq"];
+    let forbidden = [
+        "axum",
+        "rdkafka",
+        "redis",
+        "reqwest",
+        "sqlx",
+        "tokio",
+        "tower-http",
+        "tracing",
+        "ureq",
+    ];
     for dependency in domain["dependencies"].as_array().unwrap() {
         let name = dependency["name"].as_str().unwrap();
-        assert!(!forbidden.contains(&name) || dependency["kind"] == "dev", "domain depends on {name}");
+        assert!(
+            !forbidden.contains(&name) || dependency["kind"] == "dev",
+            "domain depends on {name}"
+        );
     }
 }
 
@@ -55,17 +95,32 @@ fn crates() -> BTreeMap<String, Vec<(String, bool)>> {
     let of_package = |package: &Value| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
         let ours = dependencies.filter(|dependency| dependency["path"].is_string());
-        ours.map(|dependency| (dependency["name"].as_str().unwrap().to_owned(), dependency["kind"] == "dev")).collect()
+        ours.map(|dependency| {
+            (
+                dependency["name"].as_str().unwrap().to_owned(),
+                dependency["kind"] == "dev",
+            )
+        })
+        .collect()
     };
     let packages = metadata["packages"].as_array().unwrap().iter();
-    packages.map(|package| (package["name"].as_str().unwrap().to_owned(), of_package(package))).collect()
+    packages
+        .map(|package| (package["name"].as_str().unwrap().to_owned(), of_package(package)))
+        .collect()
 }
 
 fn metadata() -> Value {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+            "--manifest-path",
+        ])
         .arg(manifest)
         .output()
         .unwrap();

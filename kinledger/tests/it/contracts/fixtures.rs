@@ -40,8 +40,14 @@ fn a_session_records_every_kind_of_event_and_reads_it_back() {
     let mut fullest: BTreeMap<(String, String), Event> = BTreeMap::new();
     for event in stored(&family) {
         let payload = event.payload.get();
-        let decoded = LedgerEvent::decode(&event.aggregate_type, &event.event_type, &event.event_version, payload).unwrap();
-        assert_eq!(decoded.encode(), payload, "{} is stored as it is written", event.event_type);
+        let decoded =
+            LedgerEvent::decode(&event.aggregate_type, &event.event_type, &event.event_version, payload).unwrap();
+        assert_eq!(
+            decoded.encode(),
+            payload,
+            "{} is stored as it is written",
+            event.event_type
+        );
         let held = fullest.get(&(event.event_type.clone(), event.event_version.clone()));
         if held.is_none_or(|held| held.payload.get().len() < payload.len()) {
             fullest.insert((event.event_type.clone(), event.event_version.clone()), event);
@@ -55,13 +61,21 @@ fn a_session_records_every_kind_of_event_and_reads_it_back() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, format!("{}\n", event.payload.get())).unwrap();
         }
-        assert!(path.exists(), "{} is missing: run with KINLEDGER_WRITE_FIXTURES=1", path.display());
+        assert!(
+            path.exists(),
+            "{} is missing: run with KINLEDGER_WRITE_FIXTURES=1",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn the_committed_contracts_are_those_of_the_code() {
-    let checked = Command::new(env!("CARGO_BIN_EXE_kinledger")).args(["contracts", "--check"]).arg(schemas()).output().unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_kinledger"))
+        .args(["contracts", "--check"])
+        .arg(schemas())
+        .output()
+        .unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
@@ -69,12 +83,18 @@ fn the_committed_contracts_are_those_of_the_code() {
 fn live_through_everything(family: &Household) {
     let parent = &family.parent;
     let giro = family.open_account(&json!({"name": "Giro", "kind": "bank"}));
-    let cash = family.open_account(&json!({"name": "Cash", "kind": "cash", "opening_balance": family.money("80"), "effective_on": "2025-01-01"}));
+    let cash = family.open_account(
+        &json!({"name": "Cash", "kind": "cash", "opening_balance": family.money("80"), "effective_on": "2025-01-01"}),
+    );
     let wallet = family.open_account(&json!({"name": "Pocket", "kind": "wallet", "owner": family.child.member_id}));
     let old = family.open_account(&json!({"name": "Old card", "kind": "card", "owner": family.partner.member_id}));
     family.accepted(parent, "close-account", &json!({"account_id": old}));
     family.accepted(parent, "add-category", &json!({"name": "Fairs", "kind": "expense"}));
-    let (fairs, salary, leisure) = (family.category("Fairs"), family.category("Salary"), family.category("Leisure"));
+    let (fairs, salary, leisure) = (
+        family.category("Fairs"),
+        family.category("Salary"),
+        family.category("Leisure"),
+    );
 
     let spent = json!({
         "account_id": cash, "money": family.money("12.30"), "payee": "Harbour fair", "note": "rides", "effective_on": "2025-03-02",
@@ -83,26 +103,62 @@ fn live_through_everything(family: &Household) {
     let entry = family.accepted(parent, "add-expense", &spent)["events"][0]["aggregate_id"].clone();
     let earned = json!({"account_id": cash, "money": family.money("20"), "category_id": salary, "payee": "A neighbour", "note": "mowing"});
     family.accepted(parent, "add-income", &earned);
-    family.accepted(parent, "transfer", &json!({"from": cash, "to": wallet, "money": family.money("5"), "note": "allowance"}));
-    family.accepted(parent, "recategorise-entry", &json!({"entry_id": entry, "from": leisure, "to": fairs}));
-    family.accepted(parent, "reverse-entry", &json!({"entry_id": entry, "reason": "paid back"}));
-    family.accepted(parent, "set-budget", &json!({"category_id": fairs, "amount": family.money("40"), "period": "month"}));
+    family.accepted(
+        parent,
+        "transfer",
+        &json!({"from": cash, "to": wallet, "money": family.money("5"), "note": "allowance"}),
+    );
+    family.accepted(
+        parent,
+        "recategorise-entry",
+        &json!({"entry_id": entry, "from": leisure, "to": fairs}),
+    );
+    family.accepted(
+        parent,
+        "reverse-entry",
+        &json!({"entry_id": entry, "reason": "paid back"}),
+    );
+    family.accepted(
+        parent,
+        "set-budget",
+        &json!({"category_id": fairs, "amount": family.money("40"), "period": "month"}),
+    );
 
     let reward = json!({"money": family.money("2.50"), "pay_from": cash});
     let offer = json!({"title": "Sweep the yard", "points": 10, "reward": reward, "offered_to": family.child.member_id, "due_on": today(7)});
     let chore = json!({"chore_id": family.accepted(parent, "offer-chore", &offer)["events"][0]["aggregate_id"]});
     family.accepted(&family.child, "claim-chore", &chore);
     family.accepted(&family.child, "complete-chore", &chore);
-    family.accepted(parent, "reject-chore", &json!({"chore_id": chore["chore_id"], "reason": "the corners too"}));
+    family.accepted(
+        parent,
+        "reject-chore",
+        &json!({"chore_id": chore["chore_id"], "reason": "the corners too"}),
+    );
     family.accepted(&family.child, "complete-chore", &chore);
     let approved = family.accepted(parent, "approve-chore", &chore);
     let badge = json!({"member_id": family.child.member_id, "badge": "Early bird", "reason": "a week without a reminder", "points": 5});
     family.accepted(parent, "award-badge", &badge);
-    family.accepted(&family.child, "mark-notifications-read", &json!({"up_to_family_seq": approved["family_seq"]}));
-    family.accepted(parent, "choose-leaderboard", &json!({"member_id": family.teen.member_id, "on_leaderboard": false}));
-    family.accepted(parent, "change-role", &json!({"member_id": family.partner.member_id, "role": "parent"}));
+    family.accepted(
+        &family.child,
+        "mark-notifications-read",
+        &json!({"up_to_family_seq": approved["family_seq"]}),
+    );
+    family.accepted(
+        parent,
+        "choose-leaderboard",
+        &json!({"member_id": family.teen.member_id, "on_leaderboard": false}),
+    );
+    family.accepted(
+        parent,
+        "change-role",
+        &json!({"member_id": family.partner.member_id, "role": "parent"}),
+    );
 
-    family.accepted(parent, "connect-bank", &json!({"account_id": giro, "institution": "Harbour Bank"}));
+    family.accepted(
+        parent,
+        "connect-bank",
+        &json!({"account_id": giro, "institution": "Harbour Bank"}),
+    );
     family.import(&giro, MARCH.as_bytes()).accepted();
     let april = family.import(&giro, APRIL.as_bytes()).accepted();
     family.accepted(parent, "undo-import", &json!({"import_id": april["import_id"]}));
@@ -122,7 +178,10 @@ fn stored(family: &Household) -> Vec<Event> {
     struct Page {
         events: Vec<Event>,
     }
-    let page = family.parent.client.get(&format!("{}/audit/events?limit=1000", family.path()));
+    let page = family
+        .parent
+        .client
+        .get(&format!("{}/audit/events?limit=1000", family.path()));
     serde_json::from_slice::<Page>(&page.body).unwrap().events
 }
 
@@ -131,5 +190,8 @@ fn schemas() -> PathBuf {
 }
 
 fn fixture(event_type: &str, version: &str) -> PathBuf {
-    schemas().join("fixtures").join(event_type).join(format!("v{version}.json"))
+    schemas()
+        .join("fixtures")
+        .join(event_type)
+        .join(format!("v{version}.json"))
 }

@@ -22,7 +22,9 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
         "connect-bank" => json!({"account_id": ids.other_account}),
         "create-family" => json!({"name": "Intruders", "currency": "EUR"}),
         "mark-notifications-read" => json!({"up_to_family_seq": 1_000_000}),
-        "offer-chore" => json!({"title": "Intrude", "reward": {"money": money, "pay_from": ids.account}, "offered_to": ids.member}),
+        "offer-chore" => {
+            json!({"title": "Intrude", "reward": {"money": money, "pay_from": ids.account}, "offered_to": ids.member})
+        }
         "open-account" => json!({"name": "Intruder", "kind": "wallet", "owner": ids.member, "currency": "GBP"}),
         "recategorise-entry" => json!({"entry_id": ids.entry, "to": ids.other_category}),
         "reverse-entry" => json!({"entry_id": ids.entry}),
@@ -40,7 +42,9 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
 /// Sends a request to a route: `path` fills its places, `ids` its query and body.
 pub fn send(client: &Client, route: &Route, path: &Ids, ids: &Ids, extra: &[(&str, &str)]) -> Reply {
     let mut address = route.path.replace("{family_id}", &path.family);
-    address = address.replace("{member_id}", &path.member).replace("{command_id}", &path.command);
+    address = address
+        .replace("{member_id}", &path.member)
+        .replace("{command_id}", &path.command);
     let query = query(route, ids);
     if !query.is_empty() {
         address = format!("{address}?{query}");
@@ -60,7 +64,12 @@ pub fn send(client: &Client, route: &Route, path: &Ids, ids: &Ids, extra: &[(&st
 /// A query for every parameter that could name a thing.
 fn query(route: &Route, ids: &Ids) -> String {
     let mut pairs = Vec::new();
-    for parameter in route.operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query") {
+    for parameter in route.operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|parameter| parameter["in"] == "query")
+    {
         let name = parameter["name"].as_str().unwrap();
         let value = match name {
             "account_id" => &ids.account,
@@ -84,7 +93,9 @@ pub fn body(route: &Route, ids: &Ids) -> (&'static str, Vec<u8>) {
         "/api/v1/families" => json(of_command("create-family", ids)),
         "/api/v1/families/{family_id}/commands" => {
             let item = |name: &str| json!({"name": name, "idempotency_key": Uuid::from_u128(7), "body": of_command(name, ids)});
-            json(json!(["add-expense", "close-account", "approve-chore", "undo-import"].map(item)))
+            json(json!(
+                ["add-expense", "close-account", "approve-chore", "undo-import"].map(item)
+            ))
         }
         "/api/v1/families/{family_id}/imports" => ("text/csv", b"Date,Amount\n2025-02-01,1.00\n".to_vec()),
         _ => json(json!({})),

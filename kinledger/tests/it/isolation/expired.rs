@@ -1,9 +1,6 @@
 //! Tokens that are none of ours, or not any more.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -14,7 +11,7 @@ use super::{
     bodies::send,
     world::{furnish, routes},
 };
-use crate::support::{Client, Household, Kinledger};
+use crate::support::{Client, Household, Kinledger, wait_until};
 
 #[test]
 fn without_a_valid_token_every_route_but_the_public_ones_answers_401() {
@@ -23,14 +20,21 @@ fn without_a_valid_token_every_route_but_the_public_ones_answers_401() {
     let ids = furnish(&family);
     let log = family.export();
     let key = Key::known_to(&kinledger);
-    let user_id = family.parent.client.get("/api/v1/auth/profile").accepted()["user_id"].as_str().unwrap().to_owned();
+    let user_id = family.parent.client.get("/api/v1/auth/profile").accepted()["user_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let now = chrono::Utc::now().timestamp();
     let anybody = kinledger.client();
     wait_for_key(&anybody.with_token(&key.token(&user_id, now + 600)));
 
     let good = family.parent.client.token().to_owned();
     let (head, rest) = good.split_once('.').unwrap();
-    let unsigned = format!("{}.{}.", "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0", rest.split('.').next().unwrap());
+    let unsigned = format!(
+        "{}.{}.",
+        "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0",
+        rest.split('.').next().unwrap()
+    );
     let refused = [
         anybody.clone(),
         anybody.with_token("garbage"),
@@ -46,7 +50,14 @@ fn without_a_valid_token_every_route_but_the_public_ones_answers_401() {
     for route in routes(&kinledger).iter().filter(|route| !route.is_public()) {
         for client in &refused {
             let reply = send(client, route, &ids, &ids, &[]);
-            assert_eq!(reply.refused().0, 401, "{} {}: {}", route.method, route.path, reply.text());
+            assert_eq!(
+                reply.refused().0,
+                401,
+                "{} {}: {}",
+                route.method,
+                route.path,
+                reply.text()
+            );
             walked += 1;
         }
     }
@@ -65,13 +76,18 @@ impl Key {
     fn new() -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
         let private_key = EncodingKey::from_ed_der(pair.to_pkcs8().unwrap().as_ref());
-        Self { kid: Uuid::new_v4().simple().to_string(), public_key: pair.public_key().as_ref().to_vec(), private_key }
+        Self {
+            kid: Uuid::new_v4().simple().to_string(),
+            public_key: pair.public_key().as_ref().to_vec(),
+            private_key,
+        }
     }
 
     /// Put where the process looks for its keys, as an operator could; it cannot sign with it, only verify.
     fn known_to(kinledger: &Kinledger) -> Self {
         let key = Self::new();
-        let running: Value = serde_json::from_slice(&std::fs::read(kinledger.data_dir().join("running.json")).unwrap()).unwrap();
+        let running: Value =
+            serde_json::from_slice(&std::fs::read(kinledger.data_dir().join("running.json")).unwrap()).unwrap();
         let url = running["database_url"].as_str().unwrap().to_owned();
         let insert = async {
             let pool = sqlx::PgPool::connect(&url).await?;
@@ -86,7 +102,12 @@ impl Key {
             pool.close().await;
             Ok::<(), sqlx::Error>(())
         };
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(insert).unwrap();
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(insert)
+            .unwrap();
         key
     }
 
@@ -105,9 +126,6 @@ impl Key {
 
 /// Keys are read again every two seconds.
 fn wait_for_key(client: &Client) {
-    let began = Instant::now();
-    while client.get("/api/v1/families").status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(15), "the key did not become known");
-        thread::sleep(Duration::from_millis(50));
-    }
+    let is_known = wait_until(Duration::from_secs(15), || client.get("/api/v1/families").status == 200);
+    assert!(is_known, "the key did not become known");
 }

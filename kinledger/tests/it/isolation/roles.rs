@@ -18,7 +18,12 @@ fn every_role_does_and_sees_what_it_may_and_no_more() {
     let routes = routes(&kinledger);
 
     let commands = kinledger.client().get("/api/v1/commands").accepted();
-    for (role, person) in [("partner", &family.partner), ("teen", &family.teen), ("child", &family.child), ("auditor", &auditor)] {
+    for (role, person) in [
+        ("partner", &family.partner),
+        ("teen", &family.teen),
+        ("child", &family.child),
+        ("auditor", &auditor),
+    ] {
         commands_of_other_roles_are_refused(&family, &commands, role, person, &ids);
         for route in &routes {
             views_of_other_roles_are_refused(route, role, person, &ids);
@@ -33,7 +38,10 @@ fn every_role_does_and_sees_what_it_may_and_no_more() {
 
 fn commands_of_other_roles_are_refused(family: &Household, commands: &Value, role: &str, person: &Person, ids: &Ids) {
     for command in commands["commands"].as_array().unwrap() {
-        let (name, allowed) = (command["name"].as_str().unwrap(), command["allowed"].as_array().unwrap());
+        let (name, allowed) = (
+            command["name"].as_str().unwrap(),
+            command["allowed"].as_array().unwrap(),
+        );
         // Founding another family is anybody's right; at this id there is one.
         if allowed.is_empty() || allowed.contains(&json!(role)) {
             continue;
@@ -41,8 +49,14 @@ fn commands_of_other_roles_are_refused(family: &Household, commands: &Value, rol
         let (status, _) = family.refused(person, name, &of_command(name, ids));
         assert_eq!(status, 403, "{name} by a {role}");
     }
-    let invitation = person.client.post(&format!("{}/members/{}/invitation", family.path(), ids.member), &json!({}));
-    let import = person.client.post_file(&format!("{}/imports?account_id={}", family.path(), ids.account), b"Date,Amount\n");
+    let invitation = person.client.post(
+        &format!("{}/members/{}/invitation", family.path(), ids.member),
+        &json!({}),
+    );
+    let import = person.client.post_file(
+        &format!("{}/imports?account_id={}", family.path(), ids.account),
+        b"Date,Amount\n",
+    );
     if role != "partner" {
         assert_eq!((invitation.refused().0, import.refused().0), (403, 403), "{role}");
     }
@@ -59,7 +73,13 @@ fn views_of_other_roles_are_refused(route: &Route, role: &str, person: &Person, 
         None => return,
     };
     let reply = send(&person.client, route, ids, ids, &[]);
-    assert_eq!(reply.status, if is_allowed { 200 } else { 403 }, "{} as {role}: {}", route.path, reply.text());
+    assert_eq!(
+        reply.status,
+        if is_allowed { 200 } else { 403 },
+        "{} as {role}: {}",
+        route.path,
+        reply.text()
+    );
 }
 
 /// Everything a young member can ask, in every way of asking that could widen it.
@@ -86,7 +106,10 @@ fn nothing_of_the_adults_money_is_told(family: &Household, routes: &[Route], you
         "budgets",
     ];
     for what in asked {
-        answers.push((what.to_owned(), young.client.get(&format!("{}/{what}", family.path())).text()));
+        answers.push((
+            what.to_owned(),
+            young.client.get(&format!("{}/{what}", family.path())).text(),
+        ));
     }
     let more = [
         format!("entries?account_id={}", ids.other_account),
@@ -95,20 +118,35 @@ fn nothing_of_the_adults_money_is_told(family: &Household, routes: &[Route], you
         format!("commands/{}", ids.command),
     ];
     for what in more {
-        answers.push((what.clone(), young.client.get(&format!("{}/{what}", family.path())).text()));
+        answers.push((
+            what.clone(),
+            young.client.get(&format!("{}/{what}", family.path())).text(),
+        ));
     }
     // Refusals must not tell either: what an entry is, what an account holds.
     for (name, body) in [
-        ("transfer", json!({"from": ids.other_account, "to": ids.wallet, "money": family.money("1")})),
-        ("transfer", json!({"from": ids.account, "to": ids.wallet, "money": family.money("1")})),
-        ("add-expense", json!({"account_id": ids.other_account, "money": family.money("99999"), "category_id": ids.category})),
+        (
+            "transfer",
+            json!({"from": ids.other_account, "to": ids.wallet, "money": family.money("1")}),
+        ),
+        (
+            "transfer",
+            json!({"from": ids.account, "to": ids.wallet, "money": family.money("1")}),
+        ),
+        (
+            "add-expense",
+            json!({"account_id": ids.other_account, "money": family.money("99999"), "category_id": ids.category}),
+        ),
         ("reverse-entry", json!({"entry_id": ids.entry})),
     ] {
         let reply = family.command(young, name, &body);
         assert!(reply.status >= 400, "{name}: {}", reply.text());
         answers.push((name.to_owned(), reply.text()));
     }
-    assert!(answers.iter().any(|(_, said)| said.contains("Feed the cat")), "the crawl reads something");
+    assert!(
+        answers.iter().any(|(_, said)| said.contains("Feed the cat")),
+        "the crawl reads something"
+    );
     for (what, said) in answers {
         for canary in CANARIES {
             assert!(!said.contains(canary), "{what} tells {canary}: {said}");

@@ -11,7 +11,10 @@ use crate::support::{Household, Kinledger, Reply, register};
 #[test]
 fn a_family_reads_to_a_stranger_as_if_it_did_not_exist() {
     let kinledger = Kinledger::start();
-    let (theirs, ours) = (Household::found(&kinledger, "Canary", "EUR"), Household::found(&kinledger, "The Others", "EUR"));
+    let (theirs, ours) = (
+        Household::found(&kinledger, "Canary", "EUR"),
+        Household::found(&kinledger, "The Others", "EUR"),
+    );
     let (ids, own) = (furnish(&theirs), furnish(&ours));
     let nothing = Ids::of_nothing();
     let log = theirs.export();
@@ -22,7 +25,10 @@ fn a_family_reads_to_a_stranger_as_if_it_did_not_exist() {
     let conditional = [("if-none-match", cached.as_str())];
 
     let mut walked = 0;
-    for route in routes(&kinledger).iter().filter(|route| route.path.contains("{family_id}")) {
+    for route in routes(&kinledger)
+        .iter()
+        .filter(|route| route.path.contains("{family_id}"))
+    {
         for stranger in [&ours.parent, &ours.child, &homeless] {
             for extra in [&[][..], &known_key, &precondition, &conditional] {
                 let reply = send(&stranger.client, route, &ids, &ids, extra);
@@ -30,17 +36,36 @@ fn a_family_reads_to_a_stranger_as_if_it_did_not_exist() {
                 // Anybody may found a family at an id of their own; one that is taken reads as unknown.
                 if route.command() != Some("create-family") {
                     let nowhere = send(&stranger.client, route, &nothing, &ids, extra);
-                    assert_eq!((reply.status, reply.text()), (nowhere.status, nowhere.text()), "{} {} {extra:?}", route.method, route.path);
+                    assert_eq!(
+                        (reply.status, reply.text()),
+                        (nowhere.status, nowhere.text()),
+                        "{} {} {extra:?}",
+                        route.method,
+                        route.path
+                    );
                 }
                 // The batch answers for each command.
                 let wanted = if route.path.ends_with("/commands") { 200 } else { 404 };
-                assert_eq!(reply.status, wanted, "{} {}: {}", route.method, route.path, reply.text());
+                assert_eq!(
+                    reply.status,
+                    wanted,
+                    "{} {}: {}",
+                    route.method,
+                    route.path,
+                    reply.text()
+                );
                 walked += 1;
             }
         }
-        let waiting = format!("{}?min_family_seq=9999999", route.path.replace("{family_id}", &ids.family));
+        let waiting = format!(
+            "{}?min_family_seq=9999999",
+            route.path.replace("{family_id}", &ids.family)
+        );
         if route.method == "GET" && route.path.ends_with("/members") {
-            let (reply, nowhere) = (homeless.client.get(&waiting), homeless.client.get(&waiting.replace(&ids.family, &nothing.family)));
+            let (reply, nowhere) = (
+                homeless.client.get(&waiting),
+                homeless.client.get(&waiting.replace(&ids.family, &nothing.family)),
+            );
             assert_eq!((reply.status, reply.text()), (nowhere.status, nowhere.text()));
         }
     }
@@ -52,11 +77,26 @@ fn a_family_reads_to_a_stranger_as_if_it_did_not_exist() {
 }
 
 /// A stranger asks our family's routes for their things; it must be as with ids that are nowhere.
-fn our_own_commands_cannot_name_their_things(kinledger: &Kinledger, ours: &Household, own: &Ids, ids: &Ids, nothing: &Ids) {
+fn our_own_commands_cannot_name_their_things(
+    kinledger: &Kinledger,
+    ours: &Household,
+    own: &Ids,
+    ids: &Ids,
+    nothing: &Ids,
+) {
     let changes_no_thing = ["add-category", "add-member", "create-family", "mark-notifications-read"];
-    for route in routes(kinledger).iter().filter(|route| route.path.contains("{family_id}")) {
-        let path = Ids { family: own.family.clone(), ..ids.clone() };
-        let path_of_nothing = Ids { family: own.family.clone(), ..nothing.clone() };
+    for route in routes(kinledger)
+        .iter()
+        .filter(|route| route.path.contains("{family_id}"))
+    {
+        let path = Ids {
+            family: own.family.clone(),
+            ..ids.clone()
+        };
+        let path_of_nothing = Ids {
+            family: own.family.clone(),
+            ..nothing.clone()
+        };
         if route.command().is_some_and(|name| changes_no_thing.contains(&name)) {
             continue;
         }
@@ -67,13 +107,24 @@ fn our_own_commands_cannot_name_their_things(kinledger: &Kinledger, ours: &House
             said = said.replace(id.as_str(), "it");
             said_of_nothing = said_of_nothing.replace(none.as_str(), "it");
         }
-        assert_eq!((reply.status, said), (nowhere.status, said_of_nothing), "{} {}", route.method, route.path);
+        assert_eq!(
+            (reply.status, said),
+            (nowhere.status, said_of_nothing),
+            "{} {}",
+            route.method,
+            route.path
+        );
         if route.command().is_some() {
             assert!(reply.status >= 400, "{}: {}", route.path, reply.text());
         }
     }
     // One good id of ours does not carry one of theirs.
-    let mixed = Ids { account: own.account.clone(), wallet: ids.wallet.clone(), entry: own.entry.clone(), ..ids.clone() };
+    let mixed = Ids {
+        account: own.account.clone(),
+        wallet: ids.wallet.clone(),
+        entry: own.entry.clone(),
+        ..ids.clone()
+    };
     for name in ["add-expense", "transfer", "recategorise-entry", "offer-chore"] {
         let reply = ours.command(&ours.parent, name, &of_command(name, &mixed));
         assert!(reply.status >= 400, "{name}: {}", reply.text());
@@ -82,7 +133,14 @@ fn our_own_commands_cannot_name_their_things(kinledger: &Kinledger, ours: &House
 
 fn their_invitation_is_theirs(theirs: &Household, ours: &Household) {
     let code = "0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV";
-    assert_eq!(ours.parent.client.post("/api/v1/auth/join", &json!({"code": code})).refused().0, 404);
+    assert_eq!(
+        ours.parent
+            .client
+            .post("/api/v1/auth/join", &json!({"code": code}))
+            .refused()
+            .0,
+        404
+    );
     let families = ours.parent.client.get("/api/v1/families").text();
     assert!(!families.contains(&theirs.id));
 }
@@ -90,9 +148,19 @@ fn their_invitation_is_theirs(theirs: &Household, ours: &Household) {
 fn assert_tells_nothing(route: &Route, reply: &Reply, ids: &Ids) {
     let said = reply.text();
     for word in CANARIES {
-        assert!(!said.contains(word), "{} {} tells {word}: {said}", route.method, route.path);
+        assert!(
+            !said.contains(word),
+            "{} {} tells {word}: {said}",
+            route.method,
+            route.path
+        );
     }
     for id in ids.all() {
-        assert!(!said.contains(id.as_str()), "{} {} repeats {id}: {said}", route.method, route.path);
+        assert!(
+            !said.contains(id.as_str()),
+            "{} {} repeats {id}: {said}",
+            route.method,
+            route.path
+        );
     }
 }

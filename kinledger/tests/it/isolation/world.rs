@@ -18,7 +18,9 @@ pub struct Route {
 
 impl Route {
     pub fn is_public(&self) -> bool {
-        self.operation["security"].as_array().is_some_and(|security| security.iter().all(|one| one == &json!({})))
+        self.operation["security"]
+            .as_array()
+            .is_some_and(|security| security.iter().all(|one| one == &json!({})))
     }
 
     /// The command it posts, if it does.
@@ -34,7 +36,11 @@ pub fn routes(kinledger: &Kinledger) -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            routes.push(Route { method: method.to_uppercase(), path: path.clone(), operation: operation.clone() });
+            routes.push(Route {
+                method: method.to_uppercase(),
+                path: path.clone(),
+                operation: operation.clone(),
+            });
         }
     }
     assert!(routes.len() > 40, "the document has {} routes", routes.len());
@@ -114,13 +120,31 @@ pub fn furnish(family: &Household) -> Ids {
         "account_id": other_account, "money": family.money("14142.13"), "category_id": category,
         "payee": "Canary Jewellers", "note": "canary: for the anniversary",
     });
-    let spent = family.command_as(&family.parent, "add-expense", command, &expense).accepted();
-    family.accepted(&family.parent, "set-budget", &json!({"category_id": category, "amount": family.money("27182.81")}));
+    let spent = family
+        .command_as(&family.parent, "add-expense", command, &expense)
+        .accepted();
+    family.accepted(
+        &family.parent,
+        "set-budget",
+        &json!({"category_id": category, "amount": family.money("27182.81")}),
+    );
     let offer = json!({"title": "Feed the cat", "points": 3, "reward": {"money": family.money("1"), "pay_from": other_account}});
     let chore = family.accepted(&family.parent, "offer-chore", &offer);
-    family.accepted(&family.child, "claim-chore", &json!({"chore_id": chore["events"][0]["aggregate_id"]}));
-    family.accepted(&family.child, "complete-chore", &json!({"chore_id": chore["events"][0]["aggregate_id"]}));
-    family.accepted(&family.parent, "award-badge", &json!({"member_id": family.teen.member_id, "badge": "Patient", "points": 1}));
+    family.accepted(
+        &family.child,
+        "claim-chore",
+        &json!({"chore_id": chore["events"][0]["aggregate_id"]}),
+    );
+    family.accepted(
+        &family.child,
+        "complete-chore",
+        &json!({"chore_id": chore["events"][0]["aggregate_id"]}),
+    );
+    family.accepted(
+        &family.parent,
+        "award-badge",
+        &json!({"member_id": family.teen.member_id, "badge": "Patient", "points": 1}),
+    );
     let connections = family.view(&family.parent, "bank-connections");
     Ids {
         family: family.id.clone(),

@@ -1,68 +1,79 @@
 //! Requests that are wrong in one or several ways.
 
-use std::fmt;
-
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::odd::Odd;
 use crate::isolation::{Ids, Route, body_of};
 
-/// A request as it goes over the wire.
-pub struct Odd {
-    pub method: String,
-    pub target: String,
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Option<Vec<u8>>,
-}
-
-impl Odd {
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\nhost: kinledger\r\nconnection: close\r\n", self.method, self.target).into_bytes();
-        for (name, value) in &self.headers {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        if let Some(body) = &self.body {
-            bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-            bytes.extend_from_slice(body);
-        } else {
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes
-    }
-}
-
-impl fmt::Display for Odd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-        write!(f, "{} {}", self.method, short(self.target.as_bytes()))?;
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "authorization") {
-            write!(f, " [{name}: {}]", short(value))?;
-        }
-        write!(f, " {}", self.body.as_deref().map(short).unwrap_or_default())
-    }
-}
-
 pub struct Generator<'a> {
-    random: StdRng,
+    pub random: StdRng,
     ids: &'a Ids,
     token: &'a str,
     spare_token: &'a str,
 }
 
-const IDS: &[&str] = &["", "x", "fam_", "acc_00000000-0000-0000-0000-000000000000", "..%2f..%2fetc", "%00", "%FF%FE", "%F0%28%8C%28", "💶", "-1", "null"];
-const NUMBERS: &[&str] = &["-1", "0", "1000000000", "99999999999999999999", "1e3", "0x10", "", "NaN", "1.5", "%20", "%D9%A3", "-9223372036854775808"];
-const DAYS: &[&str] = &["2025-02-30", "0000-00-00", "99999-01-01", "-0001-01-01", "%2B262143-12-31", "1969-12-31", "yesterday", "", "2025-1-1", "20250101", "9999-12-31"];
-const TEXTS: &[&str] = &["%00", "%FF", "%", "%zz", "%25%5F%5C", "'%3B%20drop%20table%20views.entries%3B--", "%E2%80%AE", "a%0D%0Ab", ""];
-const AMOUNTS: &[&str] = &["1e5", "-1", "0", "1.234", "99999999999999999999999999999", " 1", "NaN", "\u{663}", "1,5", "", ".", "1.", "+", "--1", "0x1", "1000000000001", "1_000"];
-const CURRENCIES: &[&str] = &["XXX", "eur", "", "€", "EURO", "XAU", "JPY", "\u{0}"];
+pub const IDS: &[&str] = &[
+    "",
+    "x",
+    "fam_",
+    "acc_00000000-0000-0000-0000-000000000000",
+    "..%2f..%2fetc",
+    "%00",
+    "%FF%FE",
+    "%F0%28%8C%28",
+    "💶",
+    "-1",
+    "null",
+];
+const NUMBERS: &[&str] = &[
+    "-1",
+    "0",
+    "1000000000",
+    "99999999999999999999",
+    "1e3",
+    "0x10",
+    "",
+    "NaN",
+    "1.5",
+    "%20",
+    "%D9%A3",
+    "-9223372036854775808",
+];
+pub const DAYS: &[&str] = &[
+    "2025-02-30",
+    "0000-00-00",
+    "99999-01-01",
+    "-0001-01-01",
+    "%2B262143-12-31",
+    "1969-12-31",
+    "yesterday",
+    "",
+    "2025-1-1",
+    "20250101",
+    "9999-12-31",
+];
+const TEXTS: &[&str] = &[
+    "%00",
+    "%FF",
+    "%",
+    "%zz",
+    "%25%5F%5C",
+    "'%3B%20drop%20table%20views.entries%3B--",
+    "%E2%80%AE",
+    "a%0D%0Ab",
+    "",
+];
 
 impl<'a> Generator<'a> {
     pub fn new(random: StdRng, ids: &'a Ids, token: &'a str, spare_token: &'a str) -> Self {
-        Self { random, ids, token, spare_token }
+        Self {
+            random,
+            ids,
+            token,
+            spare_token,
+        }
     }
 
     /// A request to a route that is wrong somewhere.
@@ -71,7 +82,13 @@ impl<'a> Generator<'a> {
         let ways = if route.method == "POST" { 8 } else { 4 };
         match self.random.random_range(0..ways) {
             0 => odd.target = self.odd_path(route),
-            1 | 2 => odd.target = format!("{}?{}", odd.target.split('?').next().unwrap_or_default(), self.odd_query(route)),
+            1 | 2 => {
+                odd.target = format!(
+                    "{}?{}",
+                    odd.target.split('?').next().unwrap_or_default(),
+                    self.odd_query(route)
+                )
+            }
             3 => self.odd_head(&mut odd),
             4 => odd.body = Some(self.odd_bytes(&odd.body.clone().unwrap_or_default())),
             _ => odd.body = Some(self.odd_json(&odd.body.clone().unwrap_or_default())),
@@ -88,14 +105,22 @@ impl<'a> Generator<'a> {
             (format!("{family}/commands/add-expense"), 70 * 1024),
             (format!("{family}/commands/sync-bank"), 17 * 1024 * 1024),
             (format!("{family}/commands"), 17 * 1024 * 1024),
-            (format!("{family}/imports?account_id={}", self.ids.account), 40 * 1024 * 1024),
+            (
+                format!("{family}/imports?account_id={}", self.ids.account),
+                40 * 1024 * 1024,
+            ),
         ];
         let mut odds = Vec::new();
         for (target, size) in targets {
             for token in [Some(self.token), None] {
                 let mut headers = self.headers(token);
                 headers.push(("content-type".to_owned(), b"application/json".to_vec()));
-                odds.push(Odd { method: "POST".to_owned(), target: target.clone(), headers, body: Some(vec![b' '; size]) });
+                odds.push(Odd {
+                    method: "POST".to_owned(),
+                    target: target.clone(),
+                    headers,
+                    body: Some(vec![b' '; size]),
+                });
             }
         }
         odds
@@ -103,9 +128,16 @@ impl<'a> Generator<'a> {
 
     /// A request as it should be.
     fn sound(&mut self, route: &Route) -> Odd {
-        let target = route.path.replace("{family_id}", &self.ids.family).replace("{member_id}", &self.ids.member);
+        let target = route
+            .path
+            .replace("{family_id}", &self.ids.family)
+            .replace("{member_id}", &self.ids.member);
         let target = target.replace("{command_id}", &self.ids.command);
-        let token = if route.path.contains("/auth/") { self.spare_token } else { self.token };
+        let token = if route.path.contains("/auth/") {
+            self.spare_token
+        } else {
+            self.token
+        };
         let mut headers = self.headers(Some(token));
         let mut body = None;
         if route.method == "POST" {
@@ -118,7 +150,12 @@ impl<'a> Generator<'a> {
         } else {
             target
         };
-        Odd { method: route.method.clone(), target, headers, body }
+        Odd {
+            method: route.method.clone(),
+            target,
+            headers,
+            body,
+        }
     }
 
     fn sound_body(&mut self, route: &Route) -> (&'static str, Vec<u8>) {
@@ -133,7 +170,10 @@ impl<'a> Generator<'a> {
     }
 
     fn headers(&mut self, token: Option<&str>) -> Vec<(String, Vec<u8>)> {
-        let mut headers = vec![("idempotency-key".to_owned(), Uuid::from_u128(self.random.random()).to_string().into_bytes())];
+        let mut headers = vec![(
+            "idempotency-key".to_owned(),
+            Uuid::from_u128(self.random.random()).to_string().into_bytes(),
+        )];
         headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}").into_bytes())));
         headers
     }
@@ -147,7 +187,11 @@ impl<'a> Generator<'a> {
             _ => self.pick(IDS).replace('💶', "%F0%9F%92%B6"),
         };
         let (family, member, command) = (place(&ids.family), place(&ids.member), place(&ids.command));
-        let path = route.path.replace("{family_id}", &family).replace("{member_id}", &member).replace("{command_id}", &command);
+        let path = route
+            .path
+            .replace("{family_id}", &family)
+            .replace("{member_id}", &member)
+            .replace("{command_id}", &command);
         match self.random.random_range(0..6) {
             0 => format!("{path}/"),
             1 => path.replacen("/commands/", "/commands/%FF", 1),
@@ -158,16 +202,34 @@ impl<'a> Generator<'a> {
 
     fn odd_query(&mut self, route: &Route) -> String {
         let mut names: Vec<String> = Vec::new();
-        for parameter in route.operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query") {
+        for parameter in route.operation["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|parameter| parameter["in"] == "query")
+        {
             names.extend(parameter["name"].as_str().map(str::to_owned));
         }
-        names.extend(["limit", "after", "unknown", "csv.delimiter", "currency", "csv.columns.amount", "account_id"].map(str::to_owned));
+        names.extend(
+            [
+                "limit",
+                "after",
+                "unknown",
+                "csv.delimiter",
+                "currency",
+                "csv.columns.amount",
+                "account_id",
+            ]
+            .map(str::to_owned),
+        );
         let mut pairs = Vec::new();
         for _ in 0..self.random.random_range(1..4) {
             let name = names.choose(&mut self.random).cloned().unwrap_or_default();
             let value = match name.as_str() {
                 // A number far ahead is no mistake: it is waited for, and that takes its time.
-                "min_family_seq" => ["-1", "x", "", "99999999999999999999", "1"].choose(&mut self.random).map(ToString::to_string),
+                "min_family_seq" => ["-1", "x", "", "99999999999999999999", "1"]
+                    .choose(&mut self.random)
+                    .map(ToString::to_string),
                 "from" | "to" | "on" | "effective_on" | "recorded_at" => Some(self.pick(DAYS)),
                 "limit" | "months" | "family_seq" | "after_family_seq" => Some(self.pick(NUMBERS)),
                 "after" => Some(self.odd_cursor()),
@@ -188,29 +250,74 @@ impl<'a> Generator<'a> {
     }
 
     fn odd_cursor(&mut self) -> String {
-        let cursors = ["ffffffffffffffffffffffff", "000000000000000000000000", "7fffffff7fffffffffffffff", "800000008000000000000000", "00", "zz", ""];
+        let cursors = [
+            "ffffffffffffffffffffffff",
+            "000000000000000000000000",
+            "7fffffff7fffffffffffffff",
+            "800000008000000000000000",
+            "00",
+            "zz",
+            "",
+        ];
         self.pick(&cursors)
     }
 
     fn odd_head(&mut self, odd: &mut Odd) {
-        let garbage: &[&[u8]] = &[b"", b"\xff\xfe", b"x", b"00000000-0000-0000-0000-00000000000", b"\"", b"-1", b"W/\"\"", b"99999999999999999999"];
+        let garbage: &[&[u8]] = &[
+            b"",
+            b"\xff\xfe",
+            b"x",
+            b"00000000-0000-0000-0000-00000000000",
+            b"\"",
+            b"-1",
+            b"W/\"\"",
+            b"99999999999999999999",
+        ];
         match self.random.random_range(0..7) {
             0 => odd.headers.retain(|(name, _)| name != "idempotency-key"),
-            1 => set(odd, "idempotency-key", garbage.choose(&mut self.random).copied().unwrap_or_default()),
-            2 => set(odd, "if-match", garbage.choose(&mut self.random).copied().unwrap_or_default()),
-            3 => set(odd, "if-none-match", garbage.choose(&mut self.random).copied().unwrap_or_default()),
+            1 => odd.set(
+                "idempotency-key",
+                garbage.choose(&mut self.random).copied().unwrap_or_default(),
+            ),
+            2 => odd.set(
+                "if-match",
+                garbage.choose(&mut self.random).copied().unwrap_or_default(),
+            ),
+            3 => odd.set(
+                "if-none-match",
+                garbage.choose(&mut self.random).copied().unwrap_or_default(),
+            ),
             4 => {
-                let types: &[&[u8]] = &[b"", b"text/plain", b"multipart/form-data", b"multipart/form-data; boundary=x", b"application/json; charset=utf-7", b"\xff"];
-                set(odd, "content-type", types.choose(&mut self.random).copied().unwrap_or_default());
+                let types: &[&[u8]] = &[
+                    b"",
+                    b"text/plain",
+                    b"multipart/form-data",
+                    b"multipart/form-data; boundary=x",
+                    b"application/json; charset=utf-7",
+                    b"\xff",
+                ];
+                odd.set(
+                    "content-type",
+                    types.choose(&mut self.random).copied().unwrap_or_default(),
+                );
             }
-            5 => set(odd, "authorization", garbage.choose(&mut self.random).copied().unwrap_or_default()),
-            _ => odd.method = ["PUT", "PATCH", "DELETE", "BREW"].choose(&mut self.random).copied().unwrap_or("PUT").to_owned(),
+            5 => odd.set(
+                "authorization",
+                garbage.choose(&mut self.random).copied().unwrap_or_default(),
+            ),
+            _ => {
+                odd.method = ["PUT", "PATCH", "DELETE", "BREW"]
+                    .choose(&mut self.random)
+                    .copied()
+                    .unwrap_or("PUT")
+                    .to_owned()
+            }
         }
-        set(odd, "traceparent", b"00-\xff");
+        odd.set("traceparent", b"00-\xff");
     }
 
     /// Bytes that are no JSON, or not all of it.
-    fn odd_bytes(&mut self, sound: &[u8]) -> Vec<u8> {
+    pub fn odd_bytes(&mut self, sound: &[u8]) -> Vec<u8> {
         match self.random.random_range(0..9) {
             0 => Vec::new(),
             1 => sound[..self.random.random_range(0..=sound.len())].to_vec(),
@@ -227,83 +334,24 @@ impl<'a> Generator<'a> {
                 }
                 bytes
             }
-            _ => ["null", "[]", "\"x\"", "1", "NaN", "{}", " ", "{\"commands\":[]}", "[{}]", "true"].choose(&mut self.random).map_or_else(Vec::new, |text| text.as_bytes().to_vec()),
+            _ => [
+                "null",
+                "[]",
+                "\"x\"",
+                "1",
+                "NaN",
+                "{}",
+                " ",
+                "{\"commands\":[]}",
+                "[{}]",
+                "true",
+            ]
+            .choose(&mut self.random)
+            .map_or_else(Vec::new, |text| text.as_bytes().to_vec()),
         }
     }
 
-    /// JSON with something in it that does not belong there.
-    fn odd_json(&mut self, sound: &[u8]) -> Vec<u8> {
-        let Ok(mut value) = serde_json::from_slice::<Value>(sound) else { return self.odd_bytes(sound) };
-        if self.random.random_range(0..8) == 0 {
-            let text = value.to_string();
-            // Twice the same key: the second one says otherwise.
-            return text.replacen('{', "{\"name\":1,\"account_id\":null,\"name\":2,\"account_id\":3,", 1).into_bytes();
-        }
-        let places = count(&value);
-        let at = self.random.random_range(0..places.max(1));
-        let wrong = self.wrong_value();
-        replace(&mut value, &mut { at }, &wrong);
-        if let Some(object) = value.as_object_mut().filter(|_| self.random.random_range(0..6) == 0) {
-            object.insert(self.pick(&["extra", "", "__proto__", "type", "\u{0}"]), wrong);
-        }
-        let raw = ["NaN", "Infinity", "1e999", "-0", "\"\\ud800\"", "\"\\u0000\"", "0123", "'x'", "undefined", "123456789012345678901234567890"];
-        let raw = raw.choose(&mut self.random).copied().unwrap_or_default();
-        value.to_string().replace("\"RAW\"", raw).into_bytes()
-    }
-
-    fn wrong_value(&mut self) -> Value {
-        let money = |amount: &str, currency: &str| json!({"amount": amount, "currency": currency});
-        match self.random.random_range(0..14) {
-            0 => Value::Null,
-            1 => json!(-1),
-            2 => json!(1.5e300),
-            3 => json!(true),
-            4 => json!([]),
-            5 => json!({}),
-            6 => json!("RAW"),
-            7 => json!("y".repeat(10_000)),
-            8 => money(&self.pick(AMOUNTS), "EUR"),
-            9 => money("1", &self.pick(CURRENCIES)),
-            10 => json!(self.pick(DAYS)),
-            11 => json!(self.pick(IDS)),
-            12 => json!("line\nbreak\t\u{7}\u{202e}\u{0}"),
-            _ => json!(u64::MAX),
-        }
-    }
-
-    fn pick(&mut self, from: &[&str]) -> String {
+    pub fn pick(&mut self, from: &[&str]) -> String {
         from.choose(&mut self.random).copied().unwrap_or_default().to_owned()
-    }
-}
-
-fn set(odd: &mut Odd, name: &str, value: &[u8]) {
-    odd.headers.retain(|(given, _)| given != name);
-    odd.headers.push((name.to_owned(), value.to_vec()));
-}
-
-/// Values in a document, itself included.
-fn count(value: &Value) -> usize {
-    1 + match value {
-        Value::Object(object) => object.values().map(count).sum(),
-        Value::Array(items) => items.iter().map(count).sum::<usize>(),
-        _ => 0,
-    }
-}
-
-/// Puts `wrong` in the place of the value with this number.
-fn replace(value: &mut Value, at: &mut usize, wrong: &Value) {
-    if *at == 0 {
-        *value = wrong.clone();
-        *at = usize::MAX;
-        return;
-    }
-    *at -= 1;
-    let inner: Vec<&mut Value> = match value {
-        Value::Object(object) => object.values_mut().collect(),
-        Value::Array(items) => items.iter_mut().collect(),
-        _ => Vec::new(),
-    };
-    for value in inner {
-        replace(value, at, wrong);
     }
 }

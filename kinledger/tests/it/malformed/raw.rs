@@ -28,14 +28,22 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let header = |name: &str| {
-        head.lines().find_map(|line| line.split_once(':').filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()))
+        head.lines().find_map(|line| {
+            line.split_once(':')
+                .filter(|(given, _)| given.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim())
+        })
     };
     let content_type = header("content-type").unwrap_or_default().to_owned();
     let mut body = bytes[end + 4..].to_vec();
     if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         body = unchunked(&body)?;
     }
-    Some(Answer { status, content_type, body })
+    Some(Answer {
+        status,
+        content_type,
+        body,
+    })
 }
 
 fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {

@@ -24,7 +24,12 @@ fn a_family_lives_with_its_ledger() {
 
 fn members_have_their_roles(family: &Household) {
     let members = family.view(&family.parent, "members");
-    let mut roles: Vec<String> = members["members"].as_array().unwrap().iter().map(|m| text(&m["role"])).collect();
+    let mut roles: Vec<String> = members["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| text(&m["role"]))
+        .collect();
     roles.sort_unstable();
     assert_eq!(roles, ["child", "parent", "partner", "teen"]);
     let families = family.child.client.get("/api/v1/families").accepted();
@@ -50,7 +55,8 @@ fn money_is_spent_earned_and_moved(family: &Household, cash: &str) {
         "splits": [{"category_id": groceries, "money": family.money("10.00")}, {"category_id": leisure, "money": family.money("2.30")}],
     });
     family.accepted(&family.partner, "add-expense", &spent);
-    let earned = json!({"account_id": cash, "money": family.money("50"), "category_id": salary, "payee": "A neighbour"});
+    let earned =
+        json!({"account_id": cash, "money": family.money("50"), "category_id": salary, "payee": "A neighbour"});
     family.accepted(&family.parent, "add-income", &earned);
     let dollars = family.open_account(&json!({"name": "Dollars", "kind": "cash", "currency": "USD"}));
     let exchange = json!({"from": cash, "to": dollars, "money": family.money("20"), "received": {"amount": "21.50", "currency": "USD"}});
@@ -63,23 +69,41 @@ fn money_is_spent_earned_and_moved(family: &Household, cash: &str) {
 
 fn an_entry_is_recategorised_and_reversed(family: &Household, cash: &str) {
     let (leisure, health) = (family.category("Leisure"), family.category("Health"));
-    let body = json!({"account_id": cash, "money": family.money("7.00"), "category_id": leisure, "payee": "Swimming pool"});
+    let body =
+        json!({"account_id": cash, "money": family.money("7.00"), "category_id": leisure, "payee": "Swimming pool"});
     let receipt = family.accepted(&family.parent, "add-expense", &body);
     let entry = payload(&receipt, "ExpenseAdded")["entry_id"].clone();
-    family.accepted(&family.partner, "recategorise-entry", &json!({"entry_id": entry, "to": health}));
+    family.accepted(
+        &family.partner,
+        "recategorise-entry",
+        &json!({"entry_id": entry, "to": health}),
+    );
     assert_eq!(spent_in(family, "Health"), "7.00");
     assert_eq!(spent_in(family, "Leisure"), "2.30");
-    family.accepted(&family.partner, "reverse-entry", &json!({"entry_id": entry, "reason": "it was a gift"}));
+    family.accepted(
+        &family.partner,
+        "reverse-entry",
+        &json!({"entry_id": entry, "reason": "it was a gift"}),
+    );
     assert_eq!(spent_in(family, "Health"), "none");
     assert_eq!(family.balance(cash), dec("117.70"));
-    assert_eq!(family.refused(&family.parent, "reverse-entry", &json!({"entry_id": entry})).0, 422);
+    assert_eq!(
+        family
+            .refused(&family.parent, "reverse-entry", &json!({"entry_id": entry}))
+            .0,
+        422
+    );
     let pool = family.view(&family.parent, "entries?text=swimming");
     assert_eq!(pool["entries"][0]["is_reversed"], true);
 }
 
 fn a_budget_shows_its_progress(family: &Household, cash: &str) {
     let groceries = family.category("Groceries");
-    family.accepted(&family.parent, "set-budget", &json!({"category_id": groceries, "amount": family.money("40")}));
+    family.accepted(
+        &family.parent,
+        "set-budget",
+        &json!({"category_id": groceries, "amount": family.money("40")}),
+    );
     let body = json!({"account_id": cash, "money": family.money("20"), "category_id": groceries});
     family.accepted(&family.parent, "add-expense", &body);
     let budgets = family.view(&family.partner, "budgets");
@@ -91,7 +115,8 @@ fn a_budget_shows_its_progress(family: &Household, cash: &str) {
 }
 
 fn a_chore_pays_into_the_wallet(family: &Household, cash: &str, wallet: &str) {
-    let offer = json!({"title": "Wash the car", "points": 10, "reward": {"money": family.money("2.50"), "pay_from": cash}});
+    let offer =
+        json!({"title": "Wash the car", "points": 10, "reward": {"money": family.money("2.50"), "pay_from": cash}});
     let offered = family.accepted(&family.parent, "offer-chore", &offer);
     let chore = json!({"chore_id": offered["events"][0]["aggregate_id"]});
     family.accepted(&family.child, "claim-chore", &chore);
@@ -103,7 +128,12 @@ fn a_chore_pays_into_the_wallet(family: &Household, cash: &str, wallet: &str) {
     family.accepted(&family.child, "complete-chore", &chore);
     let before = family.balance(cash);
     let approved = family.accepted(&family.partner, "approve-chore", &chore);
-    let kinds: Vec<String> = approved["events"].as_array().unwrap().iter().map(|event| text(&event["type"])).collect();
+    let kinds: Vec<String> = approved["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| text(&event["type"]))
+        .collect();
     assert_eq!(kinds, ["ChoreApproved", "TransferMade", "WalletBalanceChanged"]);
     assert_eq!(family.balance(wallet), dec("2.50"));
     assert_eq!(family.balance(cash), before - dec("2.50"));
@@ -123,7 +153,11 @@ fn points_make_the_leaderboard(family: &Household) {
     }
     let badges = family.view(&family.child, "badges");
     assert_eq!(badges["badges"][0]["badge"], "Early bird");
-    family.accepted(&family.parent, "choose-leaderboard", &json!({"member_id": family.teen.member_id, "on_leaderboard": false}));
+    family.accepted(
+        &family.parent,
+        "choose-leaderboard",
+        &json!({"member_id": family.teen.member_id, "on_leaderboard": false}),
+    );
     let board = family.view(&family.parent, "leaderboard");
     assert_eq!(board["not_shown"], 1);
     assert!(!board.to_string().contains(&family.teen.member_id));
@@ -136,28 +170,62 @@ fn notifications_are_read(family: &Household) {
     assert!(told.iter().any(|one| one["kind"] == "chore-approved"), "{inbox}");
     assert_eq!(inbox["unread"].as_u64().unwrap(), told.len() as u64);
     let newest = told[0]["family_seq"].as_u64().unwrap();
-    family.accepted(&family.child, "mark-notifications-read", &json!({"up_to_family_seq": newest - 1}));
+    family.accepted(
+        &family.child,
+        "mark-notifications-read",
+        &json!({"up_to_family_seq": newest - 1}),
+    );
     let inbox = family.view(&family.child, "notifications?unread=true");
     assert_eq!(inbox["unread"], 1);
-    family.accepted(&family.child, "mark-notifications-read", &json!({"up_to_family_seq": newest}));
+    family.accepted(
+        &family.child,
+        "mark-notifications-read",
+        &json!({"up_to_family_seq": newest}),
+    );
     let inbox = family.view(&family.child, "notifications");
     assert_eq!(inbox["unread"], 0);
-    assert!(inbox["notifications"].as_array().unwrap().iter().all(|one| one["is_read"] == true));
-    assert!(family.view(&family.partner, "notifications")["unread"].as_u64().unwrap() > 0, "the partner has read nothing");
+    assert!(
+        inbox["notifications"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["is_read"] == true)
+    );
+    assert!(
+        family.view(&family.partner, "notifications")["unread"]
+            .as_u64()
+            .unwrap()
+            > 0,
+        "the partner has read nothing"
+    );
 }
 
 fn the_child_spends_and_never_more_than_there_is(family: &Household, wallet: &str) {
     let leisure = family.category("Leisure");
     let sweets = |sum: &str| json!({"account_id": wallet, "money": family.money(sum), "category_id": leisure, "payee": "Sweets"});
-    assert_eq!(family.refused(&family.child, "add-expense", &sweets("2.51")), (422, "wallet-too-low".to_owned()));
+    assert_eq!(
+        family.refused(&family.child, "add-expense", &sweets("2.51")),
+        (422, "wallet-too-low".to_owned())
+    );
     let key = Uuid::new_v4();
     let spent = family.command_as(&family.child, "add-expense", key, &sweets("2.50"));
     assert_eq!(spent.status, 200, "{}", spent.text());
     let outcome = family.command_path(&key.to_string());
-    assert_eq!(family.child.client.get(&outcome).text(), spent.text(), "one's own command, asked for again");
+    assert_eq!(
+        family.child.client.get(&outcome).text(),
+        spent.text(),
+        "one's own command, asked for again"
+    );
     assert_eq!(family.partner.client.get(&outcome).text(), spent.text());
-    assert_eq!(family.teen.client.get(&outcome).refused(), (404, "unknown-command".to_owned()), "a brother's is not a teen's");
-    assert_eq!(family.refused(&family.child, "add-expense", &sweets("0.01")), (422, "wallet-too-low".to_owned()));
+    assert_eq!(
+        family.teen.client.get(&outcome).refused(),
+        (404, "unknown-command".to_owned()),
+        "a brother's is not a teen's"
+    );
+    assert_eq!(
+        family.refused(&family.child, "add-expense", &sweets("0.01")),
+        (422, "wallet-too-low".to_owned())
+    );
     assert_eq!(family.balance(wallet), dec("0.00"));
 }
 

@@ -43,7 +43,11 @@ fn the_bank_s_own_format_gives_the_balances(kinledger: &Kinledger, expected: &Va
         assert_eq!(family.balance(&account), closing);
         for format in ["ofx", "csv"] {
             let again = family.import(&account, &read(&format!("{name}.{format}"))).accepted();
-            assert_eq!((&again["rows_booked"], &again["rows_known"]), (&json!(0), &wanted["rows"]), "{name}.{format}");
+            assert_eq!(
+                (&again["rows_booked"], &again["rows_known"]),
+                (&json!(0), &wanted["rows"]),
+                "{name}.{format}"
+            );
             assert_eq!(family.balance(&account), closing);
         }
     }
@@ -58,7 +62,10 @@ fn the_spreadsheet_gives_spending_too(kinledger: &Kinledger, expected: &Value, r
         let wanted = &expected["accounts"][name];
         let report = family.import(&account, &read(&format!("{name}.csv"))).accepted();
         assert_eq!(report["rows_booked"], wanted["rows"]);
-        assert_eq!(family.balance(&account), dec(wanted["closing_balance"].as_str().unwrap()));
+        assert_eq!(
+            family.balance(&account),
+            dec(wanted["closing_balance"].as_str().unwrap())
+        );
     }
     assert_spending(&family, expected, "from the spreadsheet");
 }
@@ -68,15 +75,28 @@ fn assert_spending(family: &Household, expected: &Value, when: &str) {
     let lines = spending["categories"].as_array().unwrap();
     let by_category: BTreeMap<String, String> = lines
         .iter()
-        .map(|line| (line["category"].as_str().unwrap().to_owned(), line["spent"]["amount"].as_str().unwrap().to_owned()))
+        .map(|line| {
+            (
+                line["category"].as_str().unwrap().to_owned(),
+                line["spent"]["amount"].as_str().unwrap().to_owned(),
+            )
+        })
         .collect();
     assert_eq!(json!(by_category), expected["spending_by_category"], "{when}");
 
     let mut by_month = BTreeMap::new();
     for to in ["2014-12-31", "2024-12-31"] {
         let trend = family.view(&family.parent, &format!("trend?months=120&to={to}"));
-        for month in trend["months"].as_array().unwrap().iter().filter(|month| !amount(&month["spending"]).is_zero()) {
-            by_month.insert(month["month"].as_str().unwrap()[..7].to_owned(), month["spending"]["amount"].clone());
+        for month in trend["months"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|month| !amount(&month["spending"]).is_zero())
+        {
+            by_month.insert(
+                month["month"].as_str().unwrap()[..7].to_owned(),
+                month["spending"]["amount"].clone(),
+            );
         }
     }
     assert_eq!(json!(by_month), expected["spending_by_month"], "{when}");

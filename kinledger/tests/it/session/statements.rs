@@ -40,17 +40,28 @@ fn statements_come_in_once_and_can_be_taken_back() {
 
     let march = family.import(&account, MARCH.as_bytes()).accepted();
     assert_eq!((&march["rows_booked"], &march["rows_known"]), (&json!(4), &json!(0)));
-    assert_eq!(family.balance(&account), dec("1730.45"), "the balance is the bank's, its opening included");
+    assert_eq!(
+        family.balance(&account),
+        dec("1730.45"),
+        "the balance is the bank's, its opening included"
+    );
     let events = family.events().len();
 
     let again = family.import(&account, MARCH.as_bytes()).accepted();
     assert_eq!((&again["rows_booked"], &again["rows_known"]), (&json!(0), &json!(4)));
     assert_eq!(family.balance(&account), dec("1730.45"));
     let new: Vec<_> = family.events().split_off(events);
-    assert!(new.iter().all(|event| event["aggregate_type"] != "entry"), "the second import books nothing: {new:?}");
+    assert!(
+        new.iter().all(|event| event["aggregate_type"] != "entry"),
+        "the second import books nothing: {new:?}"
+    );
 
     let april = family.import(&account, APRIL.as_bytes()).accepted();
-    assert_eq!((&april["rows_booked"], &april["rows_known"]), (&json!(2), &json!(1)), "OFX and CSV meet in the overlap");
+    assert_eq!(
+        (&april["rows_booked"], &april["rows_known"]),
+        (&json!(2), &json!(1)),
+        "OFX and CSV meet in the overlap"
+    );
     assert_eq!(family.balance(&account), dec("1692.65"));
     let spent = family.view(&family.parent, "spending?from=2025-04-01&to=2025-04-30");
     assert_eq!(spent["categories"][0]["category"], "Groceries");
@@ -85,9 +96,18 @@ fn a_statement_that_does_not_add_up_is_refused_whole() {
     assert_eq!(refused.json()["broken_rows"][0]["line"], 4, "{}", refused.text());
     let dollars = MARCH.replace("<CURDEF>EUR", "<CURDEF>USD");
     assert_eq!(family.import(&account, dollars.as_bytes()).refused().0, 422);
-    for file in ["", "what is this", "OFXHEADER:100\n<OFX>", "<?xml version=\"1.0\"?><Document/>", ":20:X\n:60F:nonsense\n"] {
+    for file in [
+        "",
+        "what is this",
+        "OFXHEADER:100\n<OFX>",
+        "<?xml version=\"1.0\"?><Document/>",
+    ] {
         assert_eq!(family.import(&account, file.as_bytes()).refused().0, 422, "{file}");
     }
 
-    assert_eq!(family.export(), before, "nothing was booked, nor anything else recorded");
+    assert_eq!(
+        family.export(),
+        before,
+        "nothing was booked, nor anything else recorded"
+    );
 }

@@ -45,7 +45,11 @@ impl Reply {
     /// The stable code of a problem, such as `wallet-too-low`; empty when it is none.
     pub fn problem(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        body["type"].as_str().and_then(|kind| kind.strip_prefix("/problems/")).unwrap_or_default().to_owned()
+        body["type"]
+            .as_str()
+            .and_then(|kind| kind.strip_prefix("/problems/"))
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The status and code of a refusal.
@@ -64,17 +68,27 @@ impl Client {
             .max_idle_connections_per_host(32)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Self { agent: config.into(), base, token: None }
+        Self {
+            agent: config.into(),
+            base,
+            token: None,
+        }
     }
 
     /// The same connection pool, signed in with a token.
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self.clone() }
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// A client with connections of its own.
     pub fn apart(&self) -> Self {
-        Self { token: self.token.clone(), ..Self::new(Arc::clone(&self.base)) }
+        Self {
+            token: self.token.clone(),
+            ..Self::new(Arc::clone(&self.base))
+        }
     }
 
     pub fn token(&self) -> &str {
@@ -114,16 +128,30 @@ impl Client {
     #[track_caller]
     pub fn post_file(&self, path: &str, bytes: &[u8]) -> Reply {
         let key = Uuid::new_v4().to_string();
-        self.send("POST", path, &[("content-type", "application/octet-stream"), ("idempotency-key", &key)], Some(bytes))
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/octet-stream"), ("idempotency-key", &key)],
+            Some(bytes),
+        )
     }
 
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Reply {
-        self.try_send(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Reply, ureq::Error> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base.read().unwrap()));
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Reply, ureq::Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base.read().unwrap()));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -140,6 +168,11 @@ impl Client {
         };
         let (content_type, etag, status) = (header("content-type"), header("etag"), answer.status().as_u16());
         let body = answer.body_mut().with_config().limit(256 * 1024 * 1024).read_to_vec()?;
-        Ok(Reply { status, content_type, etag, body })
+        Ok(Reply {
+            status,
+            content_type,
+            etag,
+            body,
+        })
     }
 }

@@ -23,13 +23,22 @@ pub struct Person {
 
 /// Makes an account with an address of its own.
 pub fn register(kinledger: &Kinledger, name: &str) -> Person {
-    let email = format!("{}-{}@example.org", name.to_lowercase(), &Uuid::new_v4().simple().to_string()[..12]);
+    let email = format!(
+        "{}-{}@example.org",
+        name.to_lowercase(),
+        &Uuid::new_v4().simple().to_string()[..12]
+    );
     let client = kinledger.client();
     let body = json!({"email": email, "password": PASSWORD, "display_name": name});
     let tokens = client.post("/api/v1/auth/register", &body).accepted();
     let client = client.with_token(tokens["access_token"].as_str().unwrap());
     let refresh_token = tokens["refresh_token"].as_str().unwrap().to_owned();
-    Person { email, client, refresh_token, member_id: String::new() }
+    Person {
+        email,
+        client,
+        refresh_token,
+        member_id: String::new(),
+    }
 }
 
 /// A family of four who have all signed in.
@@ -50,7 +59,10 @@ impl Household {
         let body = json!({"name": name, "currency": currency, "zone": "Europe/Lisbon"});
         let founded = parent.client.post("/api/v1/families", &body).accepted();
         let id = founded["family_id"].as_str().unwrap().to_owned();
-        parent.member_id = payload(&founded, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
+        parent.member_id = payload(&founded, "MemberAdded")["member_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let mut family = Self {
             id,
             currency: currency.to_owned(),
@@ -68,12 +80,19 @@ impl Household {
 
     /// Adds a member, hands the code to a new person, who joins with it.
     pub fn invite(&self, kinledger: &Kinledger, name: &str, role: &str) -> Person {
-        let added = self.accepted(&self.parent, "add-member", &json!({"display_name": name, "role": role, "on_leaderboard": true}));
+        let added = self.accepted(
+            &self.parent,
+            "add-member",
+            &json!({"display_name": name, "role": role, "on_leaderboard": true}),
+        );
         let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
         let path = format!("{}/members/{member_id}/invitation", self.path());
         let invitation = self.parent.client.post(&path, &json!({})).accepted();
         let person = register(kinledger, name);
-        let joined = person.client.post("/api/v1/auth/join", &json!({"code": invitation["code"]})).accepted();
+        let joined = person
+            .client
+            .post("/api/v1/auth/join", &json!({"code": invitation["code"]}))
+            .accepted();
         self.seen(&joined);
         Person { member_id, ..person }
     }
@@ -128,14 +147,25 @@ impl Household {
     #[track_caller]
     pub fn category(&self, name: &str) -> String {
         let categories = self.view(&self.parent, "categories");
-        let found = categories["categories"].as_array().unwrap().iter().find(|category| category["name"] == name).cloned();
-        found.unwrap_or_else(|| panic!("no category {name}"))["category_id"].as_str().unwrap().to_owned()
+        let found = categories["categories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|category| category["name"] == name)
+            .cloned();
+        found.unwrap_or_else(|| panic!("no category {name}"))["category_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Imports a file as the parent, and gives the answer.
     #[track_caller]
     pub fn import(&self, account_id: &str, bytes: &[u8]) -> Reply {
-        let reply = self.parent.client.post_file(&format!("{}/imports?account_id={account_id}", self.path()), bytes);
+        let reply = self
+            .parent
+            .client
+            .post_file(&format!("{}/imports?account_id={account_id}", self.path()), bytes);
         if reply.status == 200 {
             self.seen(&reply.json());
         }
@@ -146,7 +176,11 @@ impl Household {
     #[track_caller]
     pub fn view(&self, person: &Person, view: &str) -> Value {
         let separator = if view.contains('?') { '&' } else { '?' };
-        let path = format!("{}/{view}{separator}min_family_seq={}", self.path(), self.seen_seq.load(Ordering::SeqCst));
+        let path = format!(
+            "{}/{view}{separator}min_family_seq={}",
+            self.path(),
+            self.seen_seq.load(Ordering::SeqCst)
+        );
         // Each request waits up to two seconds itself.
         for _ in 0..15 {
             let reply = person.client.get(&path);
@@ -162,7 +196,12 @@ impl Household {
     #[track_caller]
     pub fn balance(&self, account_id: &str) -> Decimal {
         let accounts = self.view(&self.parent, "accounts");
-        let found = accounts["accounts"].as_array().unwrap().iter().find(|account| account["account_id"] == account_id).cloned();
+        let found = accounts["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|account| account["account_id"] == account_id)
+            .cloned();
         amount(&found.unwrap_or_else(|| panic!("no account {account_id}"))["balance"])
     }
 
@@ -183,12 +222,18 @@ impl Household {
     /// An auditor's answer.
     #[track_caller]
     pub fn audit(&self, what: &str) -> Value {
-        self.parent.client.get(&format!("{}/audit/{what}", self.path())).accepted()
+        self.parent
+            .client
+            .get(&format!("{}/audit/{what}", self.path()))
+            .accepted()
     }
 
     /// The whole log as a file, byte for byte.
     pub fn export(&self) -> Vec<u8> {
-        let reply = self.parent.client.get(&format!("{}/audit/export?format=ndjson", self.path()));
+        let reply = self
+            .parent
+            .client
+            .get(&format!("{}/audit/export?format=ndjson", self.path()));
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.body
     }
@@ -199,7 +244,8 @@ impl Household {
     }
 
     fn seen(&self, answer: &Value) {
-        self.seen_seq.fetch_max(answer["family_seq"].as_i64().unwrap(), Ordering::SeqCst);
+        self.seen_seq
+            .fetch_max(answer["family_seq"].as_i64().unwrap(), Ordering::SeqCst);
     }
 }
 
@@ -212,7 +258,7 @@ pub fn payload(receipt: &Value, kind: &str) -> Value {
 }
 
 /// Money as JSON says it.
-pub fn money(amount: &str, currency: &str) -> Value {
+fn money(amount: &str, currency: &str) -> Value {
     json!({"amount": amount, "currency": currency})
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::Client;
+use super::{Client, wait_until};
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
@@ -36,7 +36,11 @@ impl Kinledger {
         let folder = tempfile::Builder::new().prefix("kinledger-it-").tempdir().unwrap();
         // The database server runs as another user when the tests run as root, and has to get through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let mut kinledger = Self { folder, process: None, base: Arc::default() };
+        let mut kinledger = Self {
+            folder,
+            process: None,
+            base: Arc::default(),
+        };
         kinledger.start_again();
         kinledger
     }
@@ -72,7 +76,11 @@ impl Kinledger {
     /// The command line of another `up` on the same folder, at a port of the system's choice.
     pub fn up(&self) -> Command {
         let mut command = program();
-        command.arg("up").arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]);
+        command
+            .arg("up")
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .args(["--listen", "127.0.0.1:0"]);
         command
     }
 
@@ -84,7 +92,11 @@ impl Kinledger {
     /// The same, with variables in its environment.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let mut command = program();
-        command.args(arguments).arg("--data-dir").arg(self.data_dir()).envs(variables.iter().copied());
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .envs(variables.iter().copied());
         command.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -110,7 +122,11 @@ impl Kinledger {
 
     /// What the process printed in its present life.
     pub fn printed(&self) -> Vec<String> {
-        let printed = self.process.as_ref().map(|process| Arc::clone(&process.printed)).unwrap_or_default();
+        let printed = self
+            .process
+            .as_ref()
+            .map(|process| Arc::clone(&process.printed))
+            .unwrap_or_default();
         printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -118,12 +134,8 @@ impl Kinledger {
     pub fn interrupt(&mut self) -> ExitStatus {
         let mut process = self.process.take().unwrap();
         signal("-INT", process.child.id());
-        let began = Instant::now();
-        while began.elapsed() < STOPPED_WITHIN {
-            if let Some(status) = process.child.try_wait().unwrap() {
-                return status;
-            }
-            thread::sleep(Duration::from_millis(10));
+        if wait_until(STOPPED_WITHIN, || process.child.try_wait().unwrap().is_some()) {
+            return process.child.wait().unwrap();
         }
         drop(process.child.kill());
         panic!("it did not stop in time; its log:\n{}", self.logged());
@@ -172,10 +184,9 @@ impl Drop for Kinledger {
         let home = self.cluster_home();
         if let Some(pid) = self.database_pid() {
             signal("-QUIT", pid);
-            let began = Instant::now();
-            while self.database_pid_file().exists() && began.elapsed() < Duration::from_secs(20) {
-                thread::sleep(Duration::from_millis(10));
-            }
+            wait_until(STOPPED_WITHIN, || {
+                !self.database_pid_file().exists() || !signal("-0", pid)
+            });
         }
         if !home.starts_with(self.folder.path()) {
             drop(fs::remove_dir_all(home));
@@ -189,14 +200,26 @@ impl Drop for Kinledger {
 /// The binary under test, with nothing of the surrounding environment that would point it elsewhere.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinledger"));
-    for name in ["DATABASE_URL", "KINLEDGER_DATA_DIR", "KINLEDGER_LISTEN", "KINLEDGER_LOG_FORMAT", "KINLEDGER_TOKEN", "KINLEDGER_URL"] {
+    for name in [
+        "DATABASE_URL",
+        "KINLEDGER_DATA_DIR",
+        "KINLEDGER_LISTEN",
+        "KINLEDGER_LOG_FORMAT",
+        "KINLEDGER_TOKEN",
+        "KINLEDGER_URL",
+    ] {
         command.env_remove(name);
     }
     command.env("RUST_LOG", "warn");
     command
 }
 
-/// Sends a signal to one process, by its id.
-fn signal(name: &str, pid: u32) {
-    drop(Command::new("kill").arg(name).arg(pid.to_string()).stderr(Stdio::null()).status());
+/// Sends a signal to one process, by its id; says whether there is one.
+fn signal(name: &str, pid: u32) -> bool {
+    let sent = Command::new("kill")
+        .arg(name)
+        .arg(pid.to_string())
+        .stderr(Stdio::null())
+        .status();
+    sent.is_ok_and(|status| status.success())
 }
