@@ -1,5 +1,7 @@
 //! The log against a real Postgres, and its relay against a real Kafka.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 mod append;
 mod concurrency;
 mod cqrs;
