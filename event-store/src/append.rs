@@ -7,7 +7,7 @@
 //!    everything this lane ever held.
 //! 2. In the *next* statement it reads the lane's head. One statement for both would read with a snapshot from before the
 //!    lock, and give positions twice.
-//! 3. Command by command, in order: a command id seen before is a *duplicate* and gets the first result; a family whose head
+//! 3. Command by command, a family's together and in order: a command id seen before is a *duplicate* and gets the first result; a family whose head
 //!    is not the one the command was decided on is a *conflict*; a claim that is held is *claim taken*; all else is *ok*.
 //!    Once a command is not ok, the family's later commands of the batch are conflicts (or duplicates): they were decided on
 //!    a state that did not happen. Other families of the batch never notice.
@@ -98,18 +98,21 @@ pub struct Appended {
 }
 
 impl Log {
-    /// Appends a batch to a lane; the verdicts come in the order of the commands. The commands of one family have to be
-    /// adjacent.
+    /// Appends a batch to a lane; the verdicts come in the order of the commands.
     ///
     /// # Errors
-    /// [`LogError::Database`]. When the connection broke it is unknown whether the batch was written; sending it again is
-    /// safe, because what was written comes back as duplicates.
+    /// [`LogError::Database`]. A command that the database itself refuses (it writes to a stream of another family, say)
+    /// fails the whole batch and nothing is written: [`LogError::is_refused_by_database`], append the families apart. When the
+    /// connection broke, it is unknown whether the batch was written; sending it again is safe, because what was written
+    /// comes back as duplicates.
     pub async fn append(&self, lane: Lane, batch: &[AppendCommand]) -> Result<Vec<Verdict>, LogError> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let arrays = Arrays::of(self, batch);
-        let rows = arrays.send(self, lane).await?;
+        let order = by_family(batch);
+        let rows = Arrays::of(self, order.iter().map(|index| &batch[*index]))
+            .send(self, lane)
+            .await?;
         if rows.len() != batch.len() {
             return Err(LogError::Inconsistent(format!(
                 "{} verdicts on {} commands",
@@ -117,7 +120,10 @@ impl Log {
                 batch.len()
             )));
         }
-        let verdicts = rows.iter().map(verdict).collect::<Result<Vec<_>, _>>()?;
+        let mut verdicts = vec![Verdict::Conflict; batch.len()];
+        for (index, row) in order.into_iter().zip(&rows) {
+            verdicts[index] = verdict(row)?;
+        }
         if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Ok(_))) {
             self.wakeups().notify(lane);
         }
@@ -125,11 +131,24 @@ impl Log {
     }
 }
 
+/// The batch's indices with each family's commands together, families and commands in order of appearance.
+fn by_family(batch: &[AppendCommand]) -> Vec<usize> {
+    let mut first = HashMap::new();
+    for (index, command) in batch.iter().enumerate() {
+        first.entry(command.family_id).or_insert(index);
+    }
+    let mut order: Vec<usize> = (0..batch.len()).collect();
+    order.sort_by_key(|index| first[&batch[*index].family_id]);
+    order
+}
+
 /// The batch as the columns that `log.append_batch` takes.
 #[derive(Default)]
 struct Arrays<'a> {
     family_id: Vec<Uuid>,
     command_id: Vec<Uuid>,
+    /// The same command earlier in the batch, from 1 as Postgres counts; 0 for none.
+    same_as: Vec<i32>,
     request_hash: Vec<&'a [u8]>,
     expected_family_seq: Vec<i64>,
     creates_family: Vec<bool>,
@@ -150,11 +169,18 @@ struct Arrays<'a> {
 }
 
 impl<'a> Arrays<'a> {
-    fn of(log: &Log, batch: &'a [AppendCommand]) -> Self {
+    fn of(log: &Log, batch: impl Iterator<Item = &'a AppendCommand>) -> Self {
         let mut arrays = Self::default();
-        let mut owners = HashMap::new();
+        let mut numbers = HashMap::new();
         for (number, command) in (1..).zip(batch) {
-            arrays.command(command, &mut owners);
+            let first = *numbers.entry((command.family_id, command.command_id)).or_insert(number);
+            arrays.family_id.push(command.family_id.uuid());
+            arrays.command_id.push(command.command_id.uuid());
+            arrays.same_as.push(if first < number { first } else { 0 });
+            arrays.request_hash.push(&command.request_hash);
+            arrays.expected_family_seq.push(command.expected_family_seq);
+            arrays.creates_family.push(command.creates_family);
+            arrays.metadata.push(&command.metadata);
             for new in &command.events {
                 arrays.event(number, command, new);
             }
@@ -169,22 +195,6 @@ impl<'a> Arrays<'a> {
             }
         }
         arrays
-    }
-
-    fn command(&mut self, command: &'a AppendCommand, owners: &mut HashMap<StreamId, FamilyId>) {
-        self.family_id.push(command.family_id.uuid());
-        self.command_id.push(command.command_id.uuid());
-        self.request_hash.push(&command.request_hash);
-        self.creates_family.push(command.creates_family);
-        self.metadata.push(&command.metadata);
-        // Two families of one batch that write the same stream would break a unique key and fail the batch. Ids make that
-        // impossible; should a fault of ours bring it about, the later family is given a head that cannot be: a conflict.
-        let is_sound = command.events.iter().all(|new| {
-            let owner = owners.entry(new.stream).or_insert(command.family_id);
-            *owner == command.family_id && new.sequence > 0
-        });
-        self.expected_family_seq
-            .push(if is_sound { command.expected_family_seq } else { -1 });
     }
 
     fn event(&mut self, number: i32, command: &AppendCommand, new: &AppendEvent) {
@@ -216,11 +226,12 @@ impl<'a> Arrays<'a> {
 
     async fn send(&self, log: &Log, lane: Lane) -> Result<Vec<PgRow>, LogError> {
         let statement = "select verdict, first_seq, last_seq, end_position, head_chain, stored_request, stored_at, taken_scope \
-             from log.append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+             from log.append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
         let rows = sqlx::query(statement)
             .bind(lane.0)
             .bind(&self.family_id)
             .bind(&self.command_id)
+            .bind(&self.same_as)
             .bind(&self.request_hash)
             .bind(&self.expected_family_seq)
             .bind(&self.creates_family)

@@ -7,6 +7,7 @@ refusals! {
     EntryRefusal {
         UnknownEntry = Unknown, "unknown-entry", "there is no such entry in this family";
         AlreadyReversed = Rule, "already-reversed", "the entry is reversed already";
+        BeforeEntry { day: chrono::NaiveDate } = Rule, "reversal-before-entry", "the entry counts from {day}: it cannot be undone before";
         NotPositive = Rule, "amount-not-positive", "the amount must be more than nothing";
         SameAccount = Rule, "same-account", "source and destination are the same account";
         SplitsMissing = Rule, "splits-missing", "name a category, or splits that sum to the amount, not both";

@@ -114,7 +114,9 @@ impl LaneRelay<'_> {
     async fn take_over(&mut self, connection: &mut PgConnection) -> Result<i64, RelayError> {
         self.own(connection).await?;
         let epoch = self.begin_epoch(connection).await?;
-        self.position = self.resume(connection).await?;
+        let (position, chain_hash) = self.resume(connection).await?;
+        self.position = position;
+        self.checkpoint(connection, epoch, position, &chain_hash).await?;
         tracing::info!(
             lane = self.lane.0,
             epoch,
@@ -148,12 +150,12 @@ impl LaneRelay<'_> {
     }
 
     /// What Kafka has already, once it is sure that the log has it too.
-    async fn resume(&self, connection: &mut PgConnection) -> Result<i64, RelayError> {
+    async fn resume(&self, connection: &mut PgConnection) -> Result<(i64, [u8; 32]), RelayError> {
         match topic::end(self.settings, self.lane).await? {
-            End::Empty => Ok(0),
+            End::Empty => Ok((0, crate::chain::GENESIS)),
             End::Expired => {
-                let statement = "select position from log.relay_checkpoints where lane = $1";
-                Ok(sqlx::query_scalar(statement)
+                let statement = "select position, chain_hash from log.relay_checkpoints where lane = $1";
+                Ok(sqlx::query_as(statement)
                     .bind(self.lane.0)
                     .fetch_one(connection)
                     .await?)
@@ -166,7 +168,7 @@ impl LaneRelay<'_> {
                     .fetch_optional(connection)
                     .await?;
                 if ours == Some(record.chain_hash) && record.lane == self.lane {
-                    Ok(record.position)
+                    Ok((record.position, record.chain_hash))
                 } else {
                     Err(RelayError::Fork {
                         lane: self.lane,

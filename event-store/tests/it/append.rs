@@ -224,39 +224,35 @@ async fn a_family_is_created_once_and_stays_in_its_lane() {
 }
 
 #[tokio::test]
-async fn a_stream_of_another_family_is_a_conflict_and_harms_no_batch_mate() {
+async fn a_stream_of_another_family_is_refused_by_the_database_and_nothing_is_written() {
     let fixture = Fixture::new().await;
     let id = fixture.family_of(1, 1).await;
-    let thief = |number, stream| {
-        let mut command = command(family(number), 0, 1);
-        command.events[0].stream = stream;
-        command
-    };
-    let fresh = family_stream(family(77));
-    let batch = [
-        thief(2, family_stream(id)),
-        command(family(3), 0, 1),
-        thief(4, fresh),
-        thief(5, fresh),
-    ];
-    let verdicts = fixture.verdicts(&batch).await;
-    assert_eq!([&verdicts[0], &verdicts[3]], [&Verdict::Conflict, &Verdict::Conflict]);
-    ok(&verdicts[1]);
-    ok(&verdicts[2]);
+    let mut thief = command(family(2), 0, 1);
+    thief.events[0].stream = family_stream(id);
+    let error = fixture
+        .log
+        .append(LANE, &[command(family(3), 0, 1), thief])
+        .await
+        .unwrap_err();
+    assert!(error.is_refused_by_database() && !error.is_unavailable(), "{error:?}");
+    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 1);
+    assert_eq!(fixture.log.lane_of(family(3)).await.unwrap(), None);
     fixture.end().await;
 }
 
 #[tokio::test]
-async fn a_batch_with_a_family_torn_apart_is_refused_as_a_whole() {
+async fn a_family_torn_apart_in_the_batch_is_put_together() {
     let fixture = Fixture::new().await;
     let batch = [
         command(family(1), 0, 1),
         command(family(2), 0, 1),
-        command(family(1), 1, 1),
+        command(family(1), 1, 2),
+        command(family(2), 5, 1),
     ];
-    let error = fixture.log.append(LANE, &batch).await.unwrap_err();
-    assert!(error.is_refused_by_database() && !error.is_unavailable(), "{error:?}");
-    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 0);
+    let verdicts = fixture.verdicts(&batch).await;
+    assert_eq!([0, 2, 1].map(|index| ok(&verdicts[index]).last_position), [1, 3, 4]);
+    assert_eq!(ok(&verdicts[2]).last_family_seq, 3);
+    assert_eq!(verdicts[3], Verdict::Conflict);
     fixture.end().await;
 }
 

@@ -24,15 +24,19 @@ use uuid::Uuid;
 use crate::support::{Fixture, LANE, command, family, member_added};
 
 fn money() -> impl Strategy<Value = Money> {
-    (any::<i64>(), prop_oneof![Just("EUR"), Just("JPY"), Just("KWD")]).prop_map(|(units, code)| {
-        let currency: Currency = code.parse().unwrap();
-        let scale = match code {
-            "JPY" => 0,
-            "KWD" => 3,
-            _ => 2,
-        };
-        Money::parse(&Decimal::new(units / 1_000, scale).to_string(), currency).unwrap()
-    })
+    (
+        -100_000_000_000i64..100_000_000_000,
+        prop_oneof![Just("EUR"), Just("JPY"), Just("KWD")],
+    )
+        .prop_map(|(units, code)| {
+            let currency: Currency = code.parse().unwrap();
+            let scale = match code {
+                "JPY" => 0,
+                "KWD" => 3,
+                _ => 2,
+            };
+            Money::parse(&Decimal::new(units, scale).to_string(), currency).unwrap()
+        })
 }
 
 fn uuid() -> impl Strategy<Value = Uuid> {

@@ -112,7 +112,7 @@ pub async fn append_by_hand(
     (event_type, event_version, payload): (&str, &str, &str),
 ) -> String {
     sqlx::query_scalar(
-        "select verdict from log.append_batch(0::smallint, array[$1], array[gen_random_uuid()], \
+        "select verdict from log.append_batch(0::smallint, array[$1], array[gen_random_uuid()], array[0], \
          array[decode(repeat('00', 32), 'hex')], array[$2], array[$2 = 0], array['{}'], array[1], array['family'], \
          array[$1::text], array[$2 + 1], array[$3], array[$4], array[$5], array[date '2026-11-21'], \
          array[decode(repeat('00', 32), 'hex')], '{}'::int[], '{}'::text[], '{}'::bytea[])",

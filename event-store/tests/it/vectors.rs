@@ -1,6 +1,6 @@
 //! The hashes of `tests/vectors/chain.json`, made elsewhere: Rust and SQL come to the same bytes.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
 use event_store::chain::{Leaf, chain};
 use serde::Deserialize;
 use sqlx::Row;
@@ -83,7 +83,7 @@ async fn sql_makes_the_hashes_of_the_vectors() {
         .bind(&vector.metadata)
         .bind(bytes(&vector.previous))
         .bind(vector.family_seq)
-        .bind(vector.recorded_at_us)
+        .bind(DateTime::from_timestamp_micros(vector.recorded_at_us).unwrap())
         .fetch_one(fixture.log.pool())
         .await
         .unwrap();

@@ -57,6 +57,41 @@ fn a_wallet_never_goes_below_zero_however_many_spend_from_it() {
 }
 
 #[test]
+fn a_repeat_in_a_batch_costs_its_neighbours_nothing() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Moreiras", "EUR");
+    let opening = json!({"name": "Pocket", "kind": "wallet", "owner": family.child.member_id, "opening_balance": family.money("4.50")});
+    let wallet = family.open_account(&opening);
+    let leisure = family.category("Leisure");
+    let spend =
+        |sum: &str| json!({"account_id": wallet, "money": family.money(sum), "category_id": leisure, "payee": "Fair"});
+    let key = Uuid::new_v4();
+    family
+        .command_as(&family.child, "add-expense", key, &spend("2.00"))
+        .accepted();
+
+    let item = |key: Uuid, sum: &str| json!({"name": "add-expense", "idempotency_key": key, "body": spend(sum)});
+    let batch = json!([
+        item(key, "2.00"),
+        item(Uuid::new_v4(), "2.50"),
+        item(Uuid::new_v4(), "0.01")
+    ]);
+    let path = format!("{}/commands", family.path());
+    let answer = family.child.client.post(&path, &batch).accepted();
+    let statuses: Vec<_> = answer["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|one| one["status"].clone())
+        .collect();
+    assert_eq!(
+        statuses,
+        [200, 200, 422],
+        "2.50 were left, whatever the repeat would have taken: {answer}"
+    );
+}
+
+#[test]
 fn a_chore_that_two_approve_is_paid_once() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Carvalhos", "EUR");

@@ -17,7 +17,11 @@ use axum::{
     http::{HeaderMap, header},
     routing::post,
 };
-use connectors::banks::{proof::Proof, reading::StatementReading, statement_file::FILE_BYTES_MAX};
+use connectors::banks::{
+    proof::Proof,
+    reading::StatementReading,
+    statement_file::{FILE_BYTES_MAX, Format},
+};
 use domain::{
     Currency,
     aggregate::Stored,
@@ -127,6 +131,7 @@ async fn import(
         reading.statements,
         query.statement_account.as_deref(),
         query.skip_broken,
+        reading.format,
     )?;
     let source = reading.format.to_string().to_lowercase();
     let account_id = query.account_id;
@@ -234,6 +239,7 @@ fn choose(
     statements: Vec<StatementReading>,
     wanted: Option<&str>,
     skip_broken: bool,
+    format: Format,
 ) -> Result<StatementReading, Problem> {
     let mut joined = connectors::banks::proof::join_by_account(statements);
     let known: Vec<String> = joined
@@ -257,6 +263,12 @@ fn choose(
         Problem::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, code, detail)
             .with("broken_rows", json!(chosen.broken))
     };
+    // The format always ends in a closing balance: one that begins and does not end was cut off on its way.
+    if format == Format::Mt940 && chosen.statement.opening.is_some() && chosen.statement.closing.is_none() {
+        let detail =
+            "nothing was booked: the file states an opening balance but no closing one (:62F:), as if it were cut off";
+        return Err(refused("statement-not-proved", detail.to_owned(), &chosen));
+    }
     match &chosen.proof {
         Proof::Failed(error) => {
             return Err(refused(

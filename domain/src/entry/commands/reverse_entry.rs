@@ -48,6 +48,9 @@ impl Decide for ReverseEntry {
             Some(day) => context.effective_on(Some(day))?,
             None => own_day,
         };
+        if day < own_day {
+            return Err(EntryRefusal::BeforeEntry { day: own_day }.into());
+        }
         let reversal = EntryReversed {
             entry_id: self.entry_id,
             postings: reversed(entry.postings()),
@@ -109,6 +112,17 @@ mod tests {
             .given(events)
             .when(&reverse(entry_id))
             .refused("already-reversed");
+    }
+
+    #[test]
+    fn an_entry_is_not_undone_before_it_was() {
+        let (scenario, entry_id) = with_expense();
+        let on = |day| ReverseEntry {
+            effective_on: NaiveDate::from_ymd_opt(2026, 1, day),
+            ..reverse(entry_id)
+        };
+        scenario.when(&on(30)).refused("reversal-before-entry");
+        assert_eq!(scenario.when(&on(31)).accepted().len(), 1);
     }
 
     #[test]
