@@ -141,7 +141,6 @@ impl Sub for CpuTime {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
-        // Processes that ended between the two readings took their time with them.
         Self {
             postgres: (self.postgres - before.postgres).max(0.0),
             service: (self.service - before.service).max(0.0),
@@ -171,10 +170,14 @@ impl CpuClock {
             let Some(stat) = Stat::read(&format!("/proc/{entry}/stat")) else {
                 continue;
             };
-            if Some(stat.parent) == self.postmaster || Some(entry) == self.postmaster {
+            if Some(entry) == self.postmaster {
+                time.postgres += stat.seconds + stat.ended_children_seconds;
+            } else if Some(stat.parent) == self.postmaster {
                 time.postgres += stat.seconds;
             }
         }
+        // Programs that were run as clients, pgbench first of all.
+        time.clients += Stat::read("/proc/self/stat").map_or(0.0, |stat| stat.ended_children_seconds);
         for entry in entries("/proc/self/task") {
             let Some(stat) = Stat::read(&format!("/proc/self/task/{entry}/stat")) else {
                 continue;
@@ -199,6 +202,7 @@ struct Stat {
     name: String,
     parent: u32,
     seconds: f64,
+    ended_children_seconds: f64,
 }
 
 impl Stat {
@@ -206,12 +210,17 @@ impl Stat {
         let text = fs::read_to_string(path).ok()?;
         let (head, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // Counted from the state, the third field of proc(5): parent is the fourth, utime and stime the 14th and 15th.
-        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        // Counted from the state, the third field of proc(5): the parent is the fourth, user and system time the 14th and
+        // 15th, those of children that have ended the 16th and 17th.
+        let seconds = |first: usize| -> Option<f64> {
+            let ticks = fields.get(first)?.parse::<u64>().ok()? + fields.get(first + 1)?.parse::<u64>().ok()?;
+            Some(ticks as f64 * TICK_S)
+        };
         Some(Self {
             name: head.split_once('(')?.1.to_owned(),
             parent: fields.get(1)?.parse().ok()?,
-            seconds: ticks as f64 * TICK_S,
+            seconds: seconds(11)?,
+            ended_children_seconds: seconds(13)?,
         })
     }
 }

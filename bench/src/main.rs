@@ -33,7 +33,7 @@ use crate::{args::Args, report::Report, server::Server};
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    service_kit::telemetry::start_logging(service_kit::telemetry::LogFormat::Text, "warn");
+    service_kit::telemetry::start_logging(service_kit::telemetry::LogFormat::Text, "warn,sqlx=error");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name(machine::SERVER_THREADS)
         .enable_all()

@@ -101,6 +101,8 @@ pub async fn measure(
         .output()
         .await
         .context("cannot run pgbench")?;
+    // The last backends leave a moment after their clients.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let cpu = clock.read() - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {

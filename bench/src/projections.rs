@@ -30,13 +30,11 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     base::{PROJECTED, Projected},
-    driver::Load,
-    driver::Until,
+    driver::{Load, Until},
     generator::{self, Worth},
     http::{self, Http},
     ledger::{Family, Ledger, open_account},
     repetition::{LEDGER, Session},
-    server::Server,
     verification::{Heads, balances_cents},
 };
 
@@ -183,7 +181,7 @@ async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool
         verifier: Arc::clone(ledger.identity.verifier()),
     };
     let http = Http::serve(http::routes(&ledger).merge(reactors::imports::router(imports))).await?;
-    let token = access_token(session.server, &ledger, projected, http.address).await?;
+    let token = access_tokens(owner, projected, http.address).await?;
     let mut accounts: Vec<(FamilyId, AccountId)> = Vec::new();
     for Family { id, .. } in projected.families.iter().take(FILES) {
         let name = format!("Imported {}", uuid::Uuid::new_v4());
@@ -245,19 +243,11 @@ async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool
     Ok(())
 }
 
-/// A session of its own for every repetition: the refresh token of the base is good only once.
-async fn access_token(
-    server: &Server,
-    ledger: &Ledger,
-    projected: &Projected,
-    address: SocketAddr,
-) -> Result<Arc<Vec<String>>> {
-    let owner = server.owner(PROJECTED).await?;
+/// The base's refresh token is good once; every repetition has it back first.
+async fn access_tokens(owner: &PgPool, projected: &Projected, address: SocketAddr) -> Result<Arc<Vec<String>>> {
     sqlx::query("update identity.refresh_tokens set used_at = null, used_with = null")
-        .execute(&owner)
+        .execute(owner)
         .await?;
-    owner.close().await;
-    let _ = ledger;
     http::access_tokens(address, &projected.refresh_token).await
 }
 

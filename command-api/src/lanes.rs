@@ -76,7 +76,8 @@ impl Default for LaneSettings {
             batch_commands_max: 512,
             batch_events_max: 4_096,
             cached_families_max: 2_000,
-            lanes_at_once: std::env::var("LAO").ok().and_then(|v| v.parse().ok()).unwrap_or(8),
+            // As many as there are cores: more would share them, in smaller batches. Two, so that one can wait for the disk.
+            lanes_at_once: std::thread::available_parallelism().map_or(2, usize::from).max(2),
         }
     }
 }

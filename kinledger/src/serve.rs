@@ -49,6 +49,9 @@ pub struct ServeOptions {
     /// Kafka, for the relay, and for projectors that follow it; without it projectors follow Postgres.
     #[arg(long, env = "KAFKA_BROKERS")]
     kafka_brokers: Option<String>,
+    /// The topic the relay writes and projectors follow; every log needs one of its own.
+    #[arg(long, env = "KINLEDGER_TOPIC", default_value = relay::TOPIC)]
+    topic: String,
     /// Redis, for the query side's cache; without it nothing is cached.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
@@ -153,7 +156,7 @@ async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     let lanes = log.lanes().await?;
     let feed = || -> Box<dyn Feed> {
         match &options.kafka_brokers {
-            Some(brokers) => Box::new(KafkaFeed::new(brokers, relay::TOPIC)),
+            Some(brokers) => Box::new(KafkaFeed::new(brokers, &options.topic)),
             None => Box::new(PostgresFeed::new(log.clone())),
         }
     };
@@ -202,11 +205,11 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
     let pool = database::connect(&options.database_url, DatabaseRole::Relay, 24).await?;
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let log = Log::new(pool, [0; 32]);
-    let work = tokio::spawn(async move {
-        relay::run(log, relay::RelaySettings::new(brokers), shutdown)
-            .await
-            .context("the relay stopped")
-    });
+    let settings = relay::RelaySettings {
+        topic: options.topic.clone(),
+        ..relay::RelaySettings::new(brokers)
+    };
+    let work = tokio::spawn(async move { relay::run(log, settings, shutdown).await.context("the relay stopped") });
     Ok(RunningPart {
         routes: axum::Router::new(),
         commands: None,

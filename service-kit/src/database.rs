@@ -77,7 +77,6 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
-        .test_before_acquire(std::env::var("TBA").is_ok())
         .after_connect(move |connection, _| {
             let setup = setup.clone();
             Box::pin(async move {

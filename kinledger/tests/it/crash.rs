@@ -200,7 +200,7 @@ fn the_books_hold(family: &Household, accounts: &Accounts, sent: &[Sent]) {
 }
 
 /// Every account's balance in the views is that of a replay.
-fn views_equal_the_log(family: &Household, person: &Person, statement: &Value) {
+pub fn views_equal_the_log(family: &Household, person: &Person, statement: &Value) {
     let accounts = family.view(person, "accounts");
     for account in accounts["accounts"].as_array().unwrap() {
         let rows = statement["balances"].as_array().unwrap();

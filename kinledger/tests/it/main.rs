@@ -5,6 +5,7 @@
     reason = "a test may expect what it has just arranged, also in its helpers"
 )]
 
+mod apart;
 mod contracts;
 mod crash;
 mod isolation;

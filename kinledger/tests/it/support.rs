@@ -4,9 +4,9 @@ mod client;
 mod household;
 mod process;
 
-pub use client::{Client, Reply};
-pub use household::{Household, PASSWORD, Person, amount, dec, payload, register, today};
-pub use process::Kinledger;
+pub use client::{Client, Reply, Route};
+pub use household::{Entrance, Household, PASSWORD, Person, amount, dec, payload, register, today};
+pub use process::{Kinledger, program, signal};
 
 use std::{
     thread,

@@ -9,11 +9,24 @@ use serde_json::Value;
 use ureq::http::Request;
 use uuid::Uuid;
 
+/// Where requests go.
+pub trait Route: Send + Sync {
+    /// The address for a request, such as `http://127.0.0.1:40123`.
+    fn base(&self, method: &str, path: &str) -> String;
+}
+
+/// One process that answers everything; it may move.
+impl Route for RwLock<String> {
+    fn base(&self, _method: &str, _path: &str) -> String {
+        self.read().unwrap().clone()
+    }
+}
+
 /// Somebody with a token, or without.
 #[derive(Clone)]
 pub struct Client {
     agent: ureq::Agent,
-    base: Arc<RwLock<String>>,
+    route: Arc<dyn Route>,
     token: Option<String>,
 }
 
@@ -62,7 +75,7 @@ impl Reply {
 }
 
 impl Client {
-    pub fn new(base: Arc<RwLock<String>>) -> Self {
+    pub fn new(route: Arc<dyn Route>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections_per_host(32)
@@ -70,7 +83,7 @@ impl Client {
             .build();
         Self {
             agent: config.into(),
-            base,
+            route,
             token: None,
         }
     }
@@ -87,7 +100,7 @@ impl Client {
     pub fn apart(&self) -> Self {
         Self {
             token: self.token.clone(),
-            ..Self::new(Arc::clone(&self.base))
+            ..Self::new(Arc::clone(&self.route))
         }
     }
 
@@ -97,7 +110,7 @@ impl Client {
 
     /// Where the process listens, such as `127.0.0.1:40123`.
     pub fn address(&self) -> String {
-        self.base.read().unwrap().trim_start_matches("http://").to_owned()
+        self.route.base("GET", "/").trim_start_matches("http://").to_owned()
     }
 
     #[track_caller]
@@ -151,7 +164,7 @@ impl Client {
     ) -> Result<Reply, ureq::Error> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base.read().unwrap()));
+            .uri(format!("{}{path}", self.route.base(method, path)));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

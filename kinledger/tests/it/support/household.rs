@@ -11,6 +11,18 @@ use super::{Client, Kinledger, Reply};
 /// What everybody here signs in with.
 pub const PASSWORD: &str = "a long sentence nobody guesses";
 
+/// Whatever lets people in.
+pub trait Entrance {
+    /// Somebody who is not signed in.
+    fn client(&self) -> Client;
+}
+
+impl Entrance for Kinledger {
+    fn client(&self) -> Client {
+        self.client()
+    }
+}
+
 /// A signed-in person.
 #[derive(Clone)]
 pub struct Person {
@@ -22,7 +34,7 @@ pub struct Person {
 }
 
 /// Makes an account with an address of its own.
-pub fn register(kinledger: &Kinledger, name: &str) -> Person {
+pub fn register(kinledger: &impl Entrance, name: &str) -> Person {
     let email = format!(
         "{}-{}@example.org",
         name.to_lowercase(),
@@ -54,7 +66,7 @@ pub struct Household {
 
 impl Household {
     /// Founds a family and lets partner, teen and child join by invitation.
-    pub fn found(kinledger: &Kinledger, name: &str, currency: &str) -> Self {
+    pub fn found(kinledger: &impl Entrance, name: &str, currency: &str) -> Self {
         let mut parent = register(kinledger, "Parent");
         let body = json!({"name": name, "currency": currency, "zone": "Europe/Lisbon"});
         let founded = parent.client.post("/api/v1/families", &body).accepted();
@@ -79,7 +91,7 @@ impl Household {
     }
 
     /// Adds a member, hands the code to a new person, who joins with it.
-    pub fn invite(&self, kinledger: &Kinledger, name: &str, role: &str) -> Person {
+    pub fn invite(&self, kinledger: &impl Entrance, name: &str, role: &str) -> Person {
         let added = self.accepted(
             &self.parent,
             "add-member",

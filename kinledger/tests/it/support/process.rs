@@ -102,7 +102,7 @@ impl Kinledger {
 
     /// Somebody who is not signed in. Clients find the process again after a restart.
     pub fn client(&self) -> Client {
-        Client::new(Arc::clone(&self.base))
+        Client::new(self.base.clone())
     }
 
     /// The folder that `--data-dir` names.
@@ -198,15 +198,20 @@ impl Drop for Kinledger {
 }
 
 /// The binary under test, with nothing of the surrounding environment that would point it elsewhere.
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinledger"));
     for name in [
+        "COMMAND_API_URL",
         "DATABASE_URL",
+        "KAFKA_BROKERS",
         "KINLEDGER_DATA_DIR",
         "KINLEDGER_LISTEN",
         "KINLEDGER_LOG_FORMAT",
+        "KINLEDGER_SECRET",
         "KINLEDGER_TOKEN",
+        "KINLEDGER_TOPIC",
         "KINLEDGER_URL",
+        "REDIS_URL",
     ] {
         command.env_remove(name);
     }
@@ -215,7 +220,7 @@ fn program() -> Command {
 }
 
 /// Sends a signal to one process, by its id; says whether there is one.
-fn signal(name: &str, pid: u32) -> bool {
+pub fn signal(name: &str, pid: u32) -> bool {
     let sent = Command::new("kill")
         .arg(name)
         .arg(pid.to_string())
