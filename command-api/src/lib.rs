@@ -256,6 +256,7 @@ impl CommandApi {
 /// What a failing log means to a client.
 pub(crate) fn log_problem(error: &LogError) -> Problem {
     if error.is_unavailable() {
+        tracing::warn!(error = %error, "the log cannot be reached");
         Problem::unavailable(1, "the ledger cannot be reached just now")
     } else {
         Problem::ours(error)
