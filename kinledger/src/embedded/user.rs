@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 /// Where clusters live whose data folder the unprivileged user cannot reach.
-const SHARED_HOME: &str = "/var/lib/kinledger";
+pub const SHARED_HOME: &str = "/var/lib/kinledger";
 
 /// An unprivileged user; none when we are no root and simply stay who we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
