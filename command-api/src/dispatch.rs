@@ -18,7 +18,7 @@ use domain::{
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use service_kit::{
     auth::{SignedIn, TokenVerifier},
@@ -125,10 +125,9 @@ async fn outcome(
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Batch {
-    List(Vec<BatchItem>),
-    Object { commands: Vec<BatchItem> },
+#[serde(deny_unknown_fields)]
+struct Batch {
+    commands: Vec<BatchItem>,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +135,35 @@ enum Batch {
 struct BatchItem {
     name: String,
     idempotency_key: Uuid,
-    body: Value,
+    // Left as it came: it is read once, as the command it names.
+    body: Box<RawValue>,
+}
+
+/// One command's verdict.
+#[derive(Serialize)]
+struct BatchResult {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Value>,
+}
+
+/// Verdicts, in the order of the commands.
+#[derive(Serialize)]
+struct BatchResults {
+    results: Vec<BatchResult>,
+}
+
+/// A list of commands, or an object that holds one.
+fn batch_items(body: &[u8]) -> Result<Vec<BatchItem>, Problem> {
+    let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let items = if is_list {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice(body).map(|batch: Batch| batch.commands)
+    };
+    items.map_err(|error| Problem::malformed(error.to_string()))
 }
 
 /// Several commands, a verdict each, in order. They are not one transaction: each is accepted or declined on its own.
@@ -146,17 +173,15 @@ async fn batch(
     signed_in: SignedIn,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<BatchResults>, Problem> {
     let family_id = family(&family_id)?;
-    let items = match serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))? {
-        Batch::List(items) | Batch::Object { commands: items } => items,
-    };
+    let items = batch_items(&body)?;
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::malformed(format!("a batch has 1 to {BATCH_MAX} commands")));
     }
     let mut waiting = Vec::with_capacity(items.len());
     for item in items {
-        let submitted = match parse_value(&item.name, &item.body) {
+        let submitted = match parse(&item.name, item.body.get()) {
             Ok(command) => {
                 let key = CommandId::from_uuid(item.idempotency_key);
                 let request = request(family_id, key, signed_in, command, &headers)?;
@@ -173,11 +198,19 @@ async fn batch(
             Err(problem) => Err(problem),
         };
         results.push(match verdict {
-            Ok(receipt) => json!({"status": 200, "receipt": receipt}),
-            Err(problem) => json!({"status": problem.status().as_u16(), "problem": problem.body()}),
+            Ok(receipt) => BatchResult {
+                status: 200,
+                receipt: Some(receipt),
+                problem: None,
+            },
+            Err(problem) => BatchResult {
+                status: problem.status().as_u16(),
+                receipt: None,
+                problem: Some(problem.body()),
+            },
         });
     }
-    Ok(Json(json!({"results": results})))
+    Ok(Json(BatchResults { results }))
 }
 
 /// A command on its way to its lane.
@@ -276,11 +309,6 @@ fn parse(name: &str, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
     (kind.parse)(body)
         .map(Arc::from)
         .map_err(|error| Problem::malformed(error.to_string()))
-}
-
-fn parse_value(name: &str, body: &Value) -> Result<Arc<dyn AnyCommand>, Problem> {
-    let raw = RawValue::from_string(body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
-    parse(name, raw.get())
 }
 
 fn unknown_command(name: &str) -> Problem {

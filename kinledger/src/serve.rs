@@ -72,6 +72,7 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
     let listener = http::bind(options.listen).await?;
     let health = Health::new(telemetry::start_metrics());
     let (stop, shutdown) = shutdown::channel();
+    tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
     let running = match part {
         Part::CommandApi => command_api(&options, shutdown.clone()).await?,
         Part::QueryApi => query_api(&options, &health, shutdown.clone()).await?,

@@ -55,6 +55,7 @@ async fn serve(
     let (stop_projectors, projectors_shutdown) = shutdown::channel();
     let secret = Secret::new(folder.secret("secret")?);
     let health = Health::new(metrics);
+    tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
     let commands = parts::CommandSide::start(server.url(), &secret, shutdown.clone()).await?;
     let verifier = Arc::clone(commands.identity.verifier());

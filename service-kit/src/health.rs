@@ -1,10 +1,18 @@
 //! `/healthz`, `/readyz` and `/metrics`: alive, ready to serve, and how it goes.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
+
+use crate::shutdown::{self, Shutdown};
+
+/// How often the samples of histograms are folded.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Something that must be well for the process to be ready: says what is wrong, or nothing.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -43,6 +51,19 @@ impl Health {
             said.insert(name, json!(answer.err().unwrap_or_else(|| "ok".to_owned())));
         }
         (is_ready, Value::Object(said))
+    }
+
+    /// Folds the samples of histograms every few seconds until shutdown; without it they would pile up where nobody scrapes.
+    pub async fn keep_metrics(self, shutdown: Shutdown) {
+        let Some(handle) = self.metrics else { return };
+        let stop = shutdown::requested(shutdown);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(UPKEEP_EVERY) => handle.run_upkeep(),
+            }
+        }
     }
 
     /// The three routes. Open to anybody who can reach the port; they tell states and counts, nothing of a family.
