@@ -34,6 +34,13 @@ impl FamilyCache {
         }
     }
 
+    /// All of them, with the heads they are true at; in no order.
+    pub(crate) fn families(&self) -> impl Iterator<Item = (FamilyId, i64, &Streams)> {
+        self.families
+            .iter()
+            .map(|(family_id, (_, cached))| (*family_id, cached.head, &cached.streams))
+    }
+
     /// Takes a family out; whoever has it owns it until it is put back.
     pub(crate) fn take(&mut self, family_id: FamilyId) -> Option<Cached> {
         self.families.remove(&family_id).map(|(_, cached)| cached)

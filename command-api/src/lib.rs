@@ -31,7 +31,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use crate::{
     dispatch::Request,
     identity::Families,
-    lanes::{ANSWER_WITHIN, Job, LaneSettings, Lanes},
+    lanes::{ANSWER_WITHIN, Job, LaneSettings, Lanes, UNKNOWN_OUTCOME},
 };
 
 pub use openapi::openapi_paths;
@@ -64,10 +64,7 @@ impl Answer {
     pub async fn receive(self) -> Result<Receipt, Problem> {
         match tokio::time::timeout(ANSWER_WITHIN, self.0).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(Problem::unavailable(
-                1,
-                "it is not known whether the command was recorded: send it again with the same Idempotency-Key",
-            )),
+            Ok(Err(_)) | Err(_) => Err(Problem::unavailable(1, UNKNOWN_OUTCOME)),
         }
     }
 }

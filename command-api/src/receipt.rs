@@ -6,7 +6,7 @@ use domain::{
     id::{CommandId, FamilyId},
     stream::StreamId,
 };
-use event_store::{Lane, Log, LogError, StoredCommand};
+use event_store::{Lane, Log, LogError, Record, StoredCommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -79,37 +79,47 @@ impl Receipt {
         command_id: CommandId,
         stored: &StoredCommand,
     ) -> Result<Self, LogError> {
-        let count = stored.last_family_seq - stored.first_family_seq + 1;
-        let with_payload = usize::try_from(count).unwrap_or(0) <= PAYLOADS_MAX;
-        let mut events = Vec::new();
-        if count > 0 {
-            for record in log
-                .read_family(lane, family_id, stored.first_family_seq - 1, count)
-                .await?
-            {
-                let kind = aggregate_type(&record.aggregate_type).unwrap_or("unknown");
-                events.push(EventReceipt {
-                    event_type: record.event_type,
-                    family_seq: record.family_seq,
-                    aggregate_id: StreamId {
-                        kind,
-                        id: record.aggregate_id,
-                    }
-                    .public_id(),
-                    payload: with_payload
-                        .then(|| RawValue::from_string(record.payload).ok())
-                        .flatten(),
-                });
+        let records = match stored.events() {
+            0 => Vec::new(),
+            count => {
+                log.read_family(lane, family_id, stored.first_family_seq - 1, count)
+                    .await?
             }
-        }
-        Ok(Self {
+        };
+        Ok(Self::of_records(lane, family_id, command_id, stored, records))
+    }
+
+    /// The same from the command's own records.
+    pub(crate) fn of_records(
+        lane: Lane,
+        family_id: FamilyId,
+        command_id: CommandId,
+        stored: &StoredCommand,
+        records: Vec<Record>,
+    ) -> Self {
+        let with_payload = records.len() <= PAYLOADS_MAX;
+        let events = records.into_iter().map(|record| {
+            let stream = StreamId {
+                kind: aggregate_type(&record.aggregate_type).unwrap_or("unknown"),
+                id: record.aggregate_id,
+            };
+            EventReceipt {
+                event_type: record.event_type,
+                family_seq: record.family_seq,
+                aggregate_id: stream.public_id(),
+                payload: with_payload
+                    .then(|| RawValue::from_string(record.payload).ok())
+                    .flatten(),
+            }
+        });
+        Self {
             command_id: command_id.uuid(),
             family_id,
             family_seq: stored.last_family_seq,
             lane: lane.0,
             position: stored.last_position,
-            events,
-        })
+            events: events.collect(),
+        }
     }
 }
 

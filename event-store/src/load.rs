@@ -56,6 +56,13 @@ pub struct StoredCommand {
     pub recorded_at: DateTime<Utc>,
 }
 
+impl StoredCommand {
+    /// How many events it had.
+    pub fn events(&self) -> i64 {
+        (self.last_family_seq - self.first_family_seq + 1).max(0)
+    }
+}
+
 /// An event by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSummary {

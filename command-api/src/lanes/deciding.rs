@@ -1,5 +1,7 @@
-//! Deciding: one family's share of a batch, in memory, on streams from the cache or the log.
+//! Deciding: one family's share of a batch, in memory, on streams from the cache or the log. A state machine too: it runs
+//! until it needs streams, says which, and goes on when they are there.
 
+use chrono::{DateTime, Utc};
 use domain::{
     actor::{Actor, Meta},
     decide::{Context, Decision, Stop, Streams},
@@ -7,167 +9,209 @@ use domain::{
     id::FamilyId,
     stream::StreamId,
 };
-use event_store::{AppendCommand, AppendEvent, Lane, Log, LogError};
+use event_store::{AppendCommand, AppendEvent, Loaded, LogError};
 use service_kit::problem::Problem;
 
-use super::{Decided, Queued};
+use super::machine::Queued;
 use crate::{cache::Cached, log_problem};
 
 /// Streams one decision may ask for in turn, before it is taken for a fault of ours.
 const LOADS_MAX: usize = 64;
 
-/// Decides one family's commands one after another, each on the state that those before it leave.
-pub(super) async fn decide_family(
-    log: Log,
-    lane: Lane,
-    family_id: FamilyId,
-    cached: Option<Cached>,
-    jobs: Vec<Queued>,
-) -> Decided {
-    let mut decided = Decided {
-        family_id,
-        cached: None,
-        accepted: Vec::new(),
-        declined: Vec::new(),
-        answered: Vec::new(),
-        again: Vec::new(),
-    };
-    // Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
-    let mut is_checked = cached.is_none();
-    let mut cached = match cached {
-        Some(cached) => cached,
-        None => match load_family(&log, lane, family_id).await {
-            Ok(cached) => cached,
-            Err(error) => {
-                let problem = log_problem(&error);
-                decided.answered = jobs.into_iter().map(|queued| (queued, problem.clone())).collect();
-                return decided;
-            }
-        },
-    };
-    // What the database knows; loads must show the same head, or the cache is of yesterday.
-    let mut durable_head = cached.head;
-    let mut is_stale = false;
-    // A refusal that stands on commands not yet durable may stand on something that never happens (a repeat, a lost race): it is
-    // decided again in the next batch, and with it all that came later, so that the order stays.
-    let mut is_waiting = false;
-    for queued in jobs {
-        if is_stale || is_waiting {
-            decided.again.push(queued);
-            continue;
-        }
-        let meta = Meta {
+/// What a family waits for.
+enum Pending<T> {
+    /// Its own stream, because nothing of it is in memory.
+    Family,
+    /// Streams that a decision asked for; it has asked `loads` times.
+    Streams {
+        queued: Queued<T>,
+        meta: Meta,
+        loads: usize,
+    },
+    /// The head, because a refusal stands on a state from the cache.
+    Check { queued: Queued<T>, problem: Problem },
+}
+
+/// One family's commands of a batch, decided one after another, each on the state that those before it leave.
+pub(super) struct Deciding<T> {
+    pub(super) family_id: FamilyId,
+    /// The state after all that was accepted; none when it turned out to be of yesterday.
+    pub(super) cached: Option<Cached>,
+    /// To be appended, in order.
+    pub(super) accepted: Vec<(Queued<T>, AppendCommand)>,
+    /// Refused by the rules, on durable state.
+    pub(super) declined: Vec<(Queued<T>, Problem)>,
+    /// Nothing to look up: the answer is certain.
+    pub(super) answered: Vec<(Queued<T>, Problem)>,
+    /// To be decided again in the next batch.
+    pub(super) again: Vec<Queued<T>>,
+    jobs: std::vec::IntoIter<Queued<T>>,
+    pending: Option<Pending<T>>,
+    /// What the database knows; loads must show the same head, or the cache is of yesterday.
+    durable_head: i64,
+    /// Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
+    is_checked: bool,
+}
+
+impl<T> Deciding<T> {
+    pub(super) fn new(family_id: FamilyId, cached: Option<Cached>, jobs: Vec<Queued<T>>) -> Self {
+        Self {
             family_id,
-            command_id: queued.job.command_id,
-            user_id: queued.job.user_id,
-            at: chrono::Utc::now(),
-        };
-        let outcome = decide_one(
-            &log,
-            lane,
-            &queued,
-            &meta,
-            &mut cached,
-            &mut durable_head,
-            decided.accepted.is_empty(),
-        )
-        .await;
-        // After the decision, so that only who may ask at all learns where the ledger stands.
-        let has_moved_on = queued.job.if_match.is_some_and(|wanted| wanted != cached.head);
-        match outcome.and_then(|decision| {
-            if has_moved_on {
-                Err(Outcome::Declined(moved_on(cached.head)))
-            } else {
-                Ok(decision)
+            durable_head: cached.as_ref().map_or(0, |cached| cached.head),
+            is_checked: cached.is_none(),
+            cached,
+            accepted: Vec::with_capacity(jobs.len()),
+            declined: Vec::new(),
+            answered: Vec::new(),
+            again: Vec::new(),
+            jobs: jobs.into_iter(),
+            pending: None,
+        }
+    }
+
+    /// Decides until streams are needed (these) or all is decided (none).
+    pub(super) fn begin(&mut self, at: DateTime<Utc>) -> Option<Vec<StreamId>> {
+        if self.cached.is_some() {
+            return self.run(at);
+        }
+        self.pending = Some(Pending::Family);
+        Some(vec![family_stream(self.family_id)])
+    }
+
+    /// Goes on with what was loaded.
+    pub(super) fn loaded(&mut self, result: Result<Loaded, LogError>, at: DateTime<Utc>) -> Option<Vec<StreamId>> {
+        match (self.pending.take()?, result) {
+            (Pending::Family, Ok(loaded)) => {
+                self.durable_head = loaded.head.family_seq;
+                self.cached = Some(cached_of(loaded));
             }
-        }) {
+            (Pending::Family, Err(error)) => {
+                let problem = log_problem(&error);
+                let all = self.jobs.by_ref().map(|queued| (queued, problem.clone()));
+                self.answered.extend(all);
+                return None;
+            }
+            (Pending::Streams { queued, meta, loads }, Ok(loaded)) => {
+                self.take_in(loaded);
+                if let Some(wanted) = self.decide(queued, meta, loads) {
+                    return Some(wanted);
+                }
+            }
+            (Pending::Check { queued, problem }, Ok(fresh)) if fresh.head.family_seq == self.durable_head => {
+                self.is_checked = true;
+                self.declined.push((queued, problem));
+            }
+            (Pending::Check { queued, .. }, Ok(_)) => {
+                self.cached = None;
+                self.again.push(queued);
+            }
+            (Pending::Streams { queued, .. } | Pending::Check { queued, .. }, Err(error)) => {
+                self.answered.push((queued, log_problem(&error)));
+            }
+        }
+        self.run(at)
+    }
+
+    /// The next commands, until streams are needed or all is decided.
+    fn run(&mut self, at: DateTime<Utc>) -> Option<Vec<StreamId>> {
+        loop {
+            // Of yesterday, or waiting for those before: the order stays, so all that came later waits as well.
+            if self.cached.is_none() || !self.again.is_empty() {
+                self.again.extend(self.jobs.by_ref());
+                return None;
+            }
+            let queued = self.jobs.next()?;
+            let meta = Meta {
+                family_id: self.family_id,
+                command_id: queued.job.command_id,
+                user_id: queued.job.user_id,
+                at,
+            };
+            if let Some(wanted) = self.decide(queued, meta, 0) {
+                return Some(wanted);
+            }
+        }
+    }
+
+    /// Decides one command; the streams it needs, when they are not in memory.
+    fn decide(&mut self, queued: Queued<T>, meta: Meta, loads: usize) -> Option<Vec<StreamId>> {
+        let cached = self.cached.as_mut()?;
+        let refused = match queued.job.command.decide(&Context::new(&cached.streams, &meta)) {
             Ok(decision) => {
-                let append = append_of(&queued, &meta, &mut cached, &decision);
-                decided.accepted.push((queued, append, decision));
-            }
-            Err(Outcome::Declined(_)) if !decided.accepted.is_empty() => {
-                is_waiting = true;
-                decided.again.push(queued);
-            }
-            Err(Outcome::Declined(problem)) if is_checked => decided.declined.push((queued, problem)),
-            Err(Outcome::Declined(problem)) => match load_family(&log, lane, family_id).await {
-                Ok(fresh) if fresh.head == durable_head => {
-                    is_checked = true;
-                    decided.declined.push((queued, problem));
+                // After the decision, so that only who may ask at all learns where the ledger stands.
+                if queued.job.if_match.is_some_and(|wanted| wanted != cached.head) {
+                    moved_on(cached.head)
+                } else {
+                    let append = append_of(&queued, &meta, cached, decision);
+                    self.accepted.push((queued, append));
+                    return None;
                 }
-                Ok(_) => {
-                    is_stale = true;
-                    decided.again.push(queued);
-                }
-                Err(error) => decided.answered.push((queued, log_problem(&error))),
-            },
-            Err(Outcome::Problem(problem)) => decided.answered.push((queued, problem)),
+            }
+            Err(Stop::Refused(refusal)) => refusal.into(),
+            Err(Stop::Load(streams)) => return self.ask_for(streams, queued, meta, loads),
+        };
+        self.refuse(queued, refused)
+    }
+
+    fn ask_for(
+        &mut self,
+        streams: Vec<StreamId>,
+        queued: Queued<T>,
+        meta: Meta,
+        loads: usize,
+    ) -> Option<Vec<StreamId>> {
+        if loads >= LOADS_MAX {
+            tracing::error!(
+                command = queued.job.command.name(),
+                "a decision asked for ever more streams"
+            );
+            self.answered.push((queued, endless()));
+            return None;
+        }
+        let loads = loads + 1;
+        self.pending = Some(Pending::Streams { queued, meta, loads });
+        Some(streams)
+    }
+
+    /// The rules say no. What that may stand on decides when it is said.
+    fn refuse(&mut self, queued: Queued<T>, problem: Problem) -> Option<Vec<StreamId>> {
+        if !self.accepted.is_empty() {
+            // It stands on commands that are not durable yet and may never be (a repeat, a lost race).
+            self.again.push(queued);
+        } else if self.is_checked {
+            self.declined.push((queued, problem));
+        } else {
+            self.pending = Some(Pending::Check { queued, problem });
+            return Some(vec![family_stream(self.family_id)]);
+        }
+        None
+    }
+
+    /// Adds streams to the state, which begins anew when another process has appended meanwhile.
+    fn take_in(&mut self, loaded: Loaded) {
+        let Some(cached) = self.cached.as_mut() else { return };
+        // Not once a command of this batch was decided on it: then the append finds out.
+        if loaded.head.family_seq != self.durable_head && self.accepted.is_empty() {
+            self.durable_head = loaded.head.family_seq;
+            *cached = cached_of(loaded);
+            return;
+        }
+        for (stream, state, sequence) in loaded.streams {
+            cached.streams.insert(stream, state, sequence);
         }
     }
-    decided.cached = Some(cached).filter(|_| !is_stale);
-    decided
 }
 
-enum Outcome {
-    Declined(Problem),
-    Problem(Problem),
-}
-
-/// Decides one command, loading what it asks for. `may_restart`: no earlier command of this batch was decided on the cache.
-async fn decide_one(
-    log: &Log,
-    lane: Lane,
-    queued: &Queued,
-    meta: &Meta,
-    cached: &mut Cached,
-    durable_head: &mut i64,
-    may_restart: bool,
-) -> Result<Decision, Outcome> {
-    for _ in 0..LOADS_MAX {
-        match queued.job.command.decide(&Context::new(&cached.streams, meta)) {
-            Ok(decision) => return Ok(decision),
-            Err(Stop::Refused(refusal)) => return Err(Outcome::Declined(refusal.into())),
-            Err(Stop::Load(streams)) => {
-                let loaded = log
-                    .load(lane, meta.family_id, &streams)
-                    .await
-                    .map_err(|e| Outcome::Problem(log_problem(&e)))?;
-                if loaded.head.family_seq != *durable_head && may_restart {
-                    // Another process appended: begin again from what is durable now.
-                    *cached = Cached {
-                        head: loaded.head.family_seq,
-                        streams: Streams::default(),
-                    };
-                    *durable_head = loaded.head.family_seq;
-                }
-                for (stream, state, sequence) in loaded.streams {
-                    cached.streams.insert(stream, state, sequence);
-                }
-            }
-        }
-    }
-    tracing::error!(
-        command = queued.job.command.name(),
-        "a decision asked for ever more streams"
-    );
-    let problem = Problem::new(
-        axum::http::StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
-        "something went wrong on our side; it has been logged",
-    );
-    Err(Outcome::Problem(problem))
-}
-
-fn append_of(queued: &Queued, meta: &Meta, cached: &mut Cached, decision: &Decision) -> AppendCommand {
+fn append_of<T>(queued: &Queued<T>, meta: &Meta, cached: &mut Cached, decision: Decision) -> AppendCommand {
     let actor = Context::new(&cached.streams, meta).actor();
     let expected_family_seq = cached.head;
     let events: Vec<AppendEvent> = decision
         .events
-        .iter()
+        .into_iter()
         .map(|new| AppendEvent {
             stream: new.stream,
             sequence: cached.streams.apply(new.stream, &new.event),
-            event: new.event.clone(),
+            event: new.event,
             effective_on: new.effective_on,
         })
         .collect();
@@ -180,7 +224,7 @@ fn append_of(queued: &Queued, meta: &Meta, cached: &mut Cached, decision: &Decis
         creates_family: queued.job.command.creates_family(),
         metadata: metadata(&actor, &queued.job.traceparent),
         events,
-        claims: decision.claims.clone(),
+        claims: decision.claims,
     }
 }
 
@@ -197,20 +241,30 @@ fn metadata(actor: &Actor, traceparent: &str) -> String {
     serde_json::Value::Object(fields).to_string()
 }
 
-async fn load_family(log: &Log, lane: Lane, family_id: FamilyId) -> Result<Cached, LogError> {
-    let stream = StreamId {
+fn family_stream(family_id: FamilyId) -> StreamId {
+    StreamId {
         kind: <Family as cqrs_es::Aggregate>::TYPE,
         id: family_id.uuid(),
-    };
-    let loaded = log.load(lane, family_id, &[stream]).await?;
+    }
+}
+
+fn cached_of(loaded: Loaded) -> Cached {
     let mut streams = Streams::default();
     for (stream, state, sequence) in loaded.streams {
         streams.insert(stream, state, sequence);
     }
-    Ok(Cached {
+    Cached {
         head: loaded.head.family_seq,
         streams,
-    })
+    }
+}
+
+fn endless() -> Problem {
+    Problem::new(
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "something went wrong on our side; it has been logged",
+    )
 }
 
 /// The client insists on a head that is no longer the ledger's.
