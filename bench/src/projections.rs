@@ -141,9 +141,8 @@ async fn one_view(session: &Session<'_>, pool: &PgPool, log: &Log, heads: &Heads
         .position(|projection| projection.name() == ONE_VIEW)
         .context("no such view")?;
     let applier = Applier {
-        pool: pool.clone(),
-        log: log.clone(),
         projections: &PROJECTIONS[index..=index],
+        ..Applier::new(pool.clone(), log.clone())
     };
     let (cpu, began) = (session.clock.read(), Instant::now());
     let mut tasks = JoinSet::new();

@@ -12,7 +12,8 @@
 //!    one is parked.
 //! 4. **Heads**: the last event of each family in the rows.
 //!
-//! Rows, heads, parked families and checkpoint commit together or not at all.
+//! Rows, heads, parked families and checkpoint commit together or not at all. Which tables they are is the [`Target`]'s matter:
+//! the live generation for those who follow the log, one beside it for a rebuild.
 
 pub mod sequence;
 
@@ -24,8 +25,10 @@ use uuid::Uuid;
 
 use crate::{
     causes::causes,
+    generation::Target,
     parking::{self, Poison},
     projection::{Fact, Projection, ProjectionError},
+    projections::PROJECTIONS,
 };
 
 /// Where a family stands in the rows.
@@ -49,6 +52,12 @@ pub enum ApplyError {
     /// The database cannot be reached or refuses.
     #[error("the views cannot be written")]
     Database(#[from] sqlx::Error),
+    /// The live rows are another release's.
+    #[error("the views are of version {live}, this release folds version {}", crate::VERSION)]
+    Version {
+        /// The version of the live rows.
+        live: i32,
+    },
     /// The log cannot be read to fill a hole.
     #[error("the log cannot be read")]
     Log(#[from] LogError),
@@ -78,7 +87,7 @@ impl ApplyError {
                 ..
             } => !is_passing(error),
             Self::Projection { .. } => true,
-            Self::Zombie { .. } | Self::Database(_) | Self::Log(_) | Self::Hole { .. } => false,
+            Self::Zombie { .. } | Self::Version { .. } | Self::Database(_) | Self::Log(_) | Self::Hole { .. } => false,
         }
     }
 }
@@ -120,27 +129,40 @@ pub struct Applier {
     pub log: Log,
     /// The projections to fold.
     pub projections: &'static [&'static dyn Projection],
+    /// The tables to fold into.
+    pub target: Target,
 }
 
 impl Applier {
+    /// Folds every projection into the live generation.
+    pub fn new(pool: PgPool, log: Log) -> Self {
+        Self {
+            pool,
+            log,
+            projections: PROJECTIONS,
+            target: Target::Live,
+        }
+    }
+
     /// The position up to which a lane is folded; its row is made when there is none.
     ///
     /// # Errors
     /// [`ApplyError::Database`].
     pub async fn checkpoint(&self, lane: Lane) -> Result<i64, ApplyError> {
+        let mut tx = self.target.begin(&self.pool).await?;
         sqlx::query(
-            "insert into views.checkpoints (group_name, version, lane, position)
+            "insert into checkpoints (group_name, version, lane, position)
             values ($1, $2, $3, 0)
             on conflict (group_name, version, lane) do nothing",
         )
         .bind(crate::GROUP)
         .bind(crate::VERSION)
         .bind(lane.0)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
         let position = sqlx::query_scalar(
             "select position
-            from views.checkpoints
+            from checkpoints
             where group_name = $1
                 and version = $2
                 and lane = $3",
@@ -148,8 +170,9 @@ impl Applier {
         .bind(crate::GROUP)
         .bind(crate::VERSION)
         .bind(lane.0)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(position)
     }
 
@@ -166,9 +189,9 @@ impl Applier {
         records: Vec<Record>,
         isolates: bool,
     ) -> Result<Applied, ApplyError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.target.begin(&self.pool).await?;
         let moved = sqlx::query(
-            "update views.checkpoints
+            "update checkpoints
             set position = $5
             where group_name = $1
                 and version = $2
@@ -298,7 +321,7 @@ fn trace(facts: &[Fact]) {
 async fn load_heads(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Head>, sqlx::Error> {
     let rows: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(
         "select family_id, family_seq, chain_hash
-        from views.family_heads
+        from family_heads
         where family_id = any($1)",
     )
     .bind(families)
@@ -327,7 +350,7 @@ pub(crate) async fn save_heads(facts: &[Fact], tx: &mut PgConnection) -> Result<
         return Ok(());
     }
     sqlx::query(
-        "insert into views.family_heads (family_id, lane, family_seq, chain_hash, recorded_at)
+        "insert into family_heads (family_id, lane, family_seq, chain_hash, recorded_at)
         select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bytea[], $5::timestamptz[])
         on conflict (family_id) do update
         set family_seq = excluded.family_seq,

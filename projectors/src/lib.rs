@@ -6,6 +6,8 @@
 
 pub mod apply;
 mod causes;
+pub mod fold;
+pub mod generation;
 pub mod parking;
 mod progress;
 pub mod projection;

@@ -97,15 +97,15 @@ impl fmt::Display for Retried {
 /// # Errors
 /// [`RetryError`]; on [`RetryError::Still`] the rows are unchanged and the family stays parked.
 pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried, RetryError> {
-    let mut tx = applier.pool.begin().await?;
-    let lane: Option<i16> = sqlx::query_scalar("select lane from views.parked_families where family_id = $1")
+    let mut tx = applier.target.begin(&applier.pool).await?;
+    let lane: Option<i16> = sqlx::query_scalar("select lane from parked_families where family_id = $1")
         .bind(family.uuid())
         .fetch_optional(&mut *tx)
         .await?;
     let lane = Lane(lane.ok_or(RetryError::NotParked)?);
     let checkpoint: i64 = sqlx::query_scalar(
         "select position
-        from views.checkpoints
+        from checkpoints
         where group_name = $1
             and version = $2
             and lane = $3
@@ -160,7 +160,7 @@ pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried
         save_heads(&facts, &mut tx).await?;
         events += facts.len();
     }
-    sqlx::query("delete from views.parked_families where family_id = $1")
+    sqlx::query("delete from parked_families where family_id = $1")
         .bind(family.uuid())
         .execute(&mut *tx)
         .await?;
@@ -172,9 +172,20 @@ pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried
     })
 }
 
+/// How many families are parked.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn count(applier: &Applier) -> Result<i64, ApplyError> {
+    let mut tx = applier.target.begin(&applier.pool).await?;
+    Ok(sqlx::query_scalar("select count(*) from parked_families")
+        .fetch_one(&mut *tx)
+        .await?)
+}
+
 /// Which of these families are parked.
 pub(crate) async fn parked_among(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeSet<Uuid>, sqlx::Error> {
-    let rows: Vec<Uuid> = sqlx::query_scalar("select family_id from views.parked_families where family_id = any($1)")
+    let rows: Vec<Uuid> = sqlx::query_scalar("select family_id from parked_families where family_id = any($1)")
         .bind(families)
         .fetch_all(tx)
         .await?;
@@ -185,7 +196,7 @@ pub(crate) async fn parked_among(families: &[Uuid], tx: &mut PgConnection) -> Re
 pub(crate) async fn park(poisons: &[Poison], tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     for poison in poisons {
         sqlx::query(
-            "insert into views.parked_families
+            "insert into parked_families
                 (family_id, lane, family_seq, event_type, event_version, error, payload)
             values ($1, $2, $3, $4, $5, $6, $7)
             on conflict (family_id) do nothing",

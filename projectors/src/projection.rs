@@ -50,6 +50,15 @@ pub trait Projection: Send + Sync {
     /// The read model's name: its table, file and URL.
     fn name(&self) -> &'static str;
 
+    /// The tables it writes, and nobody else does. A statement names them without a schema: which generation of them is
+    /// meant is in the transaction's search path.
+    fn tables(&self) -> &'static [&'static str];
+
+    /// Projections earlier in the list whose rows it looks at while it folds.
+    fn reads(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Folds the facts in memory where that pays, and writes the rows set by set, inside the batch's transaction.
     ///
     /// # Errors

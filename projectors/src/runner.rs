@@ -18,7 +18,7 @@ use crate::{
     Progress,
     apply::{Applied, Applier, ApplyError},
     causes::causes,
-    projections::PROJECTIONS,
+    parking,
 };
 
 /// Records in one batch, and so in one transaction.
@@ -49,11 +49,7 @@ pub struct Settings {
 
 /// Runs every lane until shutdown; a batch in hand is finished first.
 pub async fn run(settings: Settings, shutdown: Shutdown) {
-    let applier = Applier {
-        pool: settings.pool,
-        log: settings.log,
-        projections: PROJECTIONS,
-    };
+    let applier = Applier::new(settings.pool, settings.log);
     let lanes: Vec<Lane> = settings.feeds.iter().map(|(lane, _)| *lane).collect();
     let mut tasks = JoinSet::new();
     for (lane, feed) in settings.feeds {
@@ -243,8 +239,7 @@ async fn watch(applier: Applier, lanes: Vec<Lane>, progress: Progress, shutdown:
                 }
             }
         }
-        let parked = sqlx::query_scalar::<_, i64>("select count(*) from views.parked_families");
-        if let Ok(parked) = parked.fetch_one(&applier.pool).await {
+        if let Ok(parked) = parking::count(&applier).await {
             metrics::gauge!("kinledger_projector_parked_families").set(parked as f64);
         }
         tokio::select! {

@@ -1,7 +1,8 @@
 //! ETags: one for each answer that can differ.
 //!
-//! An answer is a function of the family's rows (named by their `family_seq`), the view with its parameters, the person who
-//! asks, the family's day, and this release. The hash of those is the tag, so a match is told without reading the view.
+//! An answer is a function of the family's rows (named by their `family_seq` and by their generation, for rows that were wrong
+//! are built again under the same number), the view with its parameters, the person who asks, the family's day, and this
+//! release. The hash of those is the tag, so a match is told without reading the view.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         &viewer.member_id.to_string(),
         viewer.role.as_str(),
         &viewer.family_seq.to_string(),
+        &viewer.generation,
         &viewer.today.to_string(),
     ];
     hash(parts.iter().map(|part| part.as_bytes()))

@@ -1,7 +1,8 @@
 //! How a view is served: the same way for all of them.
 //!
 //! 1. The parameters are read; what cannot be read is a 400 that tells nothing of any family.
-//! 2. One read-only snapshot is opened that the database confines to the family of the URL.
+//! 2. One read-only snapshot is opened that the database confines to the family of the URL. Which tables it answers from is
+//!    read in that same snapshot, so a rebuild that is switched to meanwhile changes nothing in the middle of an answer.
 //! 3. The member who asks is looked up in it. A stranger and an unknown family get the same 404. With `min_family_seq`, this
 //!    is repeated for up to [`WAIT_MAX`] until the rows hold that event, and after that answered 202.
 //! 4. The role is checked, the ETag compared, and only then the view read, in that same snapshot.
@@ -108,8 +109,12 @@ pub(crate) async fn snapshot(state: &QueryState, scope: Scope) -> Result<Transac
         Scope::Family(family_id) => ("kinledger.family_id", family_id.uuid()),
         Scope::OwnPlaces(user_id) => ("kinledger.user_id", user_id.uuid()),
     };
-    // A UUID's text is hexadecimal digits and dashes; both commands go in one round trip.
-    let begin = format!("begin isolation level repeatable read read only; set local {setting} = '{id}'");
+    // A UUID's text is hexadecimal digits and dashes; all three commands go in one round trip.
+    let begin = format!(
+        "begin isolation level repeatable read read only; set local {setting} = '{id}'; \
+         select set_config('search_path', search_path, true), set_config('kinledger.generation', number::text, true) \
+         from generations.live"
+    );
     Ok(state.pool.begin_with(begin).await?)
 }
 

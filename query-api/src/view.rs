@@ -94,6 +94,8 @@ pub struct Viewer {
     pub role: Role,
     /// The last event in the rows.
     pub family_seq: i64,
+    /// Which generation of the rows it is.
+    pub generation: String,
     /// What the family calls itself.
     pub family_name: String,
     /// The currency of its reports.
@@ -109,6 +111,7 @@ struct ViewerRow {
     member_id: Uuid,
     role: String,
     family_seq: i64,
+    generation: String,
     name: String,
     currency: String,
     zone: String,
@@ -124,10 +127,11 @@ impl Viewer {
         now: DateTime<Utc>,
     ) -> Result<Option<Self>, QueryError> {
         let row: Option<ViewerRow> = sqlx::query_as(
-            "select m.member_id, m.role, h.family_seq, f.name, f.currency, f.zone, f.week_start
-            from views.members m
-            join views.families f on f.family_id = m.family_id
-            join views.family_heads h on h.family_id = m.family_id
+            "select m.member_id, m.role, h.family_seq, coalesce(current_setting('kinledger.generation', true), '') as generation,
+                f.name, f.currency, f.zone, f.week_start
+            from members m
+            join families f on f.family_id = m.family_id
+            join family_heads h on h.family_id = m.family_id
             where m.family_id = $1
                 and m.user_id = $2",
         )
@@ -145,6 +149,7 @@ impl Viewer {
             member_id: MemberId::from_uuid(row.member_id),
             role: row.role.parse().map_err(|_| QueryError::Row { what: "members" })?,
             family_seq: row.family_seq,
+            generation: row.generation,
             family_name: row.name,
             currency: row.currency.parse().map_err(|_| QueryError::Row { what: "families" })?,
             calendar,
@@ -169,7 +174,7 @@ impl Viewer {
         }
         let own = sqlx::query_scalar(
             "select account_id
-            from views.accounts
+            from accounts
             where family_id = $1
                 and owner_id = $2",
         )

@@ -3,6 +3,10 @@
 //! The login in the address is a member of all four roles (the migrations grant them); a pool steps down to its own with
 //! `set role` on every new connection. Time-outs belong to the role a connection acts in, so that a stalled client cannot
 //! hold a lane.
+//!
+//! Tables of read models are named without a schema: which generation of them is meant is in the search path, which those who
+//! read and write them set at the start of each transaction (projectors/src/generation.rs). The tables of the schema `views`,
+//! the definition, are what a connection finds before that.
 
 use std::time::Duration;
 
@@ -32,6 +36,14 @@ impl DatabaseRole {
             Self::Projector => "kinledger_projector",
             Self::Reader => "kinledger_reader",
             Self::Relay => "kinledger_relay",
+        }
+    }
+
+    /// Where tables are found that are named without a schema.
+    const fn search_path(self) -> &'static str {
+        match self {
+            Self::Projector | Self::Reader => "views",
+            Self::Writer | Self::Relay => "pg_catalog",
         }
     }
 
@@ -71,8 +83,10 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
     let durability = if role == DatabaseRole::Writer { "on" } else { "local" };
     let setup = format!(
         "set role {}; set lock_timeout = {lock_ms}; set statement_timeout = {statement_ms}; \
-         set idle_in_transaction_session_timeout = {idle_ms}; set synchronous_commit = {durability}; set time zone 'UTC'",
-        role.as_str()
+         set idle_in_transaction_session_timeout = {idle_ms}; set synchronous_commit = {durability}; set time zone 'UTC'; \
+         set search_path = {}",
+        role.as_str(),
+        role.search_path()
     );
     PgPoolOptions::new()
         .max_connections(max_connections)

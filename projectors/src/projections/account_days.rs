@@ -18,6 +18,10 @@ impl Projection for AccountDays {
         "account_days"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["account_days"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let mut days = BTreeMap::new();
         for fact in facts {
@@ -49,7 +53,7 @@ impl Projection for AccountDays {
             amounts.push(amount);
         }
         sqlx::query(
-            "insert into views.account_days as d (family_id, ledger_account, currency, effective_on, amount)
+            "insert into account_days as d (family_id, ledger_account, currency, effective_on, amount)
             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::numeric[])
             on conflict (family_id, ledger_account, currency, effective_on)
             do update set amount = d.amount + excluded.amount",

@@ -23,6 +23,10 @@ impl Projection for Accounts {
         "accounts"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["accounts"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         open(facts, tx).await?;
         move_balances(facts, tx).await?;
@@ -48,7 +52,7 @@ async fn open(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionErr
         return Ok(());
     }
     sqlx::query(
-        "insert into views.accounts
+        "insert into accounts
             (family_id, account_id, name, kind, currency, owner_id, opened_on, is_closed, balance)
         select *, false, 0
         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::date[])",
@@ -88,7 +92,7 @@ async fn move_balances(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Proj
     }
     let wanted = ids.len();
     let done = sqlx::query(
-        "update views.accounts a
+        "update accounts a
         set balance = a.balance + c.change
         from unnest($1::uuid[], $2::uuid[], $3::numeric[]) as c (family_id, account_id, change)
         where a.family_id = c.family_id
@@ -115,7 +119,7 @@ async fn close(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
     }
     let wanted = ids.len();
     let done = sqlx::query(
-        "update views.accounts a
+        "update accounts a
         set is_closed = true
         from unnest($1::uuid[], $2::uuid[]) as c (family_id, account_id)
         where a.family_id = c.family_id

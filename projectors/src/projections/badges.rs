@@ -15,6 +15,10 @@ impl Projection for Badges {
         "badges"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["badges"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let (mut families, mut awards, mut seqs, mut members) = (vec![], vec![], vec![], vec![]);
         let (mut badges, mut reasons, mut points, mut at) = (vec![], vec![], vec![], vec![]);
@@ -34,7 +38,7 @@ impl Projection for Badges {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.badges
+            "insert into badges
                 (family_id, award_id, family_seq, member_id, badge, reason, points, awarded_at)
             select *
             from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::bigint[],

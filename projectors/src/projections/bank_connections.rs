@@ -22,6 +22,10 @@ impl Projection for BankConnections {
         "bank_connections"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["bank_connections"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         connect(facts, tx).await?;
         follow(facts, tx).await
@@ -45,7 +49,7 @@ async fn connect(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Projection
         return Ok(());
     }
     sqlx::query(
-        "insert into views.bank_connections
+        "insert into bank_connections
             (family_id, connection_id, account_id, provider, institution, connected_at, is_proved)
         select *, false
         from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[])",
@@ -110,7 +114,7 @@ async fn follow(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     }
     let wanted = ids.len();
     let done = sqlx::query(
-        "update views.bank_connections b
+        "update bank_connections b
         set synced_at = coalesce(f.synced_at, b.synced_at),
             bank_balance = f.bank_balance,
             currency = f.currency,

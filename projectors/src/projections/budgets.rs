@@ -15,6 +15,10 @@ impl Projection for Budgets {
         "budgets"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["budgets"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let (mut families, mut budgets, mut seqs, mut categories) = (vec![], vec![], vec![], vec![]);
         let (mut periods, mut days, mut amounts, mut currencies) = (vec![], vec![], vec![], vec![]);
@@ -35,7 +39,7 @@ impl Projection for Budgets {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.budgets
+            "insert into budgets
                 (family_id, budget_id, family_seq, category_id, period, effective_on, amount, currency)
             select *
             from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::date[], $7::numeric[],

@@ -15,6 +15,10 @@ impl Projection for Categories {
         "categories"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["categories"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let (mut families, mut ids, mut names, mut kinds) = (vec![], vec![], vec![], vec![]);
         for fact in facts {
@@ -30,7 +34,7 @@ impl Projection for Categories {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.categories (family_id, category_id, name, kind)
+            "insert into categories (family_id, category_id, name, kind)
             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[])",
         )
         .bind(families)

@@ -19,6 +19,10 @@ impl Projection for Chores {
         "chores"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["chores"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         offer(facts, tx).await?;
         move_on(facts, tx).await
@@ -48,7 +52,7 @@ async fn offer(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
         return Ok(());
     }
     sqlx::query(
-        "insert into views.chores
+        "insert into chores
             (family_id, chore_id, family_seq, title, points, reward, reward_currency, offered_to, due_on, offered_at,
             changed_at, status, rejection_reason)
         select o.*, o.offered_at, 'offered', ''
@@ -137,7 +141,7 @@ async fn move_on(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Projection
     }
     let wanted = ids.len();
     let done = sqlx::query(
-        "update views.chores c
+        "update chores c
         set status = m.status,
             claimed_by = m.member_id,
             rejection_reason = m.reason,

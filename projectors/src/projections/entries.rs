@@ -27,6 +27,10 @@ impl Projection for Entries {
         "entries"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["entries", "entry_postings"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let mut folded = Folded::default();
         for fact in facts {
@@ -169,7 +173,7 @@ async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -
     }
     let rows = || added.values();
     sqlx::query(
-        "insert into views.entries
+        "insert into entries
             (family_id, entry_id, effective_on, recorded_at, family_seq, kind, amount, currency, payee, note, search,
             entered_by, import_id, chore_id, is_reversed, reversal_reason)
         select *
@@ -225,7 +229,7 @@ async fn insert_postings(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) 
         return Ok(());
     }
     sqlx::query(
-        "insert into views.entry_postings
+        "insert into entry_postings
             (family_id, entry_id, line, ledger_account, amount, currency, effective_on, family_seq)
         select *
         from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::numeric[], $6::text[], $7::date[],
@@ -261,7 +265,7 @@ async fn recategorise(
         return Ok(());
     }
     sqlx::query(
-        "update views.entry_postings p
+        "update entry_postings p
         set ledger_account = m.now
         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as m (family_id, entry_id, place, now)
         where p.family_id = m.family_id
@@ -283,7 +287,7 @@ async fn reverse(reversed: BTreeMap<Key, &str>, tx: &mut PgConnection) -> Result
     }
     let wanted = reversed.len();
     let done = sqlx::query(
-        "update views.entries e
+        "update entries e
         set is_reversed = true,
             reversal_reason = r.reason
         from unnest($1::uuid[], $2::uuid[], $3::text[]) as r (family_id, entry_id, reason)

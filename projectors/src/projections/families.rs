@@ -15,6 +15,10 @@ impl Projection for Families {
         "families"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["families"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let (mut families, mut names, mut currencies) = (vec![], vec![], vec![]);
         let (mut zones, mut week_starts, mut at) = (vec![], vec![], vec![]);
@@ -37,7 +41,7 @@ impl Projection for Families {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.families (family_id, name, currency, zone, week_start, created_at)
+            "insert into families (family_id, name, currency, zone, week_start, created_at)
             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])",
         )
         .bind(families)

@@ -18,6 +18,10 @@ impl Projection for Imports {
         "imports"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["imports"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         count(facts, tx).await?;
         name_files(facts, tx).await?;
@@ -52,7 +56,7 @@ async fn count(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionEr
         return Ok(());
     }
     sqlx::query(
-        "insert into views.imports as i
+        "insert into imports as i
             (family_id, import_id, family_seq, connection_id, account_id, rows, rows_booked, rows_known, rows_zero,
             booked, currency, imported_at, rows_categorised, source, file_sha256, is_undone, entries_reversed)
         select *, '', '', false, 0
@@ -107,7 +111,7 @@ async fn name_files(facts: &[Fact], tx: &mut PgConnection) -> Result<(), Project
         return Ok(());
     }
     sqlx::query(
-        "insert into views.imports as i
+        "insert into imports as i
             (family_id, import_id, family_seq, connection_id, source, file_sha256, imported_at, rows, rows_booked,
             rows_known, rows_categorised, rows_zero, is_undone, entries_reversed)
         select *, 0, 0, 0, 0, 0, false, 0
@@ -145,7 +149,7 @@ async fn undo(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionErr
     }
     let wanted = ids.len();
     let done = sqlx::query(
-        "update views.imports i
+        "update imports i
         set is_undone = true,
             entries_reversed = u.entries_reversed
         from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as u (family_id, import_id, entries_reversed)

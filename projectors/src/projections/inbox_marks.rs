@@ -17,6 +17,10 @@ impl Projection for InboxMarks {
         "inbox_marks"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["inbox_marks"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let mut marks = BTreeMap::new();
         for fact in facts {
@@ -29,7 +33,7 @@ impl Projection for InboxMarks {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.inbox_marks (family_id, member_id, read_up_to)
+            "insert into inbox_marks (family_id, member_id, read_up_to)
             select * from unnest($1::uuid[], $2::uuid[], $3::bigint[])
             on conflict (family_id, member_id) do update
             set read_up_to = excluded.read_up_to",

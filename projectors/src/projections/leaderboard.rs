@@ -19,6 +19,10 @@ impl Projection for Leaderboard {
         "leaderboard"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["point_days", "point_totals"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let mut days: BTreeMap<(Uuid, NaiveDate, Uuid, &str), i64> = BTreeMap::new();
         let mut totals: BTreeMap<(Uuid, Uuid), i64> = BTreeMap::new();
@@ -56,7 +60,7 @@ async fn add_days(
         return Ok(());
     }
     sqlx::query(
-        "insert into views.point_days as d (family_id, earned_on, member_id, source, points)
+        "insert into point_days as d (family_id, earned_on, member_id, source, points)
         select * from unnest($1::uuid[], $2::date[], $3::uuid[], $4::text[], $5::bigint[])
         on conflict (family_id, earned_on, member_id, source) do update
         set points = d.points + excluded.points",
@@ -76,7 +80,7 @@ async fn add_totals(totals: &BTreeMap<(Uuid, Uuid), i64>, tx: &mut PgConnection)
         return Ok(());
     }
     sqlx::query(
-        "insert into views.point_totals as t (family_id, member_id, points)
+        "insert into point_totals as t (family_id, member_id, points)
         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[])
         on conflict (family_id, member_id) do update
         set points = t.points + excluded.points",

@@ -18,6 +18,10 @@ impl Projection for Members {
         "members"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["members"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         add(facts, tx).await?;
         change(facts, tx).await
@@ -42,7 +46,7 @@ async fn add(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionErro
         return Ok(());
     }
     sqlx::query(
-        "insert into views.members (family_id, member_id, display_name, role, on_leaderboard, added_at)
+        "insert into members (family_id, member_id, display_name, role, on_leaderboard, added_at)
         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[])",
     )
     .bind(families)
@@ -113,7 +117,7 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     }
     let wanted = changes.len();
     let done = sqlx::query(
-        "update views.members m
+        "update members m
         set role = coalesce(c.role, m.role),
             user_id = coalesce(c.user_id, m.user_id),
             on_leaderboard = coalesce(c.on_leaderboard, m.on_leaderboard)

@@ -18,6 +18,9 @@ mod spending;
 
 use crate::projection::Projection;
 
+/// Tables that all projections share: where each family stands in the rows, and which do not go on.
+pub const FAMILIES_TABLES: &[&str] = &["family_heads", "parked_families"];
+
 /// The list.
 pub const PROJECTIONS: &[&dyn Projection] = &[
     &account_days::AccountDays,

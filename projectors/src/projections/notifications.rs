@@ -41,6 +41,10 @@ impl Projection for Notifications {
         "notifications"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["notification_recipients", "notifications"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let concerned: BTreeSet<Uuid> = facts
             .iter()
@@ -85,7 +89,7 @@ impl Roles {
     async fn load(families: BTreeSet<Uuid>, tx: &mut PgConnection) -> Result<Self, ProjectionError> {
         let rows: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
             "select family_id, member_id, role
-            from views.notification_recipients
+            from notification_recipients
             where family_id = any($1)",
         )
         .bind(families.into_iter().collect::<Vec<_>>())
@@ -131,7 +135,7 @@ impl Roles {
             return Ok(());
         }
         sqlx::query(
-            "insert into views.notification_recipients (family_id, member_id, role)
+            "insert into notification_recipients (family_id, member_id, role)
             select * from unnest($1::uuid[], $2::uuid[], $3::text[])
             on conflict (family_id, member_id) do update
             set role = excluded.role",
@@ -292,7 +296,7 @@ async fn tell(told: &[(&Fact, Notice)], tx: &mut PgConnection) -> Result<(), Pro
     }
     let each = || rows.iter();
     sqlx::query(
-        "insert into views.notifications
+        "insert into notifications
             (family_id, member_id, family_seq, kind, about_member_id, chore_id, entry_id, import_id, subject, reason,
             amount, currency, count, recorded_at)
         select *

@@ -28,6 +28,14 @@ impl Projection for Spending {
         "spending"
     }
 
+    fn tables(&self) -> &'static [&'static str] {
+        &["spending_days", "spending_months"]
+    }
+
+    fn reads(&self) -> &'static [&'static str] {
+        &["entries"]
+    }
+
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
         let accounts = accounts_of_entries(facts, tx).await?;
         let mut days: Buckets = BTreeMap::new();
@@ -101,7 +109,7 @@ async fn accounts_of_entries(
     let rows: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
         "select distinct on (p.family_id, p.entry_id) p.family_id, p.entry_id, p.ledger_account
         from unnest($1::uuid[], $2::uuid[]) as w (family_id, entry_id)
-        join views.entry_postings p on p.family_id = w.family_id and p.entry_id = w.entry_id
+        join entry_postings p on p.family_id = w.family_id and p.entry_id = w.entry_id
         where p.ledger_account like 'acc\\_%'
         order by p.family_id, p.entry_id, p.line",
     )
@@ -128,7 +136,7 @@ async fn add_to(
     }
     // Table and column are ours, from the two calls above; nothing of a request gets here.
     let statement = format!(
-        "insert into views.{table} as s (family_id, {date}, category_id, account_id, currency, amount)
+        "insert into {table} as s (family_id, {date}, category_id, account_id, currency, amount)
         select * from unnest($1::uuid[], $2::date[], $3::uuid[], $4::uuid[], $5::text[], $6::numeric[])
         on conflict (family_id, {date}, category_id, account_id, currency) do update
         set amount = s.amount + excluded.amount"

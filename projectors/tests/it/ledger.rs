@@ -9,9 +9,9 @@ use domain::{
     stream::StreamId,
 };
 use event_store::{AppendCommand, AppendEvent, Lane, Log, Record, Verdict};
-use projectors::{apply::Applier, projections::PROJECTIONS};
+use projectors::{apply::Applier, generation};
 use service_kit::{database::DatabaseRole, testing::TestDatabase};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// Tables that hold rows of families; compared whole.
@@ -44,6 +44,20 @@ const TABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Every row of every table that the connection finds, as text.
+pub async fn dump_in(connection: &mut PgConnection) -> Vec<String> {
+    let mut dump = Vec::new();
+    for (table, order) in TABLES {
+        let rows: Vec<String> =
+            sqlx::query_scalar(&format!("select row_to_json(t)::text from {table} t order by {order}"))
+                .fetch_all(&mut *connection)
+                .await
+                .expect("rows");
+        dump.extend(rows.into_iter().map(|row| format!("{table} {row}")));
+    }
+    dump
+}
+
 pub const LANE: Lane = Lane(3);
 
 pub struct Ledger {
@@ -61,11 +75,7 @@ impl Ledger {
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [7; 32]);
         let views = database.pool(DatabaseRole::Projector).await;
         let log_to_read = Log::new(views.clone(), [7; 32]).with_wakeups(log.wakeups().clone());
-        let applier = Applier {
-            pool: views.clone(),
-            log: log_to_read,
-            projections: PROJECTIONS,
-        };
+        let applier = Applier::new(views.clone(), log_to_read);
         Self {
             database,
             log,
@@ -134,17 +144,8 @@ impl Ledger {
 
     /// Every row of every table, as text.
     pub async fn dump(&self) -> Vec<String> {
-        let mut dump = Vec::new();
-        for (table, order) in TABLES {
-            let rows: Vec<String> = sqlx::query_scalar(&format!(
-                "select row_to_json(t)::text from views.{table} t order by {order}"
-            ))
-            .fetch_all(&self.views)
-            .await
-            .expect("rows");
-            dump.extend(rows.into_iter().map(|row| format!("{table} {row}")));
-        }
-        dump
+        let mut tx = generation::begin_live(&self.views).await.expect("a transaction");
+        dump_in(&mut tx).await
     }
 
     /// One value of one row.

@@ -9,7 +9,7 @@ use projectors::{
 use crate::{given::*, ledger::*, stories};
 
 /// Two families whose events interleave: founding, chores, an import, and a few hundred entries that are moved and reversed.
-async fn lived(ledger: &mut Ledger) {
+pub async fn lived(ledger: &mut Ledger) {
     for number in 1..=2 {
         ledger.append(family(number), founding(family(number))).await;
     }

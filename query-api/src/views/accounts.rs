@@ -102,10 +102,10 @@ pub(crate) async fn balances(
     let rows: Vec<Row> = sqlx::query_as(
         "select a.account_id, a.name, a.kind, a.currency, a.owner_id, a.is_closed, a.opened_on,
             a.balance - coalesce(later.amount, 0) as balance
-        from views.accounts a
+        from accounts a
         left join lateral (
             select sum(d.amount) as amount
-            from views.account_days d
+            from account_days d
             where d.family_id = a.family_id
                 and d.ledger_account = 'acc_' || a.account_id
                 and d.currency = a.currency

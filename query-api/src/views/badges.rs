@@ -77,7 +77,7 @@ impl View for Badges {
         };
         let mut rows: Vec<Row> = sqlx::query_as(
             "select award_id, family_seq, member_id, badge, reason, points, awarded_at
-            from views.badges
+            from badges
             where family_id = $1
                 and ($2::uuid is null or member_id = $2)
                 and ($3::uuid is null or member_id = $3)

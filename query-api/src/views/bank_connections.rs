@@ -65,7 +65,7 @@ impl View for BankConnections {
         let rows: Vec<Row> = sqlx::query_as(
             "select connection_id, account_id, provider, institution, connected_at, synced_at, bank_balance, currency,
                 first_on, last_on, is_proved
-            from views.bank_connections
+            from bank_connections
             where family_id = $1
             order by connected_at, connection_id",
         )

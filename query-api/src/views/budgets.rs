@@ -107,7 +107,7 @@ pub(crate) async fn progress(
         "select h.budget_id, h.category_id, c.name as category, h.period, h.amount, h.currency
         from (
             select distinct on (b.budget_id) b.*
-            from views.budgets b
+            from budgets b
             where b.family_id = $1
                 and b.effective_on <= case b.period when 'week' then $2::date else $3::date end
             order by b.budget_id,
@@ -117,7 +117,7 @@ pub(crate) async fn progress(
                 end desc,
                 b.family_seq desc
         ) h
-        join views.categories c on c.family_id = h.family_id and c.category_id = h.category_id
+        join categories c on c.family_id = h.family_id and c.category_id = h.category_id
         where h.amount > 0
         order by c.name, h.period, h.budget_id",
     )
@@ -168,7 +168,7 @@ async fn spent(
     }
     let sums: Vec<(Uuid, String, Decimal)> = sqlx::query_as(
         "select category_id, currency, sum(amount)
-        from views.spending_days
+        from spending_days
         where family_id = $1
             and effective_on between $2 and $3
             and category_id = any($4)

@@ -44,7 +44,7 @@ impl View for Categories {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<CategoriesAnswer, QueryError> {
         let rows: Vec<(Uuid, String, String)> = sqlx::query_as(
             "select category_id, name, kind
-            from views.categories
+            from categories
             where family_id = $1
             order by kind, name, category_id",
         )

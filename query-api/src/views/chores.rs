@@ -155,7 +155,7 @@ pub(crate) async fn page(
     let mut rows: Vec<Row> = sqlx::query_as(
         "select chore_id, family_seq, title, points, reward, reward_currency, offered_to, due_on, status, claimed_by,
             rejection_reason, entry_id, offered_at, changed_at
-        from views.chores
+        from chores
         where family_id = $1
             and status = any($2)
             and ($3::uuid is null or offered_to is null or offered_to = $3 or claimed_by = $3)

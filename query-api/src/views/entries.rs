@@ -188,7 +188,7 @@ async fn postings(
 ) -> Result<HashMap<Uuid, Lines>, QueryError> {
     let found: Vec<(Uuid, String, Decimal, String)> = sqlx::query_as(
         "select entry_id, ledger_account, amount, currency
-        from views.entry_postings
+        from entry_postings
         where family_id = $1
             and entry_id = any($2)
         order by entry_id, line",

@@ -86,9 +86,9 @@ async fn read(state: &QueryState, signed_in: SignedIn) -> Result<FamiliesAnswer,
     let mut tx = snapshot(state, Scope::OwnPlaces(signed_in.user_id)).await?;
     let rows: Vec<Row> = sqlx::query_as(
         "select f.family_id, f.name, f.currency, f.zone, f.week_start, m.member_id, m.role, h.family_seq
-        from views.members m
-        join views.families f on f.family_id = m.family_id
-        join views.family_heads h on h.family_id = m.family_id
+        from members m
+        join families f on f.family_id = m.family_id
+        join family_heads h on h.family_id = m.family_id
         where m.user_id = $1
         order by f.name, f.family_id",
     )

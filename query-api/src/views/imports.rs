@@ -88,7 +88,7 @@ impl View for Imports {
         let mut rows: Vec<Row> = sqlx::query_as(
             "select import_id, family_seq, connection_id, account_id, source, file_sha256, rows, rows_booked, rows_known, rows_categorised,
                 rows_zero, booked, currency, imported_at, is_undone, entries_reversed
-            from views.imports
+            from imports
             where family_id = $1
                 and ($2::bigint is null or family_seq < $2)
             order by family_seq desc

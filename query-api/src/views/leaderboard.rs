@@ -90,7 +90,7 @@ impl View for Leaderboard {
         let rows = points(tx, viewer, stretch).await?;
         let not_shown = sqlx::query_scalar(
             "select count(*)
-            from views.members
+            from members
             where family_id = $1
                 and not on_leaderboard
                 and role in ('teen', 'child')",
@@ -123,8 +123,8 @@ async fn points(
     let shown = match stretch {
         Some((first, last)) => sqlx::query_as(
             "select m.member_id, m.display_name, coalesce(sum(p.points), 0)::bigint as points
-            from views.members m
-            left join views.point_days p
+            from members m
+            left join point_days p
                 on p.family_id = m.family_id
                 and p.member_id = m.member_id
                 and p.earned_on between $2 and $3
@@ -139,8 +139,8 @@ async fn points(
         .bind(last),
         None => sqlx::query_as(
             "select m.member_id, m.display_name, coalesce(p.points, 0) as points
-            from views.members m
-            left join views.point_totals p on p.family_id = m.family_id and p.member_id = m.member_id
+            from members m
+            left join point_totals p on p.family_id = m.family_id and p.member_id = m.member_id
             where m.family_id = $1
                 and m.on_leaderboard
                 and m.role <> 'auditor'

@@ -52,7 +52,7 @@ impl View for Members {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<MembersAnswer, QueryError> {
         let rows: Vec<(Uuid, String, String, bool, bool)> = sqlx::query_as(
             "select member_id, display_name, role, on_leaderboard, user_id is not null
-            from views.members
+            from members
             where family_id = $1
             order by added_at, member_id",
         )

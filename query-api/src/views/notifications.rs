@@ -96,9 +96,9 @@ impl View for Notifications {
         let mut rows: Vec<Row> = sqlx::query_as(
             "select n.family_seq, n.kind, n.about_member_id, n.chore_id, n.entry_id, n.import_id, n.subject, n.reason,
                 n.amount, n.currency, n.count, n.recorded_at, m.display_name as about, c.title
-            from views.notifications n
-            left join views.members m on m.family_id = n.family_id and m.member_id = n.about_member_id
-            left join views.chores c on c.family_id = n.family_id and c.chore_id = n.chore_id
+            from notifications n
+            left join members m on m.family_id = n.family_id and m.member_id = n.about_member_id
+            left join chores c on c.family_id = n.family_id and c.chore_id = n.chore_id
             where n.family_id = $1
                 and n.member_id = $2
                 and n.family_seq > $3
@@ -134,7 +134,7 @@ impl View for Notifications {
 pub(crate) async fn read_up_to(tx: &mut PgConnection, viewer: &Viewer) -> Result<i64, QueryError> {
     let mark: Option<i64> = sqlx::query_scalar(
         "select read_up_to
-        from views.inbox_marks
+        from inbox_marks
         where family_id = $1
             and member_id = $2",
     )
@@ -151,7 +151,7 @@ pub(crate) async fn unread(tx: &mut PgConnection, viewer: &Viewer, read_up_to: i
         "select count(*)
         from (
             select 1
-            from views.notifications
+            from notifications
             where family_id = $1
                 and member_id = $2
                 and family_seq > $3

@@ -150,24 +150,24 @@ pub(crate) async fn sums(
         "select c.category_id, c.name as category, c.kind, s.currency, sum(s.amount) as amount
         from (
             select category_id, account_id, currency, amount
-            from views.spending_months
+            from spending_months
             where family_id = $1
                 and month_on >= $4
                 and month_on < $5
             union all
             select category_id, account_id, currency, amount
-            from views.spending_days
+            from spending_days
             where family_id = $1
                 and effective_on >= $2
                 and effective_on < $4
             union all
             select category_id, account_id, currency, amount
-            from views.spending_days
+            from spending_days
             where family_id = $1
                 and effective_on >= $5
                 and effective_on <= $3
         ) s
-        join views.categories c on c.family_id = $1 and c.category_id = s.category_id
+        join categories c on c.family_id = $1 and c.category_id = s.category_id
         where $6::uuid[] is null or s.account_id = any($6)
         group by c.category_id, c.name, c.kind, s.currency
         order by s.currency, amount desc, c.name, c.category_id",

@@ -73,8 +73,8 @@ impl View for Trend {
         let scope = viewer.money_scope(tx).await?;
         let rows: Vec<(NaiveDate, String, String, Decimal)> = sqlx::query_as(
             "select s.month_on, s.currency, c.kind, sum(s.amount)
-            from views.spending_months s
-            join views.categories c on c.family_id = s.family_id and c.category_id = s.category_id
+            from spending_months s
+            join categories c on c.family_id = s.family_id and c.category_id = s.category_id
             where s.family_id = $1
                 and s.month_on between $2 and $3
                 and ($4::uuid[] is null or s.account_id = any($4))

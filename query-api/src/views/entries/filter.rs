@@ -117,7 +117,7 @@ pub(super) fn select(
 ) -> Option<QueryBuilder<'static, Postgres>> {
     let rows = i64::from(filter.limit) + 1;
     let Some(leading) = leading(scope, filter) else {
-        let mut query = QueryBuilder::new("select e.* from views.entries e where e.family_id = ");
+        let mut query = QueryBuilder::new("select e.* from entries e where e.family_id = ");
         query.push_bind(viewer.family());
         push_filters(&mut query, filter, "e", "e.amount");
         query
@@ -140,8 +140,8 @@ pub(super) fn select(
         "::text[]) as l (ledger_account)
         cross join lateral (
             select distinct on (p.effective_on, p.family_seq) e.*
-            from views.entry_postings p
-            join views.entries e on e.family_id = p.family_id and e.entry_id = p.entry_id
+            from entry_postings p
+            join entries e on e.family_id = p.family_id and e.entry_id = p.entry_id
             where p.ledger_account = l.ledger_account
                 and p.family_id = ",
     );
@@ -149,7 +149,7 @@ pub(super) fn select(
     push_filters(&mut query, filter, "p", size);
     if let Some(category) = filter.category_id.filter(|_| !led_by_category) {
         query.push(
-            " and exists (select 1 from views.entry_postings q where q.family_id = e.family_id and q.entry_id = e.entry_id
+            " and exists (select 1 from entry_postings q where q.family_id = e.family_id and q.entry_id = e.entry_id
                 and q.ledger_account = ",
         );
         query.push_bind(category_account(category)).push(")");
@@ -191,8 +191,8 @@ fn push_filters(query: &mut QueryBuilder<'static, Postgres>, filter: &Filter, pl
     if let Some(member) = filter.member_id {
         query.push(" and (e.entered_by = ").push_bind(member);
         query.push(
-            " or exists (select 1 from views.entry_postings q
-                join views.accounts a on a.family_id = q.family_id and 'acc_' || a.account_id = q.ledger_account
+            " or exists (select 1 from entry_postings q
+                join accounts a on a.family_id = q.family_id and 'acc_' || a.account_id = q.ledger_account
                 where q.family_id = e.family_id and q.entry_id = e.entry_id and a.owner_id = ",
         );
         query.push_bind(member).push("))");
