@@ -1,6 +1,9 @@
 //! `kinledger serve PART`: one part in a process of its own, against Postgres, Kafka and Redis given by address.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -173,7 +176,7 @@ async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown)
         progress,
     };
     let work = tokio::spawn(async move {
-        projectors::run(settings, shutdown).await;
+        projectors::run_shared(settings, shutdown).await;
         Ok(())
     });
     Ok(RunningPart {
@@ -210,7 +213,21 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
         topic: options.topic.clone(),
         ..relay::RelaySettings::new(brokers)
     };
-    let work = tokio::spawn(async move { relay::run(log, settings, shutdown).await.context("the relay stopped") });
+    let halted = Arc::new(OnceLock::new());
+    let why = Arc::clone(&halted);
+    health.add("relay", move || {
+        why.get().map_or(Ok(()), |why: &String| Err(why.clone()))
+    });
+    let work = tokio::spawn(async move {
+        let ended = relay::run(log, settings, shutdown.clone()).await;
+        if let Err(error) = &ended {
+            // It stays, unready and with the reason, for an operator to find: started again and again it would say the same.
+            drop(halted.set(error.to_string()));
+            metrics::gauge!("kinledger_relay_halted").set(1.0);
+            shutdown::requested(shutdown).await;
+        }
+        ended.context("the relay had stopped")
+    });
     Ok(RunningPart {
         routes: axum::Router::new(),
         commands: None,

@@ -192,7 +192,7 @@ impl Applier {
         let mut tx = self.target.begin(&self.pool).await?;
         let moved = sqlx::query(
             "update checkpoints
-            set position = $5
+            set position = $5, chain_hash = $6
             where group_name = $1
                 and version = $2
                 and lane = $3
@@ -203,6 +203,13 @@ impl Applier {
         .bind(lane.0)
         .bind(checkpoint)
         .bind(to)
+        // For the check that the log still holds what was folded. None when the batch does not end at `to`.
+        .bind(
+            records
+                .last()
+                .filter(|record| record.position == to)
+                .map(|record| record.chain_hash),
+        )
         .execute(&mut *tx)
         .await?;
         if moved.rows_affected() == 0 {

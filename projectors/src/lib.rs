@@ -1,13 +1,16 @@
 //! Events to rows: one file per read model.
 //!
 //! [`run`] keeps one task per lane. A task reads a batch from its [`event_store::feed::Feed`], folds it and writes the rows of
-//! every projection in one transaction; [`apply`] tells the protocol that makes the effect exactly-once. A family whose event
-//! cannot be folded is parked alone ([`parking`]); [`Progress`] says how far each lane is and whether one is stuck.
+//! every projection in one transaction; [`apply`] tells the protocol that makes the effect exactly-once. Where several processes
+//! share the lanes, [`run_shared`] keeps this one's share ([`leases`]). A family whose event cannot be folded is parked alone
+//! ([`parking`]); [`Progress`] says how far each lane is and whether one is stuck or halted because the log has forked.
 
 pub mod apply;
 mod causes;
 pub mod fold;
+mod forks;
 pub mod generation;
+pub mod leases;
 pub mod parking;
 mod progress;
 pub mod projection;
@@ -15,9 +18,10 @@ pub mod projections;
 mod reset;
 mod runner;
 
+pub use leases::run_shared;
 pub use progress::Progress;
 pub use reset::reset;
-pub use runner::{Settings, run};
+pub use runner::{LaneFeed, Settings, run};
 
 /// The name under which this set of projections keeps its checkpoints.
 pub const GROUP: &str = "views";

@@ -18,6 +18,7 @@ use crate::{
     Progress,
     apply::{Applied, Applier, ApplyError},
     causes::causes,
+    forks::Fork,
     parking,
 };
 
@@ -33,6 +34,9 @@ const PAUSE_LAST: Duration = Duration::from_secs(5);
 /// Tries of a whole batch before the failing family is singled out.
 const TRIES_MAX: u32 = 3;
 
+/// A lane and where its records come from.
+pub type LaneFeed = (Lane, Box<dyn Feed>);
+
 /// What the projectors need.
 pub struct Settings {
     /// Acts in the role of the projector; one connection per lane and two more.
@@ -40,30 +44,45 @@ pub struct Settings {
     /// The log in Postgres: where holes are filled from, and where its end is looked up.
     pub log: Log,
     /// One feed per lane, of either kind.
-    pub feeds: Vec<(Lane, Box<dyn Feed>)>,
+    pub feeds: Vec<LaneFeed>,
     /// Rung after every commit, so that a query in the same process that waits for its own write looks again at once.
     pub rows_changed: Arc<Notify>,
     /// Where the lanes say how far they are.
     pub progress: Progress,
 }
 
-/// Runs every lane until shutdown; a batch in hand is finished first.
-pub async fn run(settings: Settings, shutdown: Shutdown) {
-    let applier = Applier::new(settings.pool, settings.log);
-    let lanes: Vec<Lane> = settings.feeds.iter().map(|(lane, _)| *lane).collect();
-    let mut tasks = JoinSet::new();
-    for (lane, feed) in settings.feeds {
-        let task = LaneTask {
-            lane,
-            feed,
-            applier: applier.clone(),
-            rows_changed: settings.rows_changed.clone(),
-            progress: settings.progress.clone(),
-            shutdown: shutdown.clone(),
+impl Settings {
+    /// What every lane's task needs, and the feeds.
+    pub(crate) fn into_parts(self) -> (Parts, Vec<LaneFeed>) {
+        let parts = Parts {
+            applier: Applier::new(self.pool, self.log),
+            rows_changed: self.rows_changed,
+            progress: self.progress,
         };
-        tasks.spawn(task.run());
+        (parts, self.feeds)
     }
-    tasks.spawn(watch(applier, lanes, settings.progress, shutdown));
+}
+
+/// What the lanes' tasks share.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) applier: Applier,
+    pub(crate) rows_changed: Arc<Notify>,
+    pub(crate) progress: Progress,
+}
+
+/// Runs every lane until shutdown, as the only process that does; a batch in hand is finished first.
+pub async fn run(settings: Settings, shutdown: Shutdown) {
+    let (parts, feeds) = settings.into_parts();
+    let mut tasks = JoinSet::new();
+    for (lane, feed) in feeds {
+        parts.progress.took(lane);
+        let task = LaneTask::new(lane, feed, &parts, shutdown.clone());
+        tasks.spawn(async move {
+            task.run().await;
+        });
+    }
+    tasks.spawn(watch_log(parts, shutdown));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             // A panic in a lane must not look like a lane at rest: the watcher still sees it fall behind.
@@ -72,7 +91,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) {
     }
 }
 
-struct LaneTask {
+pub(crate) struct LaneTask {
     lane: Lane,
     feed: Box<dyn Feed>,
     applier: Applier,
@@ -82,23 +101,37 @@ struct LaneTask {
 }
 
 impl LaneTask {
-    async fn run(mut self) {
+    pub(crate) fn new(lane: Lane, feed: Box<dyn Feed>, parts: &Parts, shutdown: Shutdown) -> Self {
+        Self {
+            lane,
+            feed,
+            applier: parts.applier.clone(),
+            rows_changed: parts.rows_changed.clone(),
+            progress: parts.progress.clone(),
+            shutdown,
+        }
+    }
+
+    /// Works until it is told to stop; gives its feed back, for the next time.
+    pub(crate) async fn run(mut self) -> LaneFeed {
         let mut pause = PAUSE_FIRST;
         while !*self.shutdown.borrow() {
             match self.follow().await {
                 Ok(()) => pause = PAUSE_FIRST,
                 Err(error) => {
-                    log_failure(self.lane, &error);
+                    self.report(&error);
                     self.rest(pause).await;
                     pause = (pause * 2).min(PAUSE_LAST);
                 }
             }
         }
+        (self.lane, self.feed)
     }
 
     /// Follows the lane from its checkpoint until shutdown or a failure; the next call begins at the checkpoint again.
     async fn follow(&mut self) -> Result<(), Failure> {
         let mut checkpoint = self.applier.checkpoint(self.lane).await?;
+        self.applier.log_holds_checkpoint(self.lane).await?;
         self.progress.moved(self.lane, checkpoint);
         let mut tries = 0;
         loop {
@@ -112,9 +145,11 @@ impl LaneTask {
                 Err(FeedError::Gap { found, .. }) => self.missing(checkpoint, found).await?,
                 Err(error) => return Err(error.into()),
             };
-            let Some(to) = records.last().map(|record| record.position) else {
-                continue;
-            };
+            let Some(last) = records.last() else { continue };
+            if !self.feed.is_the_log() {
+                self.applier.log_holds(last).await?;
+            }
+            let to = last.position;
             match self.apply(checkpoint, to, records, tries >= TRIES_MAX).await {
                 Ok(()) => {
                     tries = 0;
@@ -198,6 +233,29 @@ impl LaneTask {
         );
     }
 
+    fn report(&self, failure: &Failure) {
+        match failure {
+            Failure::Apply(ApplyError::Zombie { .. }) => {
+                metrics::counter!("kinledger_projector_zombies_total").increment(1);
+                tracing::info!(
+                    lane = self.lane.0,
+                    "another process folds this lane too; going on from its checkpoint"
+                );
+            }
+            // Said once, and by `/readyz` for as long as it lasts: trying again mends nothing, but people may.
+            Failure::Fork(Fork::Found(what)) => {
+                if self.progress.halted(self.lane, what.clone()) {
+                    tracing::error!(lane = self.lane.0, what, "a lane is halted");
+                }
+            }
+            // An outage, or a topic that is not there yet: it passes, and lag tells when it does not.
+            Failure::Feed(FeedError::Kafka(_)) => {
+                tracing::warn!(lane = self.lane.0, error = %causes(failure), "Kafka cannot be followed; trying again");
+            }
+            _ => tracing::error!(lane = self.lane.0, error = %causes(failure), "a lane cannot be folded; trying again"),
+        }
+    }
+
     async fn rest(&self, pause: Duration) {
         tokio::select! {
             () = sleep(pause) => {}
@@ -214,26 +272,17 @@ enum Failure {
     Hole { position: i64 },
     #[error("a batch was not applied")]
     Apply(#[from] ApplyError),
+    #[error("the log is not the one that was folded")]
+    Fork(#[from] Fork),
 }
 
-fn log_failure(lane: Lane, failure: &Failure) {
-    if let Failure::Apply(ApplyError::Zombie { .. }) = failure {
-        metrics::counter!("kinledger_projector_zombies_total").increment(1);
-        tracing::info!(
-            lane = lane.0,
-            "another process folds this lane too; going on from its checkpoint"
-        );
-    } else {
-        tracing::error!(lane = lane.0, error = %causes(failure), "a lane cannot be folded; trying again");
-    }
-}
-
-/// Looks up the end of every lane and the number of parked families, every few seconds.
-async fn watch(applier: Applier, lanes: Vec<Lane>, progress: Progress, shutdown: Shutdown) {
+/// Looks up the end of every lane this process works on and the number of parked families, every few seconds.
+pub(crate) async fn watch_log(parts: Parts, shutdown: Shutdown) {
+    let Parts { applier, progress, .. } = parts;
     while !*shutdown.borrow() {
-        for lane in &lanes {
-            match applier.log.lane_head(*lane).await {
-                Ok(head) => progress.seen(*lane, head, std::time::Instant::now()),
+        for lane in progress.lanes() {
+            match applier.log.lane_head(lane).await {
+                Ok(head) => progress.seen(lane, head, std::time::Instant::now()),
                 Err(error) => {
                     tracing::warn!(lane = lane.0, error = %causes(&error), "the end of a lane cannot be read")
                 }

@@ -58,4 +58,9 @@ pub trait Feed: Send + Sync {
     /// # Errors
     /// [`FeedError`]; asking again with the same `after` is always right.
     async fn next(&mut self, lane: Lane, after: i64, limit: usize, wait: Duration) -> Result<Vec<Record>, FeedError>;
+
+    /// Does it read the log itself? What comes from elsewhere may hold what the log has lost, and is compared with it.
+    fn is_the_log(&self) -> bool {
+        false
+    }
 }

@@ -62,4 +62,8 @@ impl Feed for PostgresFeed {
             }
         }
     }
+
+    fn is_the_log(&self) -> bool {
+        true
+    }
 }

@@ -2,9 +2,11 @@
 
 mod conformance;
 mod fold;
+mod forks;
 mod given;
 mod ledger;
 mod parking;
 mod rows;
 mod sameness;
+mod sharing;
 mod stories;
