@@ -1,4 +1,5 @@
-//! One lane of the relay: owning it, finding where to go on, publishing. The protocol is told in the parent module.
+//! One lane of the relay: performs what its [`RelayMachine`] asks for, on Postgres and Kafka, and begins anew after failures.
+//! The protocol is told in the parent module.
 
 use chrono::Utc;
 use rdkafka::{error::KafkaError, producer::FutureProducer, types::RDKafkaErrorCode};
@@ -7,11 +8,11 @@ use tokio::{sync::watch, time::Duration};
 
 use super::{
     Causes, Pause, RelayError, RelaySettings,
+    machine::{Effect, Input, Place, RelayMachine},
     message::OutgoingMessage,
-    stopped,
-    topic::{self, End},
+    stopped, topic,
 };
-use crate::{Lane, Log, Record, load::read_lane_in};
+use crate::{Lane, Log, Record, Wakeup, load::read_lane_in};
 
 /// How often a relay that stands by asks whether the lane is free.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ pub(super) async fn relay(
             settings: &settings,
             lane,
             shutdown: shutdown.clone(),
-            position: 0,
+            machine: RelayMachine::new(lane),
             label: lane.to_string(),
         };
         let grace_is_over = async {
@@ -49,7 +50,7 @@ pub(super) async fn relay(
         if error.needs_people() {
             return Err(error);
         }
-        if relay.position > 0 {
+        if relay.machine.position() > 0 {
             pause = Pause::default();
         }
         metrics::counter!("kinledger_relay_restarts_total", "lane" => relay.label.clone()).increment(1);
@@ -65,8 +66,7 @@ struct LaneRelay<'a> {
     settings: &'a RelaySettings,
     lane: Lane,
     shutdown: watch::Receiver<bool>,
-    /// The last position Kafka has acknowledged.
-    position: i64,
+    machine: RelayMachine,
     label: String,
 }
 
@@ -84,60 +84,61 @@ impl LaneRelay<'_> {
     async fn run_on(&mut self, connection: &mut PgConnection) -> Result<(), RelayError> {
         let stop = stopped(self.shutdown.clone());
         tokio::pin!(stop);
-        let epoch = tokio::select! {
-            epoch = self.take_over(connection) => epoch?,
-            () = &mut stop => return Ok(()),
-        };
-        let producer = topic::producer(self.settings)?;
+        let mut producer = None;
         let mut wakeup = self.log.wakeups().subscribe(self.lane);
-        while !*self.shutdown.borrow() {
-            let records = read_lane_in(&mut *connection, self.lane, self.position, self.settings.batch).await?;
-            let Some((position, chain_hash)) = records.last().map(|last| (last.position, last.chain_hash)) else {
-                self.report_lag(0, 0);
-                tokio::select! {
-                    () = wakeup.wait(self.settings.poll_interval) => {}
-                    () = &mut stop => return Ok(()),
-                }
-                continue;
-            };
-            self.measure(connection, &records).await?;
-            let count = records.len();
-            self.publish(&producer, records).await?;
-            self.position = position;
-            self.checkpoint(connection, epoch, position, &chain_hash).await?;
-            metrics::counter!("kinledger_relay_published_total", "lane" => self.label.clone()).increment(count as u64);
-        }
-        Ok(())
-    }
-
-    /// Owns the lane and finds where to go on; returns the epoch.
-    async fn take_over(&mut self, connection: &mut PgConnection) -> Result<i64, RelayError> {
-        self.own(connection).await?;
-        let epoch = self.begin_epoch(connection).await?;
-        let (position, chain_hash) = self.resume(connection).await?;
-        self.position = position;
-        self.checkpoint(connection, epoch, position, &chain_hash).await?;
-        tracing::info!(
-            lane = self.lane.0,
-            epoch,
-            position = self.position,
-            "the relay owns a lane"
-        );
-        Ok(epoch)
-    }
-
-    /// Waits for the lane's lock.
-    async fn own(&self, connection: &mut PgConnection) -> Result<(), RelayError> {
+        let mut effect = self.machine.begin();
         loop {
-            let is_owner: bool = sqlx::query_scalar("select pg_try_advisory_lock(4712, $1)")
-                .bind(i32::from(self.lane.0))
-                .fetch_one(&mut *connection)
-                .await?;
-            if is_owner {
-                return Ok(());
-            }
-            tokio::time::sleep(STANDBY_INTERVAL).await;
+            let input = match effect {
+                // A page in hand is finished and its checkpoint saved, within the grace that `relay` gives; all else can be let
+                // go at any moment.
+                Effect::Publish { records } => self.publish(connection, &mut producer, records).await?,
+                Effect::Save { epoch, place } => self.save(connection, epoch, place).await?,
+                effect => tokio::select! {
+                    input = self.perform(connection, &mut wakeup, effect) => input?,
+                    () = &mut stop => return Ok(()),
+                },
+            };
+            effect = self.machine.handle(input)?;
         }
+    }
+
+    async fn perform(
+        &self,
+        connection: &mut PgConnection,
+        wakeup: &mut Wakeup,
+        effect: Effect,
+    ) -> Result<Input, RelayError> {
+        Ok(match effect {
+            Effect::Own => Input::Owned(
+                sqlx::query_scalar("select pg_try_advisory_lock(4712, $1)")
+                    .bind(i32::from(self.lane.0))
+                    .fetch_one(connection)
+                    .await?,
+            ),
+            Effect::StandBy => {
+                tokio::time::sleep(STANDBY_INTERVAL).await;
+                Input::Waited
+            }
+            Effect::BeginEpoch => Input::Epoch(self.begin_epoch(connection).await?),
+            Effect::AskEnd => Input::End(topic::end(self.settings, self.lane).await?),
+            Effect::ReadCheckpoint => Input::Checkpoint(self.read_checkpoint(connection).await?),
+            Effect::HashAt { position } => Input::Hash(
+                sqlx::query_scalar("select chain_hash from log.events where lane = $1 and position = $2")
+                    .bind(self.lane.0)
+                    .bind(position)
+                    .fetch_optional(connection)
+                    .await?,
+            ),
+            Effect::ReadPage { after } => {
+                Input::Page(read_lane_in(connection, self.lane, after, self.settings.batch).await?)
+            }
+            Effect::Rest => {
+                self.report_lag(0, 0);
+                wakeup.wait(self.settings.poll_interval).await;
+                Input::Waited
+            }
+            Effect::Publish { .. } | Effect::Save { .. } => unreachable!("these are not let go"),
+        })
     }
 
     async fn begin_epoch(&self, connection: &mut PgConnection) -> Result<i64, RelayError> {
@@ -149,38 +150,33 @@ impl LaneRelay<'_> {
         Ok(query.fetch_one(connection).await?)
     }
 
-    /// What Kafka has already, once it is sure that the log has it too.
-    async fn resume(&self, connection: &mut PgConnection) -> Result<(i64, [u8; 32]), RelayError> {
-        match topic::end(self.settings, self.lane).await? {
-            End::Empty => Ok((0, crate::chain::GENESIS)),
-            End::Expired => {
-                let statement = "select position, chain_hash from log.relay_checkpoints where lane = $1";
-                Ok(sqlx::query_as(statement)
-                    .bind(self.lane.0)
-                    .fetch_one(connection)
-                    .await?)
-            }
-            End::At(record) => {
-                let statement = "select chain_hash from log.events where lane = $1 and position = $2";
-                let ours: Option<[u8; 32]> = sqlx::query_scalar(statement)
-                    .bind(self.lane.0)
-                    .bind(record.position)
-                    .fetch_optional(connection)
-                    .await?;
-                if ours == Some(record.chain_hash) && record.lane == self.lane {
-                    Ok((record.position, record.chain_hash))
-                } else {
-                    Err(RelayError::Fork {
-                        lane: self.lane,
-                        position: record.position,
-                    })
-                }
-            }
-        }
+    async fn read_checkpoint(&self, connection: &mut PgConnection) -> Result<Place, RelayError> {
+        let statement = "select position, chain_hash from log.relay_checkpoints where lane = $1";
+        let query = sqlx::query_as(statement).bind(self.lane.0);
+        let (position, chain_hash) = query.fetch_one(connection).await?;
+        Ok(Place { position, chain_hash })
+    }
+
+    async fn publish(
+        &self,
+        connection: &mut PgConnection,
+        producer: &mut Option<FutureProducer>,
+        records: Vec<Record>,
+    ) -> Result<Input, RelayError> {
+        self.measure(connection, &records).await?;
+        // Its identity is that of this ownership; made once there is something to say.
+        let producer = match producer {
+            Some(producer) => producer,
+            None => producer.insert(topic::producer(self.settings)?),
+        };
+        let count = records.len();
+        self.send(producer, records).await?;
+        metrics::counter!("kinledger_relay_published_total", "lane" => self.label.clone()).increment(count as u64);
+        Ok(Input::Published)
     }
 
     /// Hands the records to the producer in order, then awaits every acknowledgement.
-    async fn publish(&self, producer: &FutureProducer, records: Vec<Record>) -> Result<(), KafkaError> {
+    async fn send(&self, producer: &FutureProducer, records: Vec<Record>) -> Result<(), KafkaError> {
         let mut deliveries = Vec::with_capacity(records.len());
         for message in records.into_iter().map(OutgoingMessage::of) {
             let mut record = message.to_record(&self.settings.topic);
@@ -204,27 +200,22 @@ impl LaneRelay<'_> {
         Ok(())
     }
 
-    async fn checkpoint(
-        &self,
-        connection: &mut PgConnection,
-        epoch: i64,
-        position: i64,
-        chain_hash: &[u8; 32],
-    ) -> Result<(), RelayError> {
+    async fn save(&self, connection: &mut PgConnection, epoch: i64, place: Place) -> Result<Input, RelayError> {
         let statement = "update log.relay_checkpoints set position = $3, chain_hash = $4, updated_at = clock_timestamp() \
              where lane = $1 and epoch = $2";
         let updated = sqlx::query(statement)
             .bind(self.lane.0)
             .bind(epoch)
-            .bind(position)
-            .bind(chain_hash)
+            .bind(place.position)
+            .bind(place.chain_hash)
             .execute(connection)
             .await?;
-        if updated.rows_affected() == 0 {
-            Err(RelayError::Fenced(self.lane))
-        } else {
-            Ok(())
+        let is_saved = updated.rows_affected() > 0;
+        if is_saved && !self.machine.is_owner() {
+            let (lane, position) = (self.lane.0, place.position);
+            tracing::info!(lane, epoch, position, "the relay owns a lane");
         }
+        Ok(Input::Saved(is_saved))
     }
 
     async fn measure(&self, connection: &mut PgConnection, records: &[Record]) -> Result<(), RelayError> {
@@ -236,7 +227,7 @@ impl LaneRelay<'_> {
         let oldest_ms = records
             .first()
             .map_or(0, |first| (Utc::now() - first.recorded_at).num_milliseconds().max(0));
-        self.report_lag(head - self.position, oldest_ms);
+        self.report_lag(head - self.machine.position(), oldest_ms);
         Ok(())
     }
 
@@ -244,6 +235,6 @@ impl LaneRelay<'_> {
     fn report_lag(&self, events: i64, oldest_ms: i64) {
         metrics::gauge!("kinledger_relay_lag_events", "lane" => self.label.clone()).set(events as f64);
         metrics::gauge!("kinledger_relay_lag_seconds", "lane" => self.label.clone()).set(oldest_ms as f64 / 1000.0);
-        metrics::gauge!("kinledger_relay_position", "lane" => self.label.clone()).set(self.position as f64);
+        metrics::gauge!("kinledger_relay_position", "lane" => self.label.clone()).set(self.machine.position() as f64);
     }
 }

@@ -16,6 +16,7 @@
 //! never another order; [`crate::feed::KafkaFeed`] drops repeats by position.
 
 mod lane;
+pub mod machine;
 mod message;
 mod topic;
 

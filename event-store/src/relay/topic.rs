@@ -12,23 +12,13 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{RelayError, RelaySettings, record_of};
-use crate::{Lane, Record};
+use super::{RelayError, RelaySettings, machine::End, record_of};
+use crate::Lane;
 
 /// How long Kafka may take to answer a question.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Copies of the topic where there are enough brokers.
 const REPLICATION_MAX: usize = 3;
-
-/// Where a partition ends.
-pub(super) enum End {
-    /// Nothing was ever written.
-    Empty,
-    /// Something was, but nothing is left of it.
-    Expired,
-    /// The last record.
-    At(Box<Record>),
-}
 
 /// Creates the topic when it is missing, a partition per lane, kept for ever.
 pub(super) async fn ensure(settings: &RelaySettings, lanes: i16) -> Result<(), RelayError> {
