@@ -63,7 +63,7 @@ impl EventReceipt {
                 family_seq,
                 aggregate_id: stream.public_id(),
                 payload: with_payload
-                    .then(|| RawValue::from_string(event.encode()).ok())
+                    .then(|| RawValue::from_string(event.written().payload).ok())
                     .flatten(),
             })
             .collect()

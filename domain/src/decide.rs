@@ -91,7 +91,7 @@ impl Decision {
     pub fn record<A: Stored>(&mut self, id: Uuid, event: A::Event, effective_on: NaiveDate) {
         self.events.push(NewEvent {
             stream: StreamId { kind: A::TYPE, id },
-            event: event.into(),
+            event: event.into().as_written(),
             effective_on,
         });
     }

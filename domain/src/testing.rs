@@ -204,10 +204,14 @@ impl Scenario {
     /// Further history, each event through its stored form.
     pub fn given(mut self, events: Vec<NewEvent>) -> Self {
         for new in events {
-            let (event_type, version) = new.event.kind();
-            let stored = new.event.encode();
-            let read =
-                LedgerEvent::decode(new.stream.kind, event_type, version, &stored).expect("the stored form reads back");
+            let stored = new.event.written();
+            let read = LedgerEvent::decode(
+                new.stream.kind,
+                stored.event_type,
+                stored.event_version,
+                &stored.payload,
+            )
+            .expect("the stored form reads back");
             assert_eq!(read, new.event, "the stored form says the same");
             self.streams.apply(new.stream, &read);
         }

@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    aggregate::LedgerEvent,
+    aggregate::{LedgerEvent, Written},
     decide::Claim,
     id::{CommandId, FamilyId},
     stream::StreamId,
@@ -198,9 +198,12 @@ impl<'a> Arrays<'a> {
     }
 
     fn event(&mut self, number: i32, command: &AppendCommand, new: &AppendEvent) {
-        let (event_type, event_version) = new.event.kind();
+        let Written {
+            event_type,
+            event_version,
+            payload,
+        } = new.event.written();
         let aggregate_id = new.stream.id.to_string();
-        let payload = new.event.encode();
         let leaf = Leaf {
             family_id: command.family_id.uuid(),
             aggregate_type: new.stream.kind,

@@ -93,13 +93,17 @@ struct ServeCommand {
 }
 
 #[derive(Args)]
+#[group(required = true, multiple = false)]
 struct ContractsOptions {
     /// Write them to this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Compare them with this folder; fails when they differ or a fixture does not load.
-    #[arg(long, value_name = "DIR", required_unless_present = "write")]
+    /// Compare them with this folder; fails when they differ, a fixture does not load, or what a release promised is broken.
+    #[arg(long, value_name = "DIR")]
     check: Option<PathBuf>,
+    /// Mark this build as a release in this folder: what it promises is kept from now on (scripts/release.sh does the whole).
+    #[arg(long, value_name = "DIR")]
+    mark_release: Option<PathBuf>,
 }
 
 /// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done or was asked wrongly, 2 the log was altered.
@@ -154,6 +158,10 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Contracts(ContractsOptions {
             write: Some(folder), ..
         }) => contracts::write(&folder)?,
+        Command::Contracts(ContractsOptions {
+            mark_release: Some(folder),
+            ..
+        }) => contracts::mark_release(&folder)?,
         Command::Contracts(ContractsOptions { check, .. }) => {
             contracts::check(&check.context("name the folder of the contracts")?)?;
         }

@@ -1,13 +1,13 @@
 //! What happens to a bank connection.
 
+use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    aggregate::events,
-    bank_connection::BankLedger,
-    id::{AccountId, ConnectionId, ImportId},
+    event::events,
+    id::{AccountId, ConnectionId, EntryId, ImportId},
 };
 
 events! {
@@ -17,6 +17,23 @@ events! {
         BankSynced = "1",
         BankSyncUndone = "1",
     }
+}
+
+/// What the statements so far add up to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BankLedger {
+    /// Booked balance before the earliest row.
+    pub opening: Money,
+    /// The entry that records that opening balance, when it is not zero.
+    pub opening_entry: Option<EntryId>,
+    /// The earliest day with a row.
+    pub first_on: NaiveDate,
+    /// The latest day with a row.
+    pub last_on: NaiveDate,
+    /// Booked balance after the latest row.
+    pub balance: Money,
+    /// Was `balance` ever confirmed by a closing balance the bank stated?
+    pub is_proved: bool,
 }
 
 /// A provider may feed an account from now on. Recorded by `connect-bank`.

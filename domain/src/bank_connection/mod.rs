@@ -4,14 +4,9 @@ pub mod commands;
 mod events;
 mod refusals;
 
-use chrono::NaiveDate;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Money,
-    id::{AccountId, EntryId},
-};
+use crate::id::AccountId;
 
 pub use events::*;
 pub use refusals::BankConnectionRefusal;
@@ -21,23 +16,6 @@ pub use refusals::BankConnectionRefusal;
 pub struct BankConnection {
     connected: Option<BankConnected>,
     ledger: Option<BankLedger>,
-}
-
-/// What the statements so far add up to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct BankLedger {
-    /// Booked balance before the earliest row.
-    pub opening: Money,
-    /// The entry that records that opening balance, when it is not zero.
-    pub opening_entry: Option<EntryId>,
-    /// The earliest day with a row.
-    pub first_on: NaiveDate,
-    /// The latest day with a row.
-    pub last_on: NaiveDate,
-    /// Booked balance after the latest row.
-    pub balance: Money,
-    /// Was `balance` ever confirmed by a closing balance the bank stated?
-    pub is_proved: bool,
 }
 
 impl BankConnection {

@@ -311,7 +311,7 @@ impl Book {
                 import.file_sha256.clone_from(&imported.file_sha256);
             }
             StatementImportEvent::StatementEntriesListed(listed) => {
-                self.imports.entry(listed.import_id).or_default().entries += listed.entries.len();
+                self.imports.entry(listed.import_id).or_default().entries += listed.booked().count();
             }
             StatementImportEvent::StatementImportUndone(undone) => {
                 self.imports.entry(undone.import_id).or_default().is_undone = true;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    aggregate::events,
     calendar::Period,
+    event::events,
     id::{BudgetId, CategoryId},
 };
 

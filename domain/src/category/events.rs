@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregate::events, id::CategoryId};
+use crate::{event::events, id::CategoryId};
 
 events! {
     /// Facts of a `category` stream.

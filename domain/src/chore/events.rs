@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    aggregate::events,
+    event::events,
     id::{AccountId, ChoreId, EntryId, MemberId},
 };
 

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    aggregate::events,
+    event::events,
     id::{AccountId, ChoreId, EntryId, ImportId, MemberId},
-    journal::{Posting, PostingAccount},
+    posting::{Posting, PostingAccount},
 };
 
 events! {

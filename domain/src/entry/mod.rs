@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{ImportId, MemberId},
-    journal::Posting,
+    journal::{Posting, PostingAccount},
 };
 
 pub use events::*;
@@ -86,6 +86,11 @@ impl Entry {
     /// The postings now in force; none after a reversal.
     pub fn postings(&self) -> &[Posting] {
         &self.postings
+    }
+
+    /// Is some of it in this ledger account now?
+    pub fn is_in(&self, place: PostingAccount) -> bool {
+        self.postings.iter().any(|posting| posting.ledger_account == place)
     }
 
     /// The day it counts for.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Currency,
     actor::Role,
-    aggregate::events,
     calendar::WeekStart,
+    event::events,
     id::{AccountId, FamilyId, MemberId, UserId},
 };
 

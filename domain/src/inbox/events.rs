@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{aggregate::events, id::MemberId};
+use crate::{event::events, id::MemberId};
 
 events! {
     /// Facts of an `inbox` stream.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Currency, Money,
-    aggregate::events,
+    event::events,
     id::{AccountId, EntryId, MemberId},
 };
 

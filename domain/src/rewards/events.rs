@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    aggregate::events,
+    event::events,
     id::{AwardId, MemberId},
 };
 

@@ -16,7 +16,7 @@ pub use events::*;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementImport {
     started: Option<StatementImported>,
-    entries: Vec<EntryId>,
+    entries: Vec<ListedEntry>,
     is_undone: bool,
 }
 
@@ -49,9 +49,14 @@ impl StatementImport {
         self.started.as_ref().and_then(|started| started.ledger_after.as_ref())
     }
 
-    /// The entries it brought, opening balance included.
-    pub fn entries(&self) -> &[EntryId] {
+    /// The entries it brought, opening balance included, and those whose category it named.
+    pub fn entries(&self) -> &[ListedEntry] {
         &self.entries
+    }
+
+    /// The entries it brought, opening balance included.
+    pub fn booked(&self) -> impl Iterator<Item = EntryId> {
+        self.entries.iter().filter_map(ListedEntry::booked)
     }
 
     /// Taken back?

@@ -20,7 +20,7 @@ use crate::{
     journal::{Equity, Poster, Posting, PostingAccount, reversed},
     ledger_account::LedgerAccount,
     statement::{BankTransaction, Statement},
-    statement_import::{StatementEntriesListed, StatementImport, StatementImported},
+    statement_import::{ListedEntry, StatementEntriesListed, StatementImport, StatementImported},
     text,
 };
 
@@ -93,7 +93,7 @@ impl Decide for SyncBank {
                 let standing = connection.ledger().and_then(|before| before.opening_entry);
                 ledger.opening_entry =
                     import.replace_opening(&mut decision, &mut poster, standing, &ledger, account_opening)?;
-                entries.extend(ledger.opening_entry);
+                entries.extend(ledger.opening_entry.map(|entry_id| ListedEntry::Booked { entry_id }));
             }
             ledger_after = Some(ledger);
         }
@@ -106,10 +106,13 @@ impl Decide for SyncBank {
         let mut places = import.categories(&mut decision, &rows)?.into_iter();
         for ((entry_id, row), place) in matched.new.iter().zip(places.by_ref()) {
             import.book(&mut decision, &mut poster, *entry_id, row, place)?;
-            entries.push(*entry_id);
+            entries.push(ListedEntry::Booked { entry_id: *entry_id });
         }
         for ((entry_id, _, from), to) in matched.named.iter().zip(places) {
-            import.recategorise(&mut decision, &mut poster, *entry_id, *from, to)?;
+            let (entry_id, from) = (*entry_id, *from);
+            if import.recategorise(&mut decision, &mut poster, entry_id, from, to)? {
+                entries.push(ListedEntry::Categorised { entry_id, from, to });
+            }
         }
         let started = StatementImported {
             import_id: import.import_id,
@@ -276,7 +279,7 @@ impl Import<'_, '_> {
         Ok(places)
     }
 
-    /// The file names what an entry of an earlier file was for.
+    /// The file names what an entry of an earlier file was for. Is that anything new?
     fn recategorise(
         &self,
         decision: &mut Decision,
@@ -284,24 +287,19 @@ impl Import<'_, '_> {
         entry_id: EntryId,
         from: PostingAccount,
         to: PostingAccount,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let entry = self.context.get::<Entry>(entry_id.uuid())?;
         let Some(day) = entry.effective_on().filter(|_| from != to) else {
-            return Ok(());
+            return Ok(false);
         };
-        let postings = moved(entry.postings(), from, to)?;
-        poster.post(
-            self.context,
-            decision,
+        let recategorised = EntryRecategorised {
             entry_id,
-            EntryRecategorised {
-                entry_id,
-                from,
-                to,
-                postings,
-            },
-            day,
-        )
+            from,
+            to,
+            postings: moved(entry.postings(), from, to)?,
+        };
+        poster.post(self.context, decision, entry_id, recategorised, day)?;
+        Ok(true)
     }
 
     fn book(

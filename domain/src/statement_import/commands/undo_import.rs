@@ -1,4 +1,5 @@
-//! A grown-up takes an import back: every entry it brought is reversed, and the same file may be imported again.
+//! A grown-up takes an import back: every entry it brought is reversed, every category it named for an earlier row is taken
+//! back, and the same file may be imported again.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,11 +8,11 @@ use crate::{
     actor::Role,
     bank_connection::{BankConnection, BankConnectionRefusal, BankLedger, BankSyncUndone, commands::record_opening},
     decide::{Context, Decide, Decision, Stop},
-    entry::{Entry, EntryReversed},
+    entry::{Entry, EntryRecategorised, EntryReversed, commands::moved},
     id::ImportId,
     journal::{Poster, reversed},
     ledger_account::LedgerAccount,
-    statement_import::{StatementImport, StatementImportUndone},
+    statement_import::{ListedEntry, StatementImport, StatementImportUndone},
 };
 
 /// A grown-up takes an import back.
@@ -36,26 +37,41 @@ impl Decide for UndoImport {
         let connection = context.get::<BankConnection>(connection_id.uuid())?;
         let account_id = connection.connected()?.account_id;
         let is_latest = is_same(connection.ledger(), import.ledger_after());
-        let changed_nothing = import.entries().is_empty();
+        let changed_nothing = import.booked().next().is_none();
         if !is_latest && !changed_nothing {
             return Err(BankConnectionRefusal::NotTheLatest.into());
         }
         let mut decision = Decision::default();
         let mut poster = Poster::default();
         let mut entries_reversed = 0;
-        let states = context.get_all::<Entry>(import.entries().iter().map(|entry_id| entry_id.uuid()))?;
-        for (entry_id, entry) in import.entries().iter().zip(states) {
+        let listed = import.entries();
+        let states = context.get_all::<Entry>(listed.iter().map(|listed| listed.entry_id().uuid()))?;
+        for (listed, entry) in listed.iter().zip(states) {
             let (true, Some(day)) = (entry.is_in_force(), entry.effective_on()) else {
                 continue;
             };
-            let postings = reversed(entry.postings());
-            let reversal = EntryReversed {
-                entry_id: *entry_id,
-                postings,
-                reason: "import undone".to_owned(),
-            };
-            poster.post(context, &mut decision, *entry_id, reversal, day)?;
-            entries_reversed += 1;
+            match *listed {
+                ListedEntry::Booked { entry_id } => {
+                    let reversal = EntryReversed {
+                        entry_id,
+                        postings: reversed(entry.postings()),
+                        reason: "import undone".to_owned(),
+                    };
+                    poster.post(context, &mut decision, entry_id, reversal, day)?;
+                    entries_reversed += 1;
+                }
+                // What somebody has moved on since stays where they put it.
+                ListedEntry::Categorised { entry_id, from, to } if entry.is_in(to) => {
+                    let taken_back = EntryRecategorised {
+                        entry_id,
+                        from: to,
+                        to: from,
+                        postings: moved(entry.postings(), to, from)?,
+                    };
+                    poster.post(context, &mut decision, entry_id, taken_back, day)?;
+                }
+                ListedEntry::Categorised { .. } => {}
+            }
         }
         let mut ledger = if changed_nothing {
             connection.ledger().cloned()
