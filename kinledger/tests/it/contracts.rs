@@ -1,5 +1,6 @@
-//! What is promised beyond this build: which crate may know which, and what every stored event looks like.
+//! What is promised beyond this build: which crate may know which, what every stored event looks like, and what releases keep.
 
 mod arrows;
 mod fixtures;
-mod guarantees;
+mod previous;
+mod released;

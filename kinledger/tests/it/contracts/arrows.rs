@@ -36,14 +36,15 @@ const ARROWS: &[(&str, &[&str])] = &[
             "service-kit",
         ],
     ),
+    ("previous-release", &[]),
     ("projectors", &["domain", "event-store", "service-kit"]),
     ("query-api", &["domain", "service-kit"]),
     ("reactors", &["connectors", "domain", "event-store", "service-kit"]),
     ("service-kit", &["domain"]),
 ];
 
-/// What tests of any crate may use beside that: a database of their own, and a log to fill it with.
-const FOR_TESTS: &[&str] = &["event-store", "service-kit"];
+/// What tests of any crate may use beside that: a database of their own, a log to fill it with, and the release before.
+const FOR_TESTS: &[&str] = &["event-store", "previous-release", "service-kit"];
 
 #[test]
 fn crates_know_only_what_the_arrows_allow() {

@@ -16,6 +16,7 @@ use domain::{
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
+use super::previous;
 use crate::{
     session::{APRIL, MARCH},
     support::{Household, Kinledger, today},
@@ -71,6 +72,7 @@ fn a_session_records_every_kind_of_event_and_reads_it_back() {
             event.event_type
         );
         assert_eq!(written.event_version, event.event_version);
+        previous::reads_the_same(&event.aggregate_type, &event.event_type, &event.event_version, payload);
         let held = fullest.get(&(event.event_type.clone(), event.event_version.clone()));
         if held.is_none_or(|held| held.payload.get().len() < payload.len()) {
             fullest.insert((event.event_type.clone(), event.event_version.clone()), event);
