@@ -3,7 +3,8 @@
 //! All of it is one transaction, in this order:
 //!
 //! 1. **Compare-and-set of the checkpoint**, first, so that it is also the lock: of two processes that work on one lane the
-//!    second waits here, then finds another position than it started from and rolls back ([`ApplyError::Zombie`]).
+//!    second waits here, then finds another position than it started from and rolls back ([`ApplyError::Zombie`]). The same
+//!    statement looks whether the log still holds the batch's last record.
 //! 2. **Sequence** ([`sequence`]): per family, what the rows already hold is skipped by `family_seq`, a hole is
 //!    filled from the log, and every chain hash must follow from the one before. What does not decode or does not follow is
 //!    poison: its family is parked and its later events wait in the log.
@@ -14,19 +15,23 @@
 //!
 //! Rows, heads, parked families and checkpoint commit together or not at all. Which tables they are is the [`Target`]'s matter:
 //! the live generation for those who follow the log, one beside it for a rebuild.
+//!
+//! The order of these steps is [`batch::Batch`], which does no IO; [`Applier::apply`] performs them.
 
+pub mod batch;
 pub mod sequence;
 
 use std::collections::BTreeMap;
 
-use event_store::{Lane, Log, LogError, Record};
+use event_store::{Lane, Log, LogError, Record, chain};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
+use self::batch::{Batch, Effect, Input};
 use crate::{
     causes::causes,
     generation::Target,
-    parking::{self, Poison},
+    parking,
     projection::{Fact, Projection, ProjectionError},
     projections::PROJECTIONS,
 };
@@ -38,6 +43,14 @@ pub struct Head {
     pub family_seq: i64,
     /// Its chain hash.
     pub chain_hash: [u8; 32],
+}
+
+impl Head {
+    /// Before the first event.
+    pub const EMPTY: Self = Self {
+        family_seq: 0,
+        chain_hash: chain::GENESIS,
+    };
 }
 
 /// Why a batch was not applied.
@@ -190,56 +203,46 @@ impl Applier {
         isolates: bool,
     ) -> Result<Applied, ApplyError> {
         let mut tx = self.target.begin(&self.pool).await?;
-        let moved = sqlx::query(
-            "update checkpoints
-            set position = $5, chain_hash = $6
-            where group_name = $1
-                and version = $2
-                and lane = $3
-                and position = $4",
-        )
-        .bind(crate::GROUP)
-        .bind(crate::VERSION)
-        .bind(lane.0)
-        .bind(checkpoint)
-        .bind(to)
-        // For the check that the log still holds what was folded. None when the batch does not end at `to`.
-        .bind(
-            records
-                .last()
-                .filter(|record| record.position == to)
-                .map(|record| record.chain_hash),
-        )
-        .execute(&mut *tx)
-        .await?;
-        if moved.rows_affected() == 0 {
-            return Err(ApplyError::Zombie { lane: lane.0 });
+        let mut batch = Batch::new(lane, checkpoint, to, records, isolates);
+        let mut effect = batch.begin();
+        loop {
+            let input = match effect {
+                Effect::MoveCheckpoint { from, to, chain_hash } => {
+                    Input::Moved(move_checkpoint(lane, from, to, chain_hash, &mut tx).await?)
+                }
+                Effect::LoadFamilies { families } => Input::Families {
+                    heads: load_heads(&families, &mut tx).await?,
+                    parked: parking::parked_among(&families, &mut tx).await?,
+                },
+                Effect::ReadFamily {
+                    family_id,
+                    after_seq,
+                    limit,
+                } => Input::Read(self.log.read_family(lane, family_id, after_seq, limit).await?),
+                Effect::Fold { facts } => {
+                    self.fold(&facts, &mut tx).await?;
+                    Input::Folded(facts)
+                }
+                Effect::Try { facts } => {
+                    let folded = self.fold_behind_savepoint(&facts, &mut tx).await?;
+                    let failure = folded.err().map(|error| causes(&error));
+                    Input::Tried { facts, failure }
+                }
+                Effect::Commit { facts, poisons } => {
+                    save_heads(&facts, &mut tx).await?;
+                    parking::park(&poisons, &mut tx).await?;
+                    tx.commit().await?;
+                    trace(&facts);
+                    // Nothing is left to do in the transaction that is over.
+                    return match batch.handle(Input::Committed)? {
+                        Effect::Done(applied) => Ok(applied),
+                        other => unreachable!("{other:?} after the commit"),
+                    };
+                }
+                Effect::Done(applied) => return Ok(applied),
+            };
+            effect = batch.handle(input)?;
         }
-        let mut families: Vec<Uuid> = records.iter().map(|record| record.family_id.uuid()).collect();
-        families.sort_unstable();
-        families.dedup();
-        let heads = load_heads(&families, &mut tx).await?;
-        let parked = parking::parked_among(&families, &mut tx).await?;
-        let mut plan = sequence::sequence(&self.log, lane, records, heads, &parked).await?;
-        let poisons = if isolates {
-            self.fold_one_by_one(&mut plan, &mut tx).await?
-        } else {
-            let facts: Vec<Fact> = std::mem::take(&mut plan.facts);
-            self.fold(&facts, &mut tx).await?;
-            plan.facts = facts;
-            std::mem::take(&mut plan.poisons)
-        };
-        let applied = Applied {
-            events: plan.facts.len(),
-            duplicates: plan.duplicates,
-            filled: plan.filled,
-            parked: poisons.len(),
-        };
-        save_heads(&plan.facts, &mut tx).await?;
-        parking::park(&poisons, &mut tx).await?;
-        tx.commit().await?;
-        trace(&plan.facts);
-        Ok(applied)
     }
 
     /// Every projection over all facts.
@@ -255,37 +258,6 @@ impl Applier {
             })?;
         }
         Ok(())
-    }
-
-    /// Each family behind a savepoint; leaves in the plan what was folded, and returns what was not.
-    async fn fold_one_by_one(
-        &self,
-        plan: &mut sequence::Plan,
-        tx: &mut PgConnection,
-    ) -> Result<Vec<Poison>, ApplyError> {
-        let mut poisons = std::mem::take(&mut plan.poisons);
-        let mut families: BTreeMap<Uuid, Vec<Fact>> = BTreeMap::new();
-        for fact in std::mem::take(&mut plan.facts) {
-            families.entry(fact.family()).or_default().push(fact);
-        }
-        for facts in families.into_values() {
-            if self.fold_behind_savepoint(&facts, tx).await?.is_ok() {
-                plan.facts.extend(facts);
-                continue;
-            }
-            for fact in facts {
-                match self.fold_behind_savepoint(std::slice::from_ref(&fact), tx).await? {
-                    Ok(()) => plan.facts.push(fact),
-                    Err(error) => {
-                        // One poison a family: an earlier one that came first in its ledger stays the reason.
-                        poisons.retain(|poison| poison.family_id != fact.family());
-                        poisons.push(Poison::of(&fact.record, causes(&error)));
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(poisons)
     }
 
     /// The outer error is the database's, the inner one the events'.
@@ -323,6 +295,39 @@ fn trace(facts: &[Fact]) {
             "event projected"
         );
     }
+}
+
+/// Moves the checkpoint when it stands where it should and the log holds what it is moved to; says whether it did.
+///
+/// The log is asked here and not before: this process may have been asleep between reading the records and now, and the
+/// database restored meanwhile to a moment before them.
+async fn move_checkpoint(
+    lane: Lane,
+    from: i64,
+    to: i64,
+    chain_hash: Option<[u8; 32]>,
+    tx: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
+    let moved = sqlx::query(
+        "update checkpoints
+        set position = $5, chain_hash = $6
+        where group_name = $1
+            and version = $2
+            and lane = $3
+            and position = $4
+            and ($6 is null or exists (
+                select from log.events e where e.lane = $3 and e.position = $5 and e.chain_hash = $6
+            ))",
+    )
+    .bind(crate::GROUP)
+    .bind(crate::VERSION)
+    .bind(lane.0)
+    .bind(from)
+    .bind(to)
+    .bind(chain_hash)
+    .execute(tx)
+    .await?;
+    Ok(moved.rows_affected() > 0)
 }
 
 async fn load_heads(families: &[Uuid], tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Head>, sqlx::Error> {

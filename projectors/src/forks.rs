@@ -4,9 +4,9 @@
 //! shorter than what readers have seen, or goes on differently from there. Rows that hold what the log has lost are wrong for
 //! ever, and folding on would hide it. So a lane halts, and `/readyz` says "fork detected", until people have looked:
 //!
-//! - where the rows end, the log must hold the same record ([`Applier::log_holds_checkpoint`]), looked up whenever a lane is
+//! - where the rows end, the log must hold the same record ([`Applier::differing_checkpoint`]), looked up whenever a lane is
 //!   begun;
-//! - what a feed brings that is not the log itself, the log must hold too ([`Applier::log_holds`]), looked up once a batch, for
+//! - what a feed brings that is not the log itself, the log must hold too ([`Applier::hash_at`]), looked up once a batch, for
 //!   its last record: whatever was lost, everything above it was lost with it.
 
 use event_store::{Lane, Record};
@@ -39,14 +39,31 @@ impl From<ApplyError> for Fork {
     }
 }
 
+impl Fork {
+    /// The rows end with a record that is not in the log.
+    pub(crate) fn of_rows(lane: Lane, position: i64) -> Self {
+        Self::Found(format!(
+            "fork detected in lane {lane}: the rows end with record {position}, which is not in the log"
+        ))
+    }
+
+    /// A record was delivered that is not in the log.
+    pub(crate) fn of_delivered(record: &Record) -> Self {
+        Self::Found(format!(
+            "fork detected in lane {}: record {} was delivered and is not in the log",
+            record.lane, record.position
+        ))
+    }
+}
+
 impl Applier {
-    /// Does the log hold the record at the checkpoint?
+    /// The position of the checkpoint, if the log does not hold the record the rows end with.
     ///
     /// # Errors
-    /// [`Fork`].
-    pub async fn log_holds_checkpoint(&self, lane: Lane) -> Result<(), Fork> {
+    /// [`Fork::Unknown`].
+    pub async fn differing_checkpoint(&self, lane: Lane) -> Result<Option<i64>, Fork> {
         let mut tx = self.target.begin(&self.pool).await?;
-        let differing: Option<i64> = sqlx::query_scalar(
+        let differing = sqlx::query_scalar(
             "select c.position
             from checkpoints c
             left join log.events e on e.lane = $3 and e.position = c.position
@@ -62,32 +79,20 @@ impl Applier {
         .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;
-        match differing {
-            None => Ok(()),
-            Some(position) => Err(Fork::Found(format!(
-                "fork detected in lane {lane}: the rows end with record {position}, which is not in the log"
-            ))),
-        }
+        Ok(differing)
     }
 
-    /// Does the log hold a record that was delivered?
+    /// The chain hash the log has at a position.
     ///
     /// # Errors
-    /// [`Fork`].
-    pub async fn log_holds(&self, record: &Record) -> Result<(), Fork> {
-        let ours: Option<Vec<u8>> =
+    /// [`Fork::Unknown`].
+    pub async fn hash_at(&self, lane: Lane, position: i64) -> Result<Option<[u8; 32]>, Fork> {
+        Ok(
             sqlx::query_scalar("select chain_hash from log.events where lane = $1 and position = $2")
-                .bind(record.lane.0)
-                .bind(record.position)
+                .bind(lane.0)
+                .bind(position)
                 .fetch_optional(&self.pool)
-                .await?;
-        if ours.as_deref() == Some(record.chain_hash.as_slice()) {
-            Ok(())
-        } else {
-            Err(Fork::Found(format!(
-                "fork detected in lane {}: record {} was delivered and is not in the log",
-                record.lane, record.position
-            )))
-        }
+                .await?,
+        )
     }
 }

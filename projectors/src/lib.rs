@@ -8,7 +8,8 @@
 pub mod apply;
 mod causes;
 pub mod fold;
-mod forks;
+pub mod following;
+pub mod forks;
 pub mod generation;
 pub mod leases;
 pub mod parking;

@@ -1,4 +1,4 @@
-//! One task per lane: read a batch, apply it, say so, again; and one task that watches how far the log is.
+//! One task per lane, which performs what its [`Follower`] asks for; and one task that watches how far the log is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,12 +18,11 @@ use crate::{
     Progress,
     apply::{Applied, Applier, ApplyError},
     causes::causes,
+    following::{BATCH_MAX, Effect, FollowError, Follower, Input},
     forks::Fork,
     parking,
 };
 
-/// Records in one batch, and so in one transaction.
-pub const BATCH_MAX: usize = 5_000;
 /// How long a feed may wait for a record before the task looks around.
 const FEED_WAIT: Duration = Duration::from_secs(1);
 /// How often the end of the log is looked up.
@@ -31,8 +30,6 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// Pauses after a failure, doubled from the first to the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_secs(5);
-/// Tries of a whole batch before the failing family is singled out.
-const TRIES_MAX: u32 = 3;
 
 /// A lane and where its records come from.
 pub type LaneFeed = (Lane, Box<dyn Feed>);
@@ -128,87 +125,70 @@ impl LaneTask {
         (self.lane, self.feed)
     }
 
-    /// Follows the lane from its checkpoint until shutdown or a failure; the next call begins at the checkpoint again.
+    /// Follows the lane from its checkpoint until shutdown or a failure; the next call begins at the checkpoint again. A batch in
+    /// hand is finished first.
     async fn follow(&mut self) -> Result<(), Failure> {
-        let mut checkpoint = self.applier.checkpoint(self.lane).await?;
-        self.applier.log_holds_checkpoint(self.lane).await?;
-        self.progress.moved(self.lane, checkpoint);
-        let mut tries = 0;
-        loop {
-            let next = self.feed.next(self.lane, checkpoint, BATCH_MAX, FEED_WAIT);
-            let delivered = tokio::select! {
-                delivered = next => delivered,
-                () = shutdown::requested(self.shutdown.clone()) => return Ok(()),
+        let mut follower = Follower::new(self.lane, self.feed.is_the_log(), BATCH_MAX);
+        let mut effect = follower.begin();
+        while !*self.shutdown.borrow() {
+            let Some(input) = self.perform(effect, &follower).await? else {
+                return Ok(());
             };
-            let records = match delivered {
-                Ok(records) => self.contiguous(checkpoint, records).await?,
-                Err(FeedError::Gap { found, .. }) => self.missing(checkpoint, found).await?,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(last) = records.last() else { continue };
-            if !self.feed.is_the_log() {
-                self.applier.log_holds(last).await?;
+            effect = follower.handle(input)?;
+        }
+        Ok(())
+    }
+
+    /// Does what the follower wants; none when told to stop meanwhile.
+    async fn perform(&mut self, effect: Effect, follower: &Follower) -> Result<Option<Input>, Failure> {
+        Ok(Some(match effect {
+            Effect::ReadCheckpoint => Input::Checkpoint(self.applier.checkpoint(self.lane).await?),
+            Effect::CompareCheckpoint => {
+                let differing = self.applier.differing_checkpoint(self.lane).await?;
+                if differing.is_none() {
+                    self.progress.moved(self.lane, follower.checkpoint());
+                }
+                Input::Differing(differing)
             }
-            let to = last.position;
-            match self.apply(checkpoint, to, records, tries >= TRIES_MAX).await {
+            Effect::Next { after } => {
+                let next = self.feed.next(self.lane, after, BATCH_MAX, FEED_WAIT);
+                let delivered = tokio::select! {
+                    delivered = next => delivered,
+                    () = shutdown::requested(self.shutdown.clone()) => return Ok(None),
+                };
+                match delivered {
+                    Ok(records) => Input::Delivered(records),
+                    Err(FeedError::Gap { found, .. }) => Input::Gap { found },
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Effect::ReadLog { after, limit } => {
+                let read = self.applier.log.read_lane(self.lane, after, limit).await;
+                Input::Read(read.map_err(ApplyError::Log)?)
+            }
+            Effect::HashAt { position } => Input::Hash(self.applier.hash_at(self.lane, position).await?),
+            Effect::Apply {
+                from,
+                to,
+                records,
+                isolates,
+            } => match self.apply(from, to, records, isolates).await {
                 Ok(()) => {
-                    tries = 0;
-                    checkpoint = to;
-                    self.progress.moved(self.lane, checkpoint);
+                    self.progress.moved(self.lane, to);
                     self.rows_changed.notify_waiters();
+                    Input::Applied
                 }
-                // Tried whole a few times, then family by family, which finds the event and parks it.
-                Err(error) if error.is_about_events() && tries < TRIES_MAX => {
-                    tries += 1;
-                    tracing::warn!(lane = self.lane.0, error = %causes(&error), tries, "a batch failed; trying again");
-                    self.rest(PAUSE_FIRST * tries).await;
+                Err(error) if error.is_about_events() && !isolates => {
+                    tracing::warn!(lane = self.lane.0, error = %causes(&error), "a batch failed; trying again");
+                    Input::Failed
                 }
                 Err(error) => return Err(error.into()),
+            },
+            Effect::Rest { tries } => {
+                self.rest(PAUSE_FIRST * tries).await;
+                Input::Rested
             }
-        }
-    }
-
-    /// The records after the checkpoint without a hole, whatever the feed delivered: positions of a lane are contiguous, so a
-    /// missing one was lost on the way and is read from the log.
-    async fn contiguous(&self, checkpoint: i64, delivered: Vec<Record>) -> Result<Vec<Record>, Failure> {
-        let mut whole: Vec<Record> = Vec::with_capacity(delivered.len());
-        let mut last = checkpoint;
-        for record in delivered {
-            while record.position > last + 1 {
-                let missing = self.missing(last, record.position).await?;
-                last += missing.len() as i64;
-                whole.extend(missing);
-            }
-            if record.position == last + 1 {
-                last = record.position;
-                whole.push(record);
-            }
-        }
-        Ok(whole)
-    }
-
-    /// Records from the log between two positions, neither included; at least the first of them.
-    async fn missing(&self, after: i64, before: i64) -> Result<Vec<Record>, Failure> {
-        let limit = (before - after - 1).min(BATCH_MAX as i64);
-        let missing = self
-            .applier
-            .log
-            .read_lane(self.lane, after, limit)
-            .await
-            .map_err(ApplyError::Log)?;
-        let is_whole = (after + 1..)
-            .zip(&missing)
-            .all(|(position, record)| record.position == position);
-        if missing.is_empty() || !is_whole {
-            return Err(Failure::Hole { position: after + 1 });
-        }
-        metrics::counter!("kinledger_projector_gaps_filled_total").increment(missing.len() as u64);
-        tracing::warn!(
-            lane = self.lane.0,
-            events = missing.len(),
-            "the feed left records out; read from the log"
-        );
-        Ok(missing)
+        }))
     }
 
     async fn apply(&self, checkpoint: i64, to: i64, records: Vec<Record>, isolates: bool) -> Result<(), ApplyError> {
@@ -268,12 +248,21 @@ impl LaneTask {
 enum Failure {
     #[error("the feed failed")]
     Feed(#[from] FeedError),
-    #[error("the log has no record at position {position}, before one that was delivered")]
-    Hole { position: i64 },
+    #[error("the lane cannot be followed")]
+    Follow(#[source] FollowError),
     #[error("a batch was not applied")]
     Apply(#[from] ApplyError),
     #[error("the log is not the one that was folded")]
     Fork(#[from] Fork),
+}
+
+impl From<FollowError> for Failure {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Fork(fork) => Self::Fork(fork),
+            other => Self::Follow(other),
+        }
+    }
 }
 
 /// Looks up the end of every lane this process works on and the number of parked families, every few seconds.

@@ -1,8 +1,12 @@
 //! From delivered records to facts: each family's events once, in order, without a hole, each following from the last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    vec,
+};
 
-use event_store::{Lane, Log, Record, chain};
+use domain::id::FamilyId;
+use event_store::{Record, chain};
 use uuid::Uuid;
 
 use super::{ApplyError, Head};
@@ -24,80 +28,130 @@ pub struct Plan {
     pub filled: usize,
 }
 
-/// Sorts out a batch.
-///
-/// # Errors
-/// When a hole cannot be filled from the log.
-pub async fn sequence(
-    log: &Log,
-    lane: Lane,
-    records: Vec<Record>,
-    mut heads: BTreeMap<Uuid, Head>,
-    parked: &BTreeSet<Uuid>,
-) -> Result<Plan, ApplyError> {
-    let mut plan = Plan::default();
-    let mut waiting = parked.clone();
-    for record in records {
-        let family = record.family_id.uuid();
-        if waiting.contains(&family) {
-            continue;
+/// What the sorting needs next.
+#[derive(Debug)]
+pub enum Step {
+    /// At most `limit` records of a family above `after_seq`, from the log: the feed has left them out.
+    ReadFamily {
+        /// Whose.
+        family_id: FamilyId,
+        /// Above this `family_seq`.
+        after_seq: i64,
+        /// So many.
+        limit: i64,
+    },
+    /// Nothing: the batch is sorted out.
+    Sorted(Plan),
+}
+
+/// Sorts out a batch, step by step; it reads nothing itself.
+#[derive(Debug)]
+pub struct Sequencer {
+    plan: Plan,
+    records: vec::IntoIter<Record>,
+    heads: BTreeMap<Uuid, Head>,
+    /// Families whose later events wait in the log.
+    waiting: BTreeSet<Uuid>,
+    /// The record before which there is a hole, and what was read of the hole.
+    hole: Option<(Record, Vec<Record>)>,
+}
+
+impl Sequencer {
+    /// For the records of a batch, on families that stand at these heads and of which these are parked.
+    pub fn new(records: Vec<Record>, heads: BTreeMap<Uuid, Head>, parked: BTreeSet<Uuid>) -> Self {
+        Self {
+            plan: Plan::default(),
+            records: records.into_iter(),
+            heads,
+            waiting: parked,
+            hole: None,
         }
-        let head = heads.entry(family).or_insert(Head {
-            family_seq: 0,
-            chain_hash: chain::GENESIS,
-        });
-        if record.family_seq <= head.family_seq {
-            // The head's own record again must be the same record; another one with its number is a fork.
-            if record.family_seq == head.family_seq && record.chain_hash != head.chain_hash {
-                waiting.insert(family);
-                plan.poisons.push(Poison::of(
-                    &record,
-                    "another event with this number was folded: the ledger has forked".to_owned(),
-                ));
-            } else {
-                plan.duplicates += 1;
+    }
+
+    /// Sorts until the log has to be read, or to the end.
+    pub fn sort(&mut self) -> Step {
+        while let Some(record) = self.records.next() {
+            let family = record.family_id.uuid();
+            if self.waiting.contains(&family) {
+                continue;
             }
-            continue;
+            let head = self.heads.entry(family).or_insert(Head::EMPTY);
+            if record.family_seq <= head.family_seq {
+                // The head's own record again must be the same record; another one with its number is a fork.
+                if record.family_seq == head.family_seq && record.chain_hash != head.chain_hash {
+                    self.waiting.insert(family);
+                    self.plan.poisons.push(Poison::of(
+                        &record,
+                        "another event with this number was folded: the ledger has forked".to_owned(),
+                    ));
+                } else {
+                    self.plan.duplicates += 1;
+                }
+            } else if record.family_seq > head.family_seq + 1 {
+                let step = missing(head.family_seq, &record);
+                self.hole = Some((record, Vec::new()));
+                return step;
+            } else {
+                self.admit(vec![record]);
+            }
         }
-        let mut due = fill(log, lane, head, &record).await?;
-        plan.filled += due.len();
-        due.push(record);
+        Step::Sorted(std::mem::take(&mut self.plan))
+    }
+
+    /// Goes on with what was read to fill a hole.
+    ///
+    /// # Errors
+    /// [`ApplyError::Hole`] when the log does not have it.
+    pub fn read(&mut self, page: Vec<Record>) -> Result<Step, ApplyError> {
+        let Some((record, mut filled)) = self.hole.take() else {
+            return Ok(self.sort());
+        };
+        let head = self
+            .heads
+            .get(&record.family_id.uuid())
+            .map_or(0, |head| head.family_seq);
+        let reached = filled.last().map_or(head, |last: &Record| last.family_seq);
+        let Some(last) = page.last().map(|last| last.family_seq) else {
+            return Err(ApplyError::Hole {
+                family_seq: reached + 1,
+            });
+        };
+        filled.extend(page);
+        if last + 1 < record.family_seq {
+            let step = missing(last, &record);
+            self.hole = Some((record, filled));
+            return Ok(step);
+        }
+        self.plan.filled += filled.len();
+        filled.push(record);
+        self.admit(filled);
+        Ok(self.sort())
+    }
+
+    /// Takes records of one family, up to the first that must not be.
+    fn admit(&mut self, due: Vec<Record>) {
         for record in due {
+            let family = record.family_id.uuid();
+            let head = self.heads.entry(family).or_insert(Head::EMPTY);
             match admit(record, head) {
-                Ok(fact) => plan.facts.push(fact),
+                Ok(fact) => self.plan.facts.push(fact),
                 Err(poison) => {
-                    waiting.insert(family);
-                    plan.poisons.push(*poison);
+                    self.waiting.insert(family);
+                    self.plan.poisons.push(*poison);
                     break;
                 }
             }
         }
     }
-    if plan.filled > 0 {
-        metrics::counter!("kinledger_projector_gaps_filled_total").increment(plan.filled as u64);
-        tracing::warn!(
-            lane = lane.0,
-            events = plan.filled,
-            "the feed left events out; read them from the log"
-        );
-    }
-    Ok(plan)
 }
 
-/// The events between a family's head and a record.
-async fn fill(log: &Log, lane: Lane, head: &Head, record: &Record) -> Result<Vec<Record>, ApplyError> {
-    let mut missing = Vec::new();
-    let mut after = head.family_seq;
-    while after + 1 < record.family_seq {
-        let limit = PAGE.min(record.family_seq - 1 - after);
-        let page = log.read_family(lane, record.family_id, after, limit).await?;
-        match page.last() {
-            Some(last) => after = last.family_seq,
-            None => return Err(ApplyError::Hole { family_seq: after + 1 }),
-        }
-        missing.extend(page);
+/// The next page of the hole that ends before a record.
+fn missing(after_seq: i64, record: &Record) -> Step {
+    Step::ReadFamily {
+        family_id: record.family_id,
+        after_seq,
+        limit: PAGE.min(record.family_seq - 1 - after_seq),
     }
-    Ok(missing)
 }
 
 /// Takes the next record of a family: its hashes must follow, and it must decode.

@@ -6,7 +6,7 @@ use event_store::{
     Lane, Record,
     feed::{Feed, FeedError, PostgresFeed},
 };
-use projectors::{Progress, Settings};
+use projectors::{Progress, Settings, apply::ApplyError};
 use service_kit::shutdown;
 use sqlx::Executor;
 use tokio::sync::Notify;
@@ -137,5 +137,23 @@ async fn what_the_feed_has_and_the_log_has_lost_is_not_folded() {
             .await,
         "13"
     );
+    ledger.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_the_log_lost_since_it_was_read_moves_nothing() {
+    let mut ledger = Ledger::new().await;
+    ledger.append(family(1), founding(family(1))).await;
+    let mut records = ledger.records().await;
+    let last = records.last_mut().expect("records");
+    let to = last.position;
+    // As if the database had been restored between reading and applying, and gone on differently from there.
+    last.chain_hash[0] ^= 1;
+    let refused = ledger.applier.apply(LANE, 0, to, records, false).await;
+    assert!(matches!(refused, Err(ApplyError::Zombie { .. })), "{refused:?}");
+    assert_eq!(ledger.applier.checkpoint(LANE).await.expect("a checkpoint"), 0);
+    assert_eq!(ledger.value("select count(*) from views.family_heads").await, "0");
+    ledger.project(5_000).await;
+    assert_eq!(ledger.value("select count(*) from views.family_heads").await, "1");
     ledger.database.drop().await;
 }
