@@ -141,7 +141,7 @@ async fn one_view(session: &Session<'_>, pool: &PgPool, log: &Log, heads: &Heads
         .position(|projection| projection.name() == ONE_VIEW)
         .context("no such view")?;
     let applier = Applier {
-        projections: &PROJECTIONS[index..=index],
+        projections: PROJECTIONS[index..=index].into(),
         ..Applier::new(pool.clone(), log.clone())
     };
     let (cpu, began) = (session.clock.read(), Instant::now());

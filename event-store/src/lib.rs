@@ -8,6 +8,7 @@
 //! [`feed`] how readers follow the log, [`relay`] how it gets to Kafka.
 
 pub mod append;
+pub mod by_family;
 pub mod chain;
 pub mod cqrs;
 pub mod export;

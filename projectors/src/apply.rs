@@ -21,7 +21,7 @@
 pub mod batch;
 pub mod sequence;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use event_store::{Lane, Log, LogError, Record, chain};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -141,7 +141,7 @@ pub struct Applier {
     /// Where holes are filled from.
     pub log: Log,
     /// The projections to fold.
-    pub projections: &'static [&'static dyn Projection],
+    pub projections: Cow<'static, [&'static dyn Projection]>,
     /// The tables to fold into.
     pub target: Target,
 }
@@ -152,7 +152,7 @@ impl Applier {
         Self {
             pool,
             log,
-            projections: PROJECTIONS,
+            projections: PROJECTIONS.into(),
             target: Target::Live,
         }
     }
@@ -250,7 +250,7 @@ impl Applier {
         if facts.is_empty() {
             return Ok(());
         }
-        for projection in self.projections {
+        for projection in self.projections.iter() {
             let done = projection.project(facts, &mut *tx).await;
             done.map_err(|cause| ApplyError::Projection {
                 name: projection.name(),

@@ -5,7 +5,7 @@
 
 use domain::{aggregate::DecodeError, id::FamilyId};
 use event_store::Record;
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection};
 
 use crate::{
     apply::{ApplyError, save_heads},
@@ -90,6 +90,6 @@ pub async fn scratch_tables(connection: &mut PgConnection) -> Result<(), sqlx::E
     let qualified: Vec<String> = tables.iter().map(|table| format!("pg_temp.{table}")).collect();
     statements.push_str(&format!("truncate {}", qualified.join(", ")));
     // Names of our own tables; nothing of a request gets here. Several statements at once are one transaction.
-    sqlx::raw_sql(&statements).execute(connection).await?;
+    connection.execute(&*statements).await?;
     Ok(())
 }

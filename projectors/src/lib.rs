@@ -7,6 +7,7 @@
 
 pub mod apply;
 mod causes;
+pub mod copy;
 pub mod fold;
 pub mod following;
 pub mod forks;
@@ -16,6 +17,7 @@ pub mod parking;
 mod progress;
 pub mod projection;
 pub mod projections;
+pub mod rebuild;
 mod reset;
 mod runner;
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     apply::{Applier, ApplyError, Head, load_head, save_heads, sequence::admit},
     causes::causes,
+    projection::Fact,
 };
 
 /// Events taken up in one transaction.
@@ -57,11 +58,13 @@ pub enum RetryError {
     /// It is not parked.
     #[error("the family is not parked")]
     NotParked,
-    /// An event still cannot be folded; the family stays parked there.
+    /// An event still cannot be folded; the family stays parked there, with what came before it in the rows.
     #[error("event {family_seq} still cannot be folded: {error}")]
     Still {
         /// Which event.
         family_seq: i64,
+        /// Events before it that were folded now.
+        events: usize,
         /// Why.
         error: String,
     },
@@ -95,7 +98,7 @@ impl fmt::Display for Retried {
 /// locked meanwhile, so the lane's own task cannot pass it by.
 ///
 /// # Errors
-/// [`RetryError`]; on [`RetryError::Still`] the rows are unchanged and the family stays parked.
+/// [`RetryError`]; on [`RetryError::Still`] what folds is folded, and the family is parked at the event that does not.
 pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried, RetryError> {
     let mut tx = applier.target.begin(&applier.pool).await?;
     let lane: Option<i16> = sqlx::query_scalar("select lane from parked_families where family_id = $1")
@@ -103,7 +106,7 @@ pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried
         .fetch_optional(&mut *tx)
         .await?;
     let lane = Lane(lane.ok_or(RetryError::NotParked)?);
-    let checkpoint: i64 = sqlx::query_scalar(
+    let position: i64 = sqlx::query_scalar(
         "select position
         from checkpoints
         where group_name = $1
@@ -116,60 +119,118 @@ pub async fn retry_parked(applier: &Applier, family: FamilyId) -> Result<Retried
     .bind(lane.0)
     .fetch_one(&mut *tx)
     .await?;
-    let genesis = Head {
-        family_seq: 0,
-        chain_hash: event_store::chain::GENESIS,
+    let until = Until {
+        position,
+        family_seq: i64::MAX,
     };
-    let mut head = load_head(family.uuid(), &mut tx)
-        .await?
-        .remove(&family.uuid())
-        .unwrap_or(genesis);
-    let mut events = 0;
-    loop {
-        let read = applier
-            .log
-            .read_family(lane, family, head.family_seq, PAGE)
-            .await
-            .map_err(ApplyError::Log)?;
-        let mut facts = Vec::with_capacity(read.len());
-        for record in read {
-            // What lies beyond the checkpoint comes by the lane itself.
-            if record.position > checkpoint {
-                break;
-            }
-            facts.push(admit(record, &mut head).map_err(|p| RetryError::Still {
-                family_seq: p.family_seq,
-                error: p.error,
-            })?);
-        }
-        if facts.is_empty() {
-            break;
-        }
-        if applier.fold_behind_savepoint(&facts, &mut tx).await?.is_err() {
-            // Which of them it is; what was folded before it goes with the transaction.
-            for fact in &facts {
-                let folded = applier
-                    .fold_behind_savepoint(std::slice::from_ref(fact), &mut tx)
-                    .await?;
-                folded.map_err(|error| RetryError::Still {
-                    family_seq: fact.record.family_seq,
-                    error: causes(&error),
-                })?;
-            }
-        }
-        save_heads(&facts, &mut tx).await?;
-        events += facts.len();
-    }
+    let taken = take_up(applier, lane, family, until, &mut tx).await?;
     sqlx::query("delete from parked_families where family_id = $1")
         .bind(family.uuid())
         .execute(&mut *tx)
         .await?;
+    if let Some(poison) = &taken.poison {
+        park(std::slice::from_ref(poison), &mut tx).await?;
+    }
     tx.commit().await?;
-    tracing::info!(family.id = %family, events, "a parked family was taken up again");
-    Ok(Retried {
-        events,
+    match taken.poison {
+        None => {
+            tracing::info!(family.id = %family, events = taken.events, "a parked family was taken up again");
+            Ok(Retried {
+                events: taken.events,
+                family_seq: taken.family_seq,
+            })
+        }
+        Some(poison) => Err(RetryError::Still {
+            family_seq: poison.family_seq,
+            events: taken.events,
+            error: poison.error,
+        }),
+    }
+}
+
+/// How far a family is taken up: both bounds are included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// A position of its lane. What lies beyond comes by the lane itself.
+    pub(crate) position: i64,
+    /// An event of its ledger.
+    pub(crate) family_seq: i64,
+}
+
+/// What taking up a family came to.
+#[derive(Debug)]
+pub(crate) struct TakenUp {
+    /// Events folded.
+    pub(crate) events: usize,
+    /// The last event in the rows now.
+    pub(crate) family_seq: i64,
+    /// The event that could not be folded.
+    pub(crate) poison: Option<Poison>,
+}
+
+/// Folds a family's events from the log, from its head in the rows on, up to a bound or to the first that cannot be folded.
+pub(crate) async fn take_up(
+    applier: &Applier,
+    lane: Lane,
+    family: FamilyId,
+    until: Until,
+    tx: &mut PgConnection,
+) -> Result<TakenUp, ApplyError> {
+    let genesis = Head {
+        family_seq: 0,
+        chain_hash: event_store::chain::GENESIS,
+    };
+    let known = load_head(family.uuid(), tx).await?.remove(&family.uuid());
+    let mut head = known.unwrap_or(genesis);
+    let mut taken = TakenUp {
+        events: 0,
         family_seq: head.family_seq,
-    })
+        poison: None,
+    };
+    while taken.poison.is_none() {
+        let read = applier.log.read_family(lane, family, head.family_seq, PAGE).await?;
+        let due = read
+            .into_iter()
+            .take_while(|record| record.position <= until.position && record.family_seq <= until.family_seq);
+        let mut facts = Vec::new();
+        for record in due {
+            match admit(record, &mut head) {
+                Ok(fact) => facts.push(fact),
+                Err(poison) => {
+                    taken.poison = Some(*poison);
+                    break;
+                }
+            }
+        }
+        if facts.is_empty() {
+            break;
+        }
+        if applier.fold_behind_savepoint(&facts, tx).await?.is_err() {
+            let (folds, poison) = one_by_one(applier, facts, tx).await?;
+            facts = folds;
+            taken.poison = poison.or(taken.poison);
+        }
+        save_heads(&facts, tx).await?;
+        taken.events += facts.len();
+        taken.family_seq = facts.last().map_or(taken.family_seq, |fact| fact.record.family_seq);
+    }
+    Ok(taken)
+}
+
+/// Finds which of a family's events does not fold; those before it are folded.
+async fn one_by_one(
+    applier: &Applier,
+    facts: Vec<Fact>,
+    tx: &mut PgConnection,
+) -> Result<(Vec<Fact>, Option<Poison>), ApplyError> {
+    let mut folded = Vec::with_capacity(facts.len());
+    for fact in facts {
+        match applier.fold_behind_savepoint(std::slice::from_ref(&fact), tx).await? {
+            Ok(()) => folded.push(fact),
+            Err(error) => return Ok((folded, Some(Poison::of(&fact.record, causes(&error))))),
+        }
+    }
+    Ok((folded, None))
 }
 
 /// How many families are parked.

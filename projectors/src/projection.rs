@@ -7,6 +7,8 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, postgres::PgQueryResult};
 use uuid::Uuid;
 
+use crate::copy::Copies;
+
 /// A stored record and the event in it, decoded once for all projections.
 #[derive(Clone, Debug)]
 pub struct Fact {
@@ -64,6 +66,25 @@ pub trait Projection: Send + Sync {
     /// # Errors
     /// [`ProjectionError`]; nothing of the batch is kept then.
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError>;
+
+    /// Those of its tables that [`Projection::project_whole`] fills by COPY; they have no keys yet at that time.
+    fn copied(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Folds families whose whole history the facts are, into tables that hold nothing of them: what a rebuild does. Rows of
+    /// [`Projection::copied`] go to `copies`, others to the database. The rows are those of [`Projection::project`].
+    ///
+    /// # Errors
+    /// [`ProjectionError`]; nothing of the batch is kept then.
+    async fn project_whole(
+        &self,
+        facts: &[Fact],
+        _copies: &mut Copies,
+        tx: &mut PgConnection,
+    ) -> Result<(), ProjectionError> {
+        self.project(facts, tx).await
+    }
 }
 
 /// Adds to a running sum.

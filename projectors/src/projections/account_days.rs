@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::journal::postings_of;
+use chrono::NaiveDate;
+use domain::{Currency, journal::postings_of};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use crate::projection::{Fact, Projection, ProjectionError, add};
+use crate::{
+    copy::{Columns, Copies},
+    projection::{Fact, Projection, ProjectionError, add},
+};
 
 /// Day buckets of every ledger account. A back-dated event touches its own day only.
 pub struct AccountDays;
@@ -23,23 +28,7 @@ impl Projection for AccountDays {
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        let mut days = BTreeMap::new();
-        for fact in facts {
-            for posting in postings_of(&fact.event) {
-                let currency = posting.money.currency();
-                let key = (
-                    fact.family(),
-                    posting.ledger_account.to_string(),
-                    currency,
-                    fact.record.effective_on,
-                );
-                add(
-                    days.entry(key).or_insert(Decimal::ZERO),
-                    posting.money.amount(),
-                    "a day",
-                )?;
-            }
-        }
+        let days = sums(facts)?;
         if days.is_empty() {
             return Ok(());
         }
@@ -67,4 +56,54 @@ impl Projection for AccountDays {
         .await?;
         Ok(())
     }
+
+    fn copied(&self) -> &'static [&'static str] {
+        &["account_days"]
+    }
+
+    async fn project_whole(
+        &self,
+        facts: &[Fact],
+        copies: &mut Copies,
+        _: &mut PgConnection,
+    ) -> Result<(), ProjectionError> {
+        let mut rows = copies.rows_of(COLUMNS);
+        for ((family, account, currency, day), amount) in sums(facts)? {
+            rows.id(family)
+                .text(&account)
+                .text(currency.code())
+                .day(day)
+                .amount(amount)
+                .end();
+        }
+        Ok(())
+    }
+}
+
+const COLUMNS: Columns = Columns {
+    table: "account_days",
+    names: "family_id, ledger_account, currency, effective_on, amount",
+};
+
+type Days = BTreeMap<(Uuid, String, Currency, NaiveDate), Decimal>;
+
+fn sums(facts: &[Fact]) -> Result<Days, ProjectionError> {
+    let mut days = Days::new();
+    for fact in facts {
+        for posting in postings_of(&fact.event) {
+            let currency = posting.money.currency();
+            let key = (
+                fact.family(),
+                posting.ledger_account.to_string(),
+                currency,
+                fact.record.effective_on,
+            );
+            add(
+                days.entry(key).or_insert(Decimal::ZERO),
+                posting.money.amount(),
+                "a day",
+            )?;
+        }
+    }
+    Ok(days)
 }

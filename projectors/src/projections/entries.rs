@@ -16,7 +16,10 @@ use domain::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::projection::{Fact, Projection, ProjectionError, reached};
+use crate::{
+    copy::{Columns, Copies},
+    projection::{Fact, Projection, ProjectionError, reached},
+};
 
 /// Entries and their lines.
 pub struct Entries;
@@ -32,18 +35,71 @@ impl Projection for Entries {
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        let mut folded = Folded::default();
-        for fact in facts {
-            if let LedgerEvent::Entry(event) = &fact.event {
-                folded.fold(fact, event)?;
-            }
-        }
+        let folded = Folded::of(facts)?;
         insert_entries(&folded.added, tx).await?;
         insert_postings(&folded.added, tx).await?;
         recategorise(folded.moved, tx).await?;
         reverse(folded.reversed, tx).await
     }
+
+    fn copied(&self) -> &'static [&'static str] {
+        self.tables()
+    }
+
+    async fn project_whole(
+        &self,
+        facts: &[Fact],
+        copies: &mut Copies,
+        _: &mut PgConnection,
+    ) -> Result<(), ProjectionError> {
+        let folded = Folded::of(facts)?;
+        // In a whole history every change is about an entry recorded before.
+        if !folded.reversed.is_empty() || !folded.moved.is_empty() {
+            return Err(ProjectionError::Missing { what: "an entry" });
+        }
+        let mut rows = copies.rows_of(ENTRIES);
+        for ((family, entry), row) in &folded.added {
+            rows.id(*family)
+                .id(*entry)
+                .day(row.effective_on)
+                .instant(row.recorded_at)
+                .number(row.family_seq);
+            rows.text(row.kind)
+                .amount(row.amount.amount())
+                .text(row.amount.currency().code());
+            rows.text(row.payee).text(row.note).text(&row.search());
+            rows.maybe_id(row.entered_by)
+                .maybe_id(row.import_id)
+                .maybe_id(row.chore_id);
+            rows.flag(row.reversal.is_some())
+                .text(row.reversal.unwrap_or_default())
+                .end();
+        }
+        let mut rows = copies.rows_of(POSTINGS);
+        for ((family, entry), row) in &folded.added {
+            for (line, posting) in (1_i64..).zip(&row.postings) {
+                rows.id(*family)
+                    .id(*entry)
+                    .number(line)
+                    .text(&posting.ledger_account.to_string());
+                rows.amount(posting.money.amount())
+                    .text(posting.money.currency().code());
+                rows.day(row.effective_on).number(row.family_seq).end();
+            }
+        }
+        Ok(())
+    }
 }
+
+const ENTRIES: Columns = Columns {
+    table: "entries",
+    names: "family_id, entry_id, effective_on, recorded_at, family_seq, kind, amount, currency, payee, note, search, \
+        entered_by, import_id, chore_id, is_reversed, reversal_reason",
+};
+const POSTINGS: Columns = Columns {
+    table: "entry_postings",
+    names: "family_id, entry_id, line, ledger_account, amount, currency, effective_on, family_seq",
+};
 
 /// An entry of this batch, in its last form.
 struct Row<'a> {
@@ -73,6 +129,16 @@ struct Folded<'a> {
 }
 
 impl<'a> Folded<'a> {
+    fn of(facts: &'a [Fact]) -> Result<Self, ProjectionError> {
+        let mut folded = Self::default();
+        for fact in facts {
+            if let LedgerEvent::Entry(event) = &fact.event {
+                folded.fold(fact, event)?;
+            }
+        }
+        Ok(folded)
+    }
+
     fn fold(&mut self, fact: &'a Fact, event: &'a EntryEvent) -> Result<(), ProjectionError> {
         let key = (fact.family(), event.entry_id().uuid());
         match event {
@@ -167,6 +233,13 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Row<'_> {
+    /// What the text filter looks through.
+    fn search(&self) -> String {
+        format!("{} {}", self.payee, self.note).to_lowercase()
+    }
+}
+
 async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -> Result<(), ProjectionError> {
     if added.is_empty() {
         return Ok(());
@@ -195,11 +268,7 @@ async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -
     )
     .bind(rows().map(|row| row.payee).collect::<Vec<_>>())
     .bind(rows().map(|row| row.note).collect::<Vec<_>>())
-    .bind(
-        rows()
-            .map(|row| format!("{} {}", row.payee, row.note).to_lowercase())
-            .collect::<Vec<_>>(),
-    )
+    .bind(rows().map(Row::search).collect::<Vec<_>>())
     .bind(rows().map(|row| row.entered_by).collect::<Vec<_>>())
     .bind(rows().map(|row| row.import_id).collect::<Vec<_>>())
     .bind(rows().map(|row| row.chore_id).collect::<Vec<_>>())

@@ -30,7 +30,10 @@ use domain::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::projection::{Fact, Projection, ProjectionError};
+use crate::{
+    copy::{Columns, Copies},
+    projection::{Fact, Projection, ProjectionError},
+};
 
 /// One row per event and person told.
 pub struct Notifications;
@@ -46,25 +49,73 @@ impl Projection for Notifications {
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        let concerned: BTreeSet<Uuid> = facts
-            .iter()
-            .filter(|fact| concerns(&fact.event))
-            .map(Fact::family)
-            .collect();
-        if concerned.is_empty() {
-            return Ok(());
-        }
-        let mut roles = Roles::load(concerned, tx).await?;
-        let mut told = Vec::new();
-        for fact in facts {
-            if let Some(notice) = notice(&fact.event, &roles, fact.family()) {
-                told.push((fact, notice));
-            }
-            roles.fold(fact);
-        }
-        roles.keep(tx).await?;
+        let told = notices(facts, tx).await?;
         tell(&told, tx).await
     }
+
+    fn copied(&self) -> &'static [&'static str] {
+        &["notifications"]
+    }
+
+    async fn project_whole(
+        &self,
+        facts: &[Fact],
+        copies: &mut Copies,
+        tx: &mut PgConnection,
+    ) -> Result<(), ProjectionError> {
+        let told = notices(facts, tx).await?;
+        let mut rows = copies.rows_of(COLUMNS);
+        for (fact, notice, to) in each_told(&told) {
+            rows.id(fact.family())
+                .id(to)
+                .number(fact.record.family_seq)
+                .text(notice.kind);
+            rows.maybe_id(notice.about)
+                .maybe_id(notice.chore_id)
+                .maybe_id(notice.entry_id)
+                .maybe_id(notice.import_id);
+            rows.text(&notice.subject).text(&notice.reason);
+            rows.maybe_amount(notice.amount.map(|money| money.amount()));
+            rows.maybe_text(notice.amount.map(|money| money.currency().code().to_owned()).as_deref());
+            rows.maybe_number(notice.count).instant(fact.record.recorded_at).end();
+        }
+        Ok(())
+    }
+}
+
+const COLUMNS: Columns = Columns {
+    table: "notifications",
+    names: "family_id, member_id, family_seq, kind, about_member_id, chore_id, entry_id, import_id, subject, reason, \
+        amount, currency, count, recorded_at",
+};
+
+type Told<'a> = Vec<(&'a Fact, Notice)>;
+
+/// What is said about each event, with the roles as they were then; roles are kept on the way.
+async fn notices<'a>(facts: &'a [Fact], tx: &mut PgConnection) -> Result<Told<'a>, ProjectionError> {
+    let mut told = Vec::new();
+    let concerned: BTreeSet<Uuid> = facts
+        .iter()
+        .filter(|fact| concerns(&fact.event))
+        .map(Fact::family)
+        .collect();
+    if concerned.is_empty() {
+        return Ok(told);
+    }
+    let mut roles = Roles::load(concerned, tx).await?;
+    for fact in facts {
+        if let Some(notice) = notice(&fact.event, &roles, fact.family()) {
+            told.push((fact, notice));
+        }
+        roles.fold(fact);
+    }
+    roles.keep(tx).await?;
+    Ok(told)
+}
+
+fn each_told<'a>(told: &'a Told<'a>) -> impl Iterator<Item = (&'a Fact, &'a Notice, Uuid)> {
+    told.iter()
+        .flat_map(|(fact, notice)| notice.to.iter().map(move |to| (*fact, notice, *to)))
 }
 
 /// Does an event tell somebody something, or change who is told?
@@ -286,11 +337,8 @@ fn expense_notice(added: &ExpenseAdded, roles: &Roles, family: Uuid) -> Option<N
     })
 }
 
-async fn tell(told: &[(&Fact, Notice)], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-    let rows: Vec<(&Fact, &Notice, Uuid)> = told
-        .iter()
-        .flat_map(|(fact, notice)| notice.to.iter().map(move |to| (*fact, notice, *to)))
-        .collect();
+async fn tell(told: &Told<'_>, tx: &mut PgConnection) -> Result<(), ProjectionError> {
+    let rows: Vec<(&Fact, &Notice, Uuid)> = each_told(told).collect();
     if rows.is_empty() {
         return Ok(());
     }

@@ -17,7 +17,10 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::projection::{Fact, Projection, ProjectionError, add};
+use crate::{
+    copy::{Columns, Copies},
+    projection::{Fact, Projection, ProjectionError, add},
+};
 
 /// Day and month buckets per category and account.
 pub struct Spending;
@@ -37,36 +40,77 @@ impl Projection for Spending {
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        let accounts = accounts_of_entries(facts, tx).await?;
-        let mut days: Buckets = BTreeMap::new();
-        let mut months: Buckets = BTreeMap::new();
-        for fact in facts {
-            let LedgerEvent::Entry(event) = &fact.event else {
-                continue;
-            };
-            for posting in event.postings() {
-                let PostingAccount::Category(category) = posting.ledger_account else {
-                    continue;
-                };
-                let entry = (fact.family(), event.entry_id().uuid());
-                let account = accounts
-                    .get(&entry)
-                    .ok_or(ProjectionError::Missing { what: "an entry" })?;
-                let day = fact.record.effective_on;
-                let month = day.with_day(1).unwrap_or(day);
-                for (buckets, on) in [(&mut days, day), (&mut months, month)] {
-                    let key = (fact.family(), on, category.uuid(), *account, posting.money.currency());
-                    add(
-                        buckets.entry(key).or_insert(Decimal::ZERO),
-                        posting.money.amount(),
-                        "a category",
-                    )?;
-                }
-            }
-        }
+        let (days, months) = buckets(facts, tx).await?;
         add_to("spending_days", "effective_on", days, tx).await?;
         add_to("spending_months", "month_on", months, tx).await
     }
+
+    fn copied(&self) -> &'static [&'static str] {
+        self.tables()
+    }
+
+    async fn project_whole(
+        &self,
+        facts: &[Fact],
+        copies: &mut Copies,
+        tx: &mut PgConnection,
+    ) -> Result<(), ProjectionError> {
+        let (days, months) = buckets(facts, tx).await?;
+        for (columns, buckets) in [(DAYS, days), (MONTHS, months)] {
+            let mut rows = copies.rows_of(columns);
+            for ((family, on, category, account, currency), amount) in buckets {
+                rows.id(family)
+                    .day(on)
+                    .id(category)
+                    .id(account)
+                    .text(currency.code())
+                    .amount(amount)
+                    .end();
+            }
+        }
+        Ok(())
+    }
+}
+
+const DAYS: Columns = Columns {
+    table: "spending_days",
+    names: "family_id, effective_on, category_id, account_id, currency, amount",
+};
+const MONTHS: Columns = Columns {
+    table: "spending_months",
+    names: "family_id, month_on, category_id, account_id, currency, amount",
+};
+
+/// Sums per day and per month.
+async fn buckets(facts: &[Fact], tx: &mut PgConnection) -> Result<(Buckets, Buckets), ProjectionError> {
+    let accounts = accounts_of_entries(facts, tx).await?;
+    let mut days: Buckets = BTreeMap::new();
+    let mut months: Buckets = BTreeMap::new();
+    for fact in facts {
+        let LedgerEvent::Entry(event) = &fact.event else {
+            continue;
+        };
+        for posting in event.postings() {
+            let PostingAccount::Category(category) = posting.ledger_account else {
+                continue;
+            };
+            let entry = (fact.family(), event.entry_id().uuid());
+            let account = accounts
+                .get(&entry)
+                .ok_or(ProjectionError::Missing { what: "an entry" })?;
+            let day = fact.record.effective_on;
+            let month = day.with_day(1).unwrap_or(day);
+            for (buckets, on) in [(&mut days, day), (&mut months, month)] {
+                let key = (fact.family(), on, category.uuid(), *account, posting.money.currency());
+                add(
+                    buckets.entry(key).or_insert(Decimal::ZERO),
+                    posting.money.amount(),
+                    "a category",
+                )?;
+            }
+        }
+    }
+    Ok((days, months))
 }
 
 type Buckets = BTreeMap<(Uuid, NaiveDate, Uuid, Uuid, Currency), Decimal>;

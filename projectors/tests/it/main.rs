@@ -6,6 +6,7 @@ mod forks;
 mod given;
 mod ledger;
 mod parking;
+mod rebuild;
 mod rows;
 mod sameness;
 mod sharing;

@@ -1,0 +1,307 @@
+//! Rebuild: every row made again from the log, beside the rows that answer, and switched to in one step.
+//!
+//! 1. **Alone.** One rebuild at a time: a session's advisory lock, which the kernel gives back however the process ends. What an
+//!    earlier one left is dropped first ([`leftovers`]).
+//! 2. **Build.** A schema with the tables of the definition. Each lane is read family by family up to where the live rows are,
+//!    and folded by the very same projections; large tables are filled by COPY and get their keys and indexes afterwards
+//!    ([`bulk`]). Families that are too long to be held whole, or whose events do not fold, follow one by one.
+//! 3. **Catch up.** The live rows went on meanwhile. The new ones follow them, batch by batch, until few are missing.
+//! 4. **Compare.** For a moment no batch is folded into the live rows, the new ones are brought to the very same checkpoints,
+//!    and a snapshot is taken in which both can be read. Then the live rows go on, and both are compared in that snapshot,
+//!    table by table ([`compare`]).
+//! 5. **Switch.** Once more the new rows catch up; for a moment batches wait; the rest is folded; where every family stands is
+//!    compared; the live path points at the new rows. One commit: before it the old rows answer, after it the new ones.
+//! 6. **Clear away.** The old rows go when no reader is left that began before the switch.
+//!
+//! A crash anywhere leaves the live rows as they were: until the commit of step 5 nobody but the rebuild looks at the new ones.
+//! The new rows follow the *live* checkpoints, not the log's end, so that both are of the same moment when they are compared.
+//! Only rows of an older release's version are not followed and not compared: they are not meant to be equal.
+//!
+//! A rebuild writes rows and nothing else. It must never send a message or a command: see [`crate::generation`].
+
+mod bulk;
+mod catch_up;
+pub mod compare;
+mod leftovers;
+mod plan;
+
+use std::time::{Duration, Instant};
+
+use domain::id::FamilyId;
+use event_store::{Log, LogError};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::{
+    VERSION,
+    apply::ApplyError,
+    generation::{self, Live, REBUILD_LOCK},
+};
+use compare::TableReport;
+use plan::Plan;
+
+pub use bulk::Limits;
+
+/// What to build again.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Read models by name; none stands for all.
+    pub views: Vec<String>,
+    /// Switch even when the new rows differ from the live ones.
+    pub replaces_different: bool,
+    /// Keep the old rows on disk.
+    pub keeps_old: bool,
+    /// Bounds of memory and parallel work.
+    pub limits: Limits,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// What earlier rebuilds left was dropped.
+    Cleared {
+        /// How many generations.
+        generations: usize,
+    },
+    /// The schema that is filled.
+    Begun {
+        /// Its name.
+        schema: String,
+        /// Events to fold.
+        events: i64,
+    },
+    /// Events folded.
+    Folded {
+        /// So far.
+        events: i64,
+    },
+    /// Keys and indexes are made.
+    Indexing,
+    /// The new rows follow the live ones.
+    CatchingUp {
+        /// Events still missing.
+        lag: i64,
+    },
+    /// A table is compared.
+    Comparing {
+        /// Which.
+        table: &'static str,
+    },
+    /// The new rows answer.
+    Switched {
+        /// For how long batches had to wait, in milliseconds.
+        paused_ms: u64,
+    },
+    /// Old rows are dropped.
+    ClearingAway,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The read models built.
+    pub views: Vec<&'static str>,
+    /// Events folded before the rows were compared.
+    pub events: i64,
+    /// How long folding and indexing them took.
+    pub built_in: Duration,
+    /// For how long batches had to wait, comparison and switch together.
+    pub paused: Duration,
+    /// Every table, compared; empty when the live rows were of another version.
+    pub tables: Vec<TableReport>,
+    /// Families that are parked in the live rows and not in the new ones.
+    pub freed: Vec<FamilyId>,
+    /// Families that are parked in the new rows and not in the live ones, or at another event.
+    pub parked: Vec<FamilyId>,
+    /// The version of the rows that were replaced, when it was another.
+    pub replaced_version: Option<i32>,
+    /// Did old rows stay on disk for now, because somebody still reads them?
+    pub left_over: bool,
+}
+
+impl Report {
+    /// Do the new rows say the same as the live ones?
+    pub fn is_same(&self) -> bool {
+        self.parked.is_empty() && self.tables.iter().all(TableReport::is_same)
+    }
+}
+
+/// Why nothing was switched.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// Another one is under way.
+    #[error("another rebuild is under way")]
+    Busy,
+    /// There is no such read model.
+    #[error("there is no view {name}; there are {there_are}")]
+    UnknownView {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        there_are: String,
+    },
+    /// The live rows are those of a newer release.
+    #[error("the live rows are of version {live}, which is newer than this release's {VERSION}")]
+    Newer {
+        /// Their version.
+        live: i32,
+    },
+    /// The live rows are those of an older release, so all have to be built.
+    #[error("the live rows are of version {live}, this release's is {VERSION}: build all views, not single ones")]
+    AllNeeded {
+        /// Their version.
+        live: i32,
+    },
+    /// The new rows differ, and that was not allowed for.
+    #[error("the new rows differ from the live ones; the live ones stay")]
+    Different(Box<Report>),
+    /// Which families are parked changed while single views were built; they must stop where the others stop.
+    #[error("families were parked or freed meanwhile: try again, or build all views")]
+    ParkedChanged,
+    /// Events come faster than they are folded.
+    #[error("the new rows do not catch up: {lag} events are missing; try again at a quieter time")]
+    Behind {
+        /// Events missing.
+        lag: i64,
+    },
+    /// Events could not be folded, or the database failed.
+    #[error("the rows cannot be built")]
+    Apply(#[from] ApplyError),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[from] LogError),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// A part of the work ended without an answer.
+    #[error("a part of the work broke off")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// Builds rows again beside the live ones, and switches to them. The pool acts in the projector's role and has at least
+/// [`Limits::connections`] connections.
+///
+/// # Errors
+/// [`RebuildError`]; the live rows are as they were then.
+pub async fn rebuild(
+    pool: &PgPool,
+    log: &Log,
+    request: &Request,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, RebuildError> {
+    let _alone = Alone::take(pool).await?;
+    let cleared = leftovers::drop_unfinished(pool).await?;
+    if cleared > 0 {
+        progress(Progress::Cleared { generations: cleared });
+    }
+    let live = generation::live(pool).await?;
+    if live.version > VERSION {
+        return Err(RebuildError::Newer { live: live.version });
+    }
+    if live.version < VERSION && !request.views.is_empty() {
+        return Err(RebuildError::AllNeeded { live: live.version });
+    }
+    let plan = Plan::of(&request.views)?;
+    let schema = begin_build(pool, &plan).await?;
+    let built = build_and_switch(pool, log, request, &plan, &schema, &live, progress).await;
+    let built = match built {
+        Ok(report) => report,
+        Err(error) => {
+            // Best effort: the next rebuild drops what is left here.
+            if let Err(left) = leftovers::drop_build(pool, &schema).await {
+                tracing::warn!(schema, error = %left, "a generation that was not finished stays until the next rebuild");
+            }
+            return Err(error);
+        }
+    };
+    progress(Progress::ClearingAway);
+    let left_over = !request.keeps_old && !leftovers::clear_away(pool).await?;
+    Ok(Report { left_over, ..built })
+}
+
+async fn build_and_switch(
+    pool: &PgPool,
+    log: &Log,
+    request: &Request,
+    plan: &Plan,
+    schema: &str,
+    live: &Live,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, RebuildError> {
+    let began = Instant::now();
+    let build = bulk::Build::begin(pool, log, plan, schema, live, request.limits).await?;
+    let mut report = Report {
+        views: plan.names(),
+        events: build.events(),
+        replaced_version: (live.version != VERSION).then_some(live.version),
+        ..Report::default()
+    };
+    progress(Progress::Begun {
+        schema: schema.to_owned(),
+        events: report.events,
+    });
+    build.fold(progress).await?;
+    report.built_in = began.elapsed();
+
+    let follower = catch_up::Follower::new(&build, plan);
+    follower.catch_up(progress).await?;
+    if report.replaced_version.is_none() {
+        let (snapshot, paused) = follower.same_moment().await?;
+        report.paused += paused;
+        let mut snapshot = snapshot;
+        compare::all(&mut snapshot, plan, schema, &mut report, progress).await?;
+        snapshot.rollback().await?;
+        if !plan.is_whole() && !report.parked.is_empty() {
+            return Err(RebuildError::ParkedChanged);
+        }
+        if !report.is_same() && !request.replaces_different {
+            return Err(RebuildError::Different(Box::new(report)));
+        }
+        follower.catch_up(progress).await?;
+    }
+    let paused = follower.switch(request, &report).await?;
+    report.paused += paused;
+    let paused_ms = u64::try_from(report.paused.as_millis()).unwrap_or(u64::MAX);
+    progress(Progress::Switched { paused_ms });
+    Ok(report)
+}
+
+async fn begin_build(pool: &PgPool, plan: &Plan) -> Result<String, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let schema: String = sqlx::query_scalar("select generations.begin_build($1, $2, $3)")
+        .bind(VERSION)
+        .bind(plan.tables())
+        .bind(plan.helper_tables())
+        .fetch_one(&mut *tx)
+        .await?;
+    sqlx::query("select generations.add_keys_of($1, $2)")
+        .bind(&schema)
+        .bind(plan.keyed_first())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(schema)
+}
+
+/// The lock of the one rebuild there may be. Its connection is no pool's: however this ends, the connection does too, and the
+/// lock with it.
+struct Alone {
+    _connection: PgConnection,
+}
+
+impl Alone {
+    async fn take(pool: &PgPool) -> Result<Self, RebuildError> {
+        let mut connection = pool.acquire().await?.detach();
+        let is_alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1, 0)")
+            .bind(REBUILD_LOCK)
+            .fetch_one(&mut connection)
+            .await?;
+        if is_alone {
+            Ok(Self {
+                _connection: connection,
+            })
+        } else {
+            connection.close().await?;
+            Err(RebuildError::Busy)
+        }
+    }
+}
