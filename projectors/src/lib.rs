@@ -20,6 +20,7 @@ pub mod projections;
 pub mod rebuild;
 mod reset;
 mod runner;
+pub mod verify;
 
 pub use leases::run_shared;
 pub use progress::Progress;

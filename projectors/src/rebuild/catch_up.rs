@@ -7,16 +7,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sqlx::{Executor, Postgres, Transaction};
 
 use super::{Progress, RebuildError, Report, Request, bulk::Build, plan::Plan};
-use crate::{
-    generation::{LIVE_LOCK, enter},
-    runner::BATCH_MAX,
-};
+use crate::generation::{LIVE_LOCK, enter};
 
 /// So few events missing are folded while batches wait.
 const LAG_MAX: i64 = 2_000;
 /// Rounds of following. Each is as long as what came during the one before, so they shrink unless events come faster than they
 /// are folded.
 const ROUNDS_MAX: u32 = 50;
+/// Records of a lane folded in one transaction.
+const BATCH_MAX: i64 = 5_000;
 /// Tries for the lock, each as long as the role's lock time-out at most.
 const LOCK_TRIES: u32 = 6;
 
@@ -147,7 +146,7 @@ impl<'a> Follower<'a> {
         let applier = &self.build.applier;
         let mut checkpoint = applier.checkpoint(lane).await?;
         while checkpoint < end {
-            let limit = (end - checkpoint).min(BATCH_MAX as i64);
+            let limit = (end - checkpoint).min(BATCH_MAX);
             let records = applier.log.read_lane(lane, checkpoint, limit).await?;
             let Some(to) = records.last().map(|record| record.position) else {
                 return Ok(());
