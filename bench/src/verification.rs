@@ -1,6 +1,9 @@
 //! Counting in the log what was acknowledged: every command once, every cent.
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use crate::stats::percentile;
@@ -43,21 +46,28 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The batches since `before`. All events of an append carry one `recorded_at`, and no other events of the lane do.
+    /// The batches since `before`. All events of an append carry one `recorded_at`, whatever their lanes, and no others do.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn since(pool: &PgPool, before: &Heads) -> Result<Option<Self>> {
-        let mut sizes: Vec<u32> = Vec::new();
+        let mut batches: HashMap<DateTime<Utc>, i64> = HashMap::new();
         for (lane, position) in before.lanes() {
-            let statement = "select count(distinct command_id) from log.events where lane = $1 and position > $2 group by recorded_at";
-            let found: Vec<i64> = sqlx::query_scalar(statement)
+            let statement = "select recorded_at, count(distinct command_id) from log.events where lane = $1 and position > $2 \
+                 group by recorded_at";
+            let found: Vec<(DateTime<Utc>, i64)> = sqlx::query_as(statement)
                 .bind(lane)
                 .bind(position)
                 .fetch_all(pool)
                 .await?;
-            sizes.extend(found.into_iter().filter_map(|size| u32::try_from(size).ok()));
+            for (recorded_at, commands) in found {
+                *batches.entry(recorded_at).or_default() += commands;
+            }
         }
+        let mut sizes: Vec<u32> = batches
+            .into_values()
+            .filter_map(|size| u32::try_from(size).ok())
+            .collect();
         let commands: u64 = sizes.iter().map(|size| u64::from(*size)).sum();
         let mean = commands as f64 / sizes.len().max(1) as f64;
         let (Some(p50), Some(max)) = (percentile(&mut sizes, 0.5), percentile(&mut sizes, 1.0)) else {

@@ -3,9 +3,7 @@
 //! The protocol, told once:
 //! - A family lives in one lane, so one worker sees its commands in order. The queue is bounded; a full one answers 429.
 //! - What queued while the last append was under way is the next batch (natural group commit); no timer waits for more.
-//! - Lanes take turns: only so many of them work on a batch at once, and what queues while a lane waits for its turn makes its
-//!   batch larger. An append costs much more than one more command in it, so this is where throughput comes from when the
-//!   load is spread over all lanes. The turn is a courtesy: a lane that does not get it soon goes ahead without.
+//! - Each lane decides its batches for itself; their appends go to the database together (`event_store::append`).
 //! - Each family's commands are decided one after another in memory, on streams from the cache or loaded from the log, each
 //!   seeing the events of those before it. The append names the family head every command was decided on.
 //! - The database decides. If another process appended to the family meanwhile, its commands come back as conflicts, the
@@ -33,7 +31,7 @@ use domain::{
 use event_store::{Lane, Log};
 use service_kit::problem::Problem;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -61,19 +59,15 @@ pub struct LaneSettings {
     pub batch_events_max: usize,
     /// Families a lane keeps in memory.
     pub cached_families_max: usize,
-    /// Lanes that work on a batch at once.
-    pub lanes_at_once: usize,
 }
 
 impl Default for LaneSettings {
     fn default() -> Self {
         Self {
             queue_max: 4_096,
-            batch_commands_max: 512,
+            batch_commands_max: 1_024,
             batch_events_max: 4_096,
             cached_families_max: 2_000,
-            // As many as there are cores: more would share them, in smaller batches. Two, so that one can wait for the disk.
-            lanes_at_once: std::thread::available_parallelism().map_or(2, usize::from).max(2),
         }
     }
 }
@@ -104,10 +98,9 @@ impl Lanes {
     pub fn start(log: &Log, lanes: i16, settings: LaneSettings) -> (Self, Vec<JoinHandle<()>>) {
         let mut queues = Vec::new();
         let mut workers = Vec::new();
-        let turns = Arc::new(Semaphore::new(settings.lanes_at_once.max(1)));
         for lane in 0..lanes {
             let (sender, receiver) = mpsc::channel(settings.queue_max);
-            let worker = Worker::new(Lane(lane), log.clone(), &settings, Arc::clone(&turns));
+            let worker = Worker::new(Lane(lane), log.clone(), &settings);
             queues.push(sender);
             workers.push(tokio::spawn(worker.run(receiver)));
         }

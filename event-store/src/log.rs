@@ -5,7 +5,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use sqlx::PgPool;
 
-use crate::Wakeups;
+use crate::{Wakeups, append::together::Together};
 
 /// Lanes of a new database.
 pub const LANES_DEFAULT: i16 = 8;
@@ -93,6 +93,7 @@ pub struct Log {
     pub(crate) pool: PgPool,
     claim_key: [u8; 32],
     wakeups: Wakeups,
+    pub(crate) together: Together,
 }
 
 impl std::fmt::Debug for Log {
@@ -106,17 +107,36 @@ impl Log {
     /// A log over a pool in the role its user needs: writer to append, any other to read. `claim_key` is the key under which
     /// unique claims are hashed; it has to be the same in every process that appends, for ever.
     pub fn new(pool: PgPool, claim_key: [u8; 32]) -> Self {
+        let wakeups = Wakeups::default();
+        let together = Together::new(pool.clone(), wakeups.clone(), Together::statements_at_once_default());
         Self {
             pool,
             claim_key,
-            wakeups: Wakeups::default(),
+            wakeups,
+            together,
         }
     }
 
     /// The same log, sharing wake-ups with others of this process.
     #[must_use]
     pub fn with_wakeups(self, wakeups: Wakeups) -> Self {
-        Self { wakeups, ..self }
+        let together = Together::new(
+            self.pool.clone(),
+            wakeups.clone(),
+            Together::statements_at_once_default(),
+        );
+        Self {
+            wakeups,
+            together,
+            ..self
+        }
+    }
+
+    /// The same log with so many shared append statements under way at once; the default is half as many as there are cores.
+    #[must_use]
+    pub fn with_statements_at_once(self, statements_at_once: usize) -> Self {
+        let together = Together::new(self.pool.clone(), self.wakeups.clone(), statements_at_once);
+        Self { together, ..self }
     }
 
     /// The pool behind it.

@@ -1,16 +1,12 @@
-//! Driving a lane's machine: its queue, its turn, and the performing of its effects on the log.
+//! Driving a lane's machine: its queue, and the performing of its effects on the log.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use chrono::Utc;
 use event_store::{AppendCommand, Lane, Log, LogError, Verdict};
 use futures::{StreamExt, stream::FuturesUnordered};
 use service_kit::problem::Problem;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     LaneSettings,
@@ -21,9 +17,6 @@ use crate::receipt::Receipt;
 /// Questions of one lane to the database that are under way at once.
 const QUESTIONS_AT_ONCE: usize = 8;
 
-/// How long a lane waits for its turn before it goes ahead without: a lane that is held up must not hold up the others.
-const TURN_WITHIN: Duration = Duration::from_millis(20);
-
 /// Whom the service answers.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, Problem>>;
 
@@ -31,17 +24,15 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, Problem>>;
 pub(super) struct Worker {
     machine: LaneMachine<Reply>,
     log: Log,
-    turns: Arc<Semaphore>,
     lane: Lane,
     lane_label: String,
 }
 
 impl Worker {
-    pub(super) fn new(lane: Lane, log: Log, settings: &LaneSettings, turns: Arc<Semaphore>) -> Self {
+    pub(super) fn new(lane: Lane, log: Log, settings: &LaneSettings) -> Self {
         Self {
             machine: LaneMachine::new(lane, settings),
             log,
-            turns,
             lane,
             lane_label: lane.to_string(),
         }
@@ -49,7 +40,6 @@ impl Worker {
 
     /// Works until the queue is closed and empty.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Queued<Reply>>) {
-        let turns = Arc::clone(&self.turns);
         loop {
             if self.machine.waiting() == 0 {
                 match queue.recv().await {
@@ -57,7 +47,6 @@ impl Worker {
                     None => return,
                 }
             }
-            let turn = tokio::time::timeout(TURN_WITHIN, turns.acquire()).await;
             while self.machine.room() > 0 {
                 match queue.try_recv() {
                     Ok(next) => self.machine.push(next),
@@ -65,7 +54,6 @@ impl Worker {
                 }
             }
             self.work().await;
-            drop(turn);
         }
     }
 

@@ -69,7 +69,7 @@ async fn four_writers_leave_no_hole_and_the_reader_never_sees_one() {
     let is_done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(follow(fixture.log.clone(), Arc::clone(&is_done)));
     let writers: Vec<_> = (1..=WRITERS)
-        .map(|number| tokio::spawn(write(fixture.log.clone(), hot, family(number))))
+        .map(|number| tokio::spawn(write(fixture.instance(), hot, family(number))))
         .collect();
     let (mut hot_events, mut own_events) = (1, 0);
     for writer in writers {
@@ -166,7 +166,7 @@ async fn of_many_that_claim_the_same_value_one_gets_it() {
             }
         }
     };
-    let claimants: Vec<_> = (0..8).map(|_| tokio::spawn(claimant(fixture.log.clone()))).collect();
+    let claimants: Vec<_> = (0..8).map(|_| tokio::spawn(claimant(fixture.instance()))).collect();
     let mut winners = 0;
     for claimant in claimants {
         match claimant.await.unwrap() {

@@ -11,5 +11,6 @@ mod guards;
 mod property;
 mod relay;
 mod support;
+mod together;
 mod vectors;
 mod verify;

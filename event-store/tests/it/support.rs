@@ -26,6 +26,11 @@ impl Fixture {
         Self { database, log }
     }
 
+    /// The log as another process has it: what it appends shares no statement with the fixture's own.
+    pub fn instance(&self) -> Log {
+        Log::new(self.log.pool().clone(), [7; 32])
+    }
+
     /// Appends one command and expects it to be taken.
     pub async fn append(&self, command: AppendCommand) -> Appended {
         ok(&self.verdicts(&[command]).await[0])
