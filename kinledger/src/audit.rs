@@ -1,7 +1,7 @@
 //! `kinledger audit`: replay, verify and export, straight from the log.
 //!
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 all is well, 1 it could not be done, 2 the log was
-//! altered. The database is only read.
+//! altered, 3 rows of views are not those of the log. The database is only read.
 
 mod export;
 mod replay;
@@ -20,6 +20,8 @@ use event_store::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use service_kit::database::{self, DatabaseRole};
+
+use crate::rebuild::EXIT_DIFFERENT;
 
 pub use export::ExportOptions;
 pub use replay::ReplayOptions;
@@ -76,6 +78,8 @@ pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
             eprintln!("kinledger audit: {error:#}");
             if error.is::<Altered>() {
                 ExitCode::from(EXIT_ALTERED)
+            } else if error.is::<verify::RowsDiffer>() {
+                ExitCode::from(EXIT_DIFFERENT)
             } else {
                 ExitCode::FAILURE
             }
@@ -111,12 +115,16 @@ fn replay_error(family: FamilyId, error: ReplayError) -> anyhow::Error {
     }
 }
 
+/// The same database, in sessions whose transactions are read-only unless they say otherwise.
+fn read_only(database_url: &str) -> String {
+    let separator = if database_url.contains('?') { '&' } else { '?' };
+    format!("{database_url}{separator}options=-c%20default_transaction_read_only%3Don")
+}
+
 /// The log, for reading alone. Verifying holds events against accepted commands, which only the writer's role may see; so
 /// this is that role, in sessions whose every transaction is read-only.
 async fn open(database_url: &str) -> Result<Log> {
-    let separator = if database_url.contains('?') { '&' } else { '?' };
-    let read_only = format!("{database_url}{separator}options=-c%20default_transaction_read_only%3Don");
-    let pool = database::connect(&read_only, DatabaseRole::Writer, 2)
+    let pool = database::connect(&read_only(database_url), DatabaseRole::Writer, 2)
         .await
         .context("cannot open the ledger")?;
     // The key is for claims, which nobody makes here.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
-use crate::{audit, contracts, embedded, import, serve, up};
+use crate::{audit, contracts, embedded, import, parked, rebuild, serve, up};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
@@ -44,6 +44,10 @@ enum Command {
     Import(import::ImportOptions),
     /// Replay, verify or export a family's ledger, straight from the log.
     Audit(AuditOptions),
+    /// Build views again from the log, beside those that answer, and switch to them.
+    Rebuild(RebuildOptions),
+    /// Families whose next event could not be folded.
+    Parked(ParkedOptions),
     /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
     Serve(ServeCommand),
     /// Bring the tables of DATABASE_URL up to date.
@@ -75,6 +79,29 @@ struct UpOptions {
 struct AuditOptions {
     #[command(subcommand)]
     command: audit::AuditCommand,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct RebuildOptions {
+    #[command(flatten)]
+    options: rebuild::RebuildOptions,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct ParkedOptions {
+    #[command(subcommand)]
+    command: parked::ParkedCommand,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which ledger is meant.
+#[derive(Args)]
+struct Place {
     /// The database; without it, that of the data folder.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     database_url: Option<String>,
@@ -106,7 +133,8 @@ struct ContractsOptions {
     mark_release: Option<PathBuf>,
 }
 
-/// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done or was asked wrongly, 2 the log was altered.
+/// Parses the command line and runs it. Exit codes: 0 done, 1 it could not be done or was asked wrongly, 2 the log was
+/// altered, 3 rows are not those of the log.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -149,7 +177,18 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(options) => up::run(&options.data_dir, options.listen).await?,
         Command::Import(options) => import::run(options).await?,
-        Command::Audit(options) => return audit_command(options).await,
+        Command::Audit(options) => {
+            let command = options.command;
+            return on_ledger(options.place, async |url| Ok(audit::run(command, &url).await)).await;
+        }
+        Command::Rebuild(options) => {
+            let wanted = options.options;
+            return on_ledger(options.place, async |url| rebuild::run(wanted, &url).await).await;
+        }
+        Command::Parked(options) => {
+            let command = options.command;
+            return on_ledger(options.place, async |url| parked::run(command, &url).await).await;
+        }
         Command::Serve(options) => serve::run(options.part, options.options).await?,
         Command::Migrate { database_url } => {
             service_kit::database::migrate(&database_url).await?;
@@ -174,14 +213,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn audit_command(options: AuditOptions) -> Result<ExitCode> {
-    if let Some(url) = &options.database_url {
-        return Ok(audit::run(options.command, url).await);
+/// Does something with the database that is meant; that of a data folder is started for it when nothing runs there.
+async fn on_ledger(place: Place, work: impl AsyncFnOnce(String) -> Result<ExitCode>) -> Result<ExitCode> {
+    if let Some(url) = place.database_url {
+        return work(url).await;
     }
-    let (url, started) = embedded::attach_or_start(&options.data_dir).await?;
-    let code = audit::run(options.command, &url).await;
+    let (url, started) = embedded::attach_or_start(&place.data_dir).await?;
+    let code = work(url).await;
     if let Some((server, _folder)) = started {
         server.stop().await?;
     }
-    Ok(code)
+    code
 }

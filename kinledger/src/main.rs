@@ -8,7 +8,9 @@ mod embedded;
 mod http;
 mod import;
 mod openapi;
+mod parked;
 mod parts;
+mod rebuild;
 mod serve;
 mod up;
 

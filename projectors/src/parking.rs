@@ -5,9 +5,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use chrono::{DateTime, Utc};
 use domain::id::FamilyId;
 use event_store::{Lane, Record};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 const PAGE: i64 = 1_000;
 
 /// An event that could not be folded, with its bytes as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Poison {
     /// Whose.
     pub family_id: Uuid,
@@ -231,6 +232,58 @@ async fn one_by_one(
         }
     }
     Ok((folded, None))
+}
+
+/// A parked family, without what its event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Whose.
+    pub family_id: FamilyId,
+    /// The event that does not fold.
+    pub family_seq: i64,
+    /// Its name.
+    pub event_type: String,
+    /// Its version.
+    pub event_version: String,
+    /// Why, with causes.
+    pub error: String,
+    /// Since when.
+    pub parked_at: DateTime<Utc>,
+    /// Events of the family that are not in the rows.
+    pub waiting: i64,
+}
+
+/// Every parked family, the one parked longest first.
+///
+/// # Errors
+/// [`ApplyError`].
+pub async fn list(applier: &Applier) -> Result<Vec<Parked>, ApplyError> {
+    let mut tx = applier.target.begin(&applier.pool).await?;
+    let rows = sqlx::query(
+        "select p.family_id, p.family_seq, p.event_type, p.event_version, p.error, p.parked_at,
+            (
+                select coalesce(max(e.family_seq), p.family_seq) - p.family_seq + 1
+                from log.events e
+                where e.lane = p.lane
+                    and e.family_id = p.family_id
+            ) as waiting
+        from parked_families p
+        order by p.parked_at, p.family_id",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let parked = |row: &PgRow| {
+        Ok(Parked {
+            family_id: FamilyId::from_uuid(row.try_get("family_id")?),
+            family_seq: row.try_get("family_seq")?,
+            event_type: row.try_get("event_type")?,
+            event_version: row.try_get("event_version")?,
+            error: row.try_get("error")?,
+            parked_at: row.try_get("parked_at")?,
+            waiting: row.try_get("waiting")?,
+        })
+    };
+    Ok(rows.iter().map(parked).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// How many families are parked.

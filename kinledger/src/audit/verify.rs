@@ -1,4 +1,8 @@
-//! `kinledger audit verify`.
+//! `kinledger audit verify`: the chain of every family, and with `--views` the rows that come of it.
+//!
+//! The two are told apart: rows that were altered leave the chain whole and the log right, and can be built again.
+
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -8,9 +12,11 @@ use event_store::{
     replay::families,
     verify::{ChainError, verify_family},
 };
+use projectors::verify::{Difference, Verifier};
 use serde_json::{Value, json};
+use service_kit::database::{self, DatabaseRole};
 
-use super::{Altered, advance, lane_of, open, progress_bar};
+use super::{Altered, advance, lane_of, open, progress_bar, read_only};
 
 /// Whose chain to verify.
 #[derive(Debug, Args)]
@@ -18,10 +24,35 @@ pub struct VerifyOptions {
     /// A family, or `all`.
     #[arg(long, value_name = "FAMILY|all", default_value = "all")]
     pub family: String,
+    /// Fold the log afresh as well, and compare with the views' rows; names every view and family that differs.
+    #[arg(long)]
+    pub views: bool,
     /// Print one line of JSON per family.
     #[arg(long)]
     pub json: bool,
 }
+
+/// The log is right; rows are not those of it.
+#[derive(Debug)]
+pub struct RowsDiffer {
+    views: BTreeSet<&'static str>,
+    families: usize,
+}
+
+impl fmt::Display for RowsDiffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let views: Vec<&str> = self.views.iter().copied().collect();
+        write!(
+            f,
+            "the log was not altered, but the rows of {} differ from it, in {} families: `kinledger rebuild --replace-different` \
+            builds them again",
+            views.join(", "),
+            self.families
+        )
+    }
+}
+
+impl std::error::Error for RowsDiffer {}
 
 pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()> {
     let wanted: Option<FamilyId> = match options.family.as_str() {
@@ -33,6 +64,9 @@ pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()
         is_json: options.json,
         ..Tally::default()
     };
+    if options.views {
+        tally.rows = Some(open_rows(database_url).await?);
+    }
     match wanted {
         Some(family) => tally.verify(&log, lane_of(&log, family).await?, family).await?,
         None => {
@@ -45,14 +79,27 @@ pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()
                     tally.verify(&log, lane, family).await?;
                 }
             }
+            tally.strangers().await?;
         }
     }
     tally.verdict()
 }
 
+/// The rows, for folding beside them. Projectors may read both; every transaction of theirs is read-only here but the one that
+/// makes temporary tables.
+async fn open_rows(database_url: &str) -> Result<Verifier> {
+    let pool = database::connect(&read_only(database_url), DatabaseRole::Projector, 2)
+        .await
+        .context("cannot open the views")?;
+    let log = Log::new(pool.clone(), [0; 32]);
+    Verifier::open(&pool, &log).await.context("cannot open the views")
+}
+
 #[derive(Default)]
 struct Tally {
     is_json: bool,
+    rows: Option<Verifier>,
+    differing: Vec<Difference>,
     families: u64,
     events: i64,
     bad: Vec<(FamilyId, i64, event_store::verify::Fault)>,
@@ -96,12 +143,59 @@ impl Tally {
             Err(error @ ChainError::Log(_)) => return Err(error).with_context(|| format!("cannot verify {family}")),
         };
         println!("{}", line.as_str().map_or_else(|| line.to_string(), str::to_owned));
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let verified = rows.verify(lane, family).await;
+        let verified = verified.with_context(|| format!("cannot verify the rows of {family}"))?;
+        self.differ(verified.differences);
         Ok(())
+    }
+
+    /// Rows of families that no log knows.
+    async fn strangers(&mut self) -> Result<()> {
+        if let Some(rows) = &mut self.rows {
+            let found = rows.strangers().await.context("cannot verify the rows")?;
+            self.differ(found);
+        }
+        Ok(())
+    }
+
+    fn differ(&mut self, found: Vec<Difference>) {
+        for difference in &found {
+            if self.is_json {
+                println!(
+                    "{}",
+                    json!({
+                        "family_id": difference.family_id, "view": difference.view, "table": difference.table,
+                        "same": false, "rows_live": difference.rows_live, "rows_wanted": difference.rows_wanted,
+                    })
+                );
+            } else {
+                println!(
+                    "{}: the view {} DIFFERS from the log ({}: {} rows, the log gives {})",
+                    difference.family_id,
+                    difference.view,
+                    difference.table,
+                    difference.rows_live,
+                    difference.rows_wanted
+                );
+            }
+        }
+        self.differing.extend(found);
     }
 
     fn verdict(self) -> Result<()> {
         if !self.bad.is_empty() {
             bail!(Altered { families: self.bad });
+        }
+        if !self.differing.is_empty() {
+            let families: BTreeSet<FamilyId> = self.differing.iter().map(|found| found.family_id).collect();
+            bail!(RowsDiffer {
+                views: self.differing.iter().map(|found| found.view).collect(),
+                families: families.len(),
+            });
+        }
+        if self.rows.is_some() {
+            eprintln!("the views' rows are those of the log");
         }
         eprintln!(
             "{} families, {} events: nothing was altered",

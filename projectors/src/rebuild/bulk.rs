@@ -380,22 +380,13 @@ pub(super) async fn live_checkpoints(tx: &mut PgConnection, lanes: i16) -> Resul
 
 /// Families parked in the rows that the transaction finds.
 async fn parked_in(tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Poison>, sqlx::Error> {
-    let rows: Vec<(Uuid, i16, i64, String, String, String, String)> = sqlx::query_as(
+    let rows: Vec<Poison> = sqlx::query_as(
         "select family_id, lane, family_seq, event_type, event_version, error, payload
         from parked_families",
     )
     .fetch_all(tx)
     .await?;
-    let poison = |(family_id, lane, family_seq, event_type, event_version, error, payload)| Poison {
-        family_id,
-        lane,
-        family_seq,
-        event_type,
-        event_version,
-        error,
-        payload,
-    };
-    Ok(rows.into_iter().map(|row| (row.0, poison(row))).collect())
+    Ok(rows.into_iter().map(|poison| (poison.family_id, poison)).collect())
 }
 
 fn genesis() -> Head {

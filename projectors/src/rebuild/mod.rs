@@ -218,6 +218,15 @@ pub async fn rebuild(
     Ok(Report { left_over, ..built })
 }
 
+/// Drops what a rebuild that was broken off in this process has left.
+///
+/// # Errors
+/// [`RebuildError::Busy`] when another has begun meanwhile; then it does this itself.
+pub async fn tidy(pool: &PgPool) -> Result<usize, RebuildError> {
+    let _alone = Alone::take(pool).await?;
+    Ok(leftovers::drop_unfinished(pool).await?)
+}
+
 async fn build_and_switch(
     pool: &PgPool,
     log: &Log,

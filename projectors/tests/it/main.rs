@@ -11,3 +11,4 @@ mod rows;
 mod sameness;
 mod sharing;
 mod stories;
+mod verify;

@@ -6,6 +6,7 @@ use domain::{
     bank_connection::{BankConnected, BankConnectionEvent, BankLedger, BankSynced},
     chore::{ChoreApproved, ChoreClaimed, ChoreCompleted, ChoreEvent, ChoreOffered, ChoreRejected, Reward},
     id::{AwardId, ChoreId, ConnectionId, FamilyId, ImportId},
+    inbox::{InboxEvent, NotificationsRead},
     rewards::{BadgeAwarded, RewardsEvent},
     statement_import::{StatementImportEvent, StatementImported},
 };
@@ -146,4 +147,17 @@ pub fn import_story(f: FamilyId) -> Vec<Given> {
             .into(),
         ),
     ]
+}
+
+/// The child has read what it was told so far.
+pub fn inbox_read(f: FamilyId) -> Given {
+    let read = NotificationsRead {
+        member_id: member(f, 4),
+        up_to_family_seq: 18,
+    };
+    (
+        member(f, 4).uuid(),
+        LedgerEvent::Inbox(InboxEvent::NotificationsRead(read)),
+        day(5, 5),
+    )
 }
