@@ -1,6 +1,10 @@
 //! The log as a whole: its pool, its lanes, and what can go wrong with it.
 
-use domain::{aggregate::DecodeError, id::FamilyId};
+use domain::{
+    aggregate::DecodeError,
+    id::FamilyId,
+    upcasters::{STILL_WRITTEN, StillWritten},
+};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use sqlx::PgPool;
@@ -94,6 +98,7 @@ pub struct Log {
     claim_key: [u8; 32],
     wakeups: Wakeups,
     pub(crate) together: Together,
+    pub(crate) still_written: &'static [StillWritten],
 }
 
 impl std::fmt::Debug for Log {
@@ -114,6 +119,7 @@ impl Log {
             claim_key,
             wakeups,
             together,
+            still_written: STILL_WRITTEN,
         }
     }
 
@@ -137,6 +143,13 @@ impl Log {
     pub fn with_statements_at_once(self, statements_at_once: usize) -> Self {
         let together = Together::new(self.pool.clone(), self.wakeups.clone(), statements_at_once);
         Self { together, ..self }
+    }
+
+    /// The same log, appended to as another release does: events of this list go to it in these versions. For tests of logs
+    /// that several releases have written to.
+    #[must_use]
+    pub fn still_writing(self, still_written: &'static [StillWritten]) -> Self {
+        Self { still_written, ..self }
     }
 
     /// The pool behind it.

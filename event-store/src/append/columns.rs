@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
-use domain::aggregate::Written;
+use domain::{aggregate::Written, upcasters::StillWritten};
 use sqlx::{
     Postgres, Type,
     encode::{Encode, IsNull},
@@ -129,6 +129,7 @@ pub(super) struct Share {
     /// Of each claim its command, from 1.
     pub(super) claim_command: Vec<i32>,
     pub(super) columns: [Column; COLUMNS],
+    still_written: &'static [StillWritten],
 }
 
 impl Share {
@@ -142,6 +143,7 @@ impl Share {
             event_command: Vec::new(),
             claim_command: Vec::new(),
             columns: Default::default(),
+            still_written: log.still_written,
         };
         let mut numbers = HashMap::new();
         for (number, command) in (1..).zip(batch) {
@@ -187,7 +189,7 @@ impl Share {
             event_type,
             event_version,
             payload,
-        } = new.event.written();
+        } = new.event.written_with(self.still_written);
         let mut buffer = Uuid::encode_buffer();
         let aggregate_id: &str = new.stream.id.hyphenated().encode_lower(&mut buffer);
         let leaf = Leaf {

@@ -14,3 +14,4 @@ mod support;
 mod together;
 mod vectors;
 mod verify;
+mod versions;

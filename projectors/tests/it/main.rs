@@ -12,3 +12,4 @@ mod sameness;
 mod sharing;
 mod stories;
 mod verify;
+mod versions;

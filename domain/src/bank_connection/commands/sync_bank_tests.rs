@@ -343,3 +343,116 @@ fn a_file_that_names_categories_names_those_of_rows_known_without() {
     let again = scenario.given(events).when(&csv).accepted();
     assert_eq!(synced(&again).rows_categorised, 0, "what is named stays as it is");
 }
+
+/// What each category holds after some events, by id.
+fn categories(history: &[NewEvent]) -> std::collections::BTreeMap<PostingAccount, Money> {
+    let mut sums = std::collections::BTreeMap::new();
+    for posting in history.iter().flat_map(|new| postings_of(&new.event)) {
+        if matches!(posting.ledger_account, PostingAccount::Category(_)) {
+            let held = sums.entry(posting.ledger_account).or_insert_with(|| eur("0"));
+            *held = held.checked_add(&posting.money).expect("small sums");
+        }
+    }
+    sums.retain(|_, held| !held.is_zero());
+    sums
+}
+
+fn imported(events: &[NewEvent]) -> UndoImport {
+    UndoImport {
+        import_id: synced(events).import_id,
+    }
+}
+
+fn named(day: u32, amount: &str, name: &str) -> BankTransaction {
+    BankTransaction {
+        category: Some(name.to_owned()),
+        ..row(day, amount, None)
+    }
+}
+
+#[test]
+fn undoing_an_import_takes_back_the_categories_it_named_for_earlier_rows() {
+    let first = sync(
+        "ofx",
+        None,
+        vec![row(7, "-4.50", Some("a")), row(8, "-50", Some("b"))],
+        None,
+    );
+    let scenario = scenario();
+    let mut history = scenario.when(&first).accepted();
+    let before = categories(&history);
+    let scenario = scenario.given(history.clone());
+    let naming = sync(
+        "csv",
+        None,
+        vec![
+            named(7, "-4.50", "Coffee"),
+            named(8, "-50", "Liabilities:Card"),
+            named(9, "-2", "Coffee"),
+        ],
+        None,
+    );
+    let events = scenario.when(&naming).accepted();
+    history.extend(events.clone());
+    assert_ne!(categories(&history), before);
+    let undo = imported(&events);
+    let scenario = scenario.given(events);
+    let undone = scenario.when(&undo).accepted();
+    history.extend(undone.clone());
+    assert_eq!(categories(&history), before);
+    assert_eq!(
+        balance(&history),
+        eur("-54.50"),
+        "the account holds what the first file said"
+    );
+    // And the same file may come again.
+    let again = scenario.given(undone).when(&naming).accepted();
+    assert_eq!((synced(&again).rows_booked, synced(&again).rows_categorised), (1, 2));
+}
+
+#[test]
+fn a_category_that_somebody_chose_since_stays_when_the_import_is_undone() {
+    let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None));
+    let events = scenario
+        .when(&sync("csv", None, vec![named(7, "-4.50", "Coffee")], None))
+        .accepted();
+    let undo = imported(&events);
+    let moved_entry = events
+        .iter()
+        .find(|new| new.kind().0 == "EntryRecategorised")
+        .expect("it is named");
+    let choose = crate::entry::commands::RecategoriseEntry {
+        entry_id: EntryId::from_uuid(moved_entry.stream.id),
+        from: None,
+        to: PostingAccount::Equity(Equity::TransfersInTransit),
+    };
+    let undone = scenario.given(events).after(&choose).when(&undo).accepted();
+    assert_eq!(
+        undone.iter().filter(|new| new.kind().0 == "EntryRecategorised").count(),
+        0
+    );
+}
+
+#[test]
+fn an_entry_that_was_reversed_since_is_left_alone_when_the_import_is_undone() {
+    let scenario = scenario().after(&sync("ofx", None, vec![row(7, "-4.50", Some("a"))], None));
+    let events = scenario
+        .when(&sync("csv", None, vec![named(7, "-4.50", "Coffee")], None))
+        .accepted();
+    let undo = imported(&events);
+    let entry = events
+        .iter()
+        .find(|new| new.kind().0 == "EntryRecategorised")
+        .expect("it is named");
+    let reverse = crate::entry::commands::ReverseEntry {
+        entry_id: EntryId::from_uuid(entry.stream.id),
+        effective_on: None,
+        reason: String::new(),
+    };
+    let undone = scenario.given(events).after(&reverse).when(&undo).accepted();
+    assert_eq!(postings_of_all(&undone), 0);
+}
+
+fn postings_of_all(events: &[NewEvent]) -> usize {
+    events.iter().map(|new| postings_of(&new.event).len()).sum()
+}

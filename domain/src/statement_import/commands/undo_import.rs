@@ -25,7 +25,7 @@ pub struct UndoImport {
 
 impl Decide for UndoImport {
     const NAME: &'static str = "undo-import";
-    const SUMMARY: &'static str = "Take an import back: reverse every entry it brought";
+    const SUMMARY: &'static str = "Take an import back: the entries it brought and the categories it named";
     const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
