@@ -208,16 +208,7 @@ impl Log {
         after_seq: i64,
         limit: i64,
     ) -> Result<Vec<Record>, LogError> {
-        let statement = format!(
-            "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 and e.family_seq > $3 \
-             order by e.family_seq limit $4"
-        );
-        let query = sqlx::query_as(&statement)
-            .bind(lane.0)
-            .bind(family.uuid())
-            .bind(after_seq)
-            .bind(limit);
-        Ok(query.fetch_all(&self.pool).await?)
+        read_family_in(&self.pool, lane, family, after_seq, limit).await
     }
 
     /// All records of one stream, in order.
@@ -225,16 +216,7 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn read_stream(&self, lane: Lane, family: FamilyId, stream: StreamId) -> Result<Vec<Record>, LogError> {
-        let statement = format!(
-            "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 \
-             and e.aggregate_type = $3 and e.aggregate_id = $4 order by e.sequence"
-        );
-        let query = sqlx::query_as(&statement).bind(lane.0).bind(family.uuid());
-        Ok(query
-            .bind(stream.kind)
-            .bind(stream.id.to_string())
-            .fetch_all(&self.pool)
-            .await?)
+        read_stream_in(&self.pool, lane, family, stream).await
     }
 
     /// All records of a family with a `family_seq` above `after_seq`, read page by page as they are asked for.
@@ -278,6 +260,47 @@ pub(crate) async fn read_lane_in(
         .bind(lane.0)
         .bind(after)
         .bind(limit)
+        .fetch_all(executor)
+        .await?)
+}
+
+/// [`Log::read_family`] on a connection of the caller's.
+pub(crate) async fn read_family_in(
+    executor: impl PgExecutor<'_>,
+    lane: Lane,
+    family: FamilyId,
+    after_seq: i64,
+    limit: i64,
+) -> Result<Vec<Record>, LogError> {
+    let statement = format!(
+        "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 and e.family_seq > $3 \
+         order by e.family_seq limit $4"
+    );
+    Ok(sqlx::query_as(&statement)
+        .bind(lane.0)
+        .bind(family.uuid())
+        .bind(after_seq)
+        .bind(limit)
+        .fetch_all(executor)
+        .await?)
+}
+
+/// [`Log::read_stream`] on a connection of the caller's.
+pub(crate) async fn read_stream_in(
+    executor: impl PgExecutor<'_>,
+    lane: Lane,
+    family: FamilyId,
+    stream: StreamId,
+) -> Result<Vec<Record>, LogError> {
+    let statement = format!(
+        "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 \
+         and e.aggregate_type = $3 and e.aggregate_id = $4 order by e.sequence"
+    );
+    Ok(sqlx::query_as(&statement)
+        .bind(lane.0)
+        .bind(family.uuid())
+        .bind(stream.kind)
+        .bind(stream.id.to_string())
         .fetch_all(executor)
         .await?)
 }

@@ -12,6 +12,7 @@ mod chart;
 mod hledger;
 mod ndjson;
 mod transaction;
+pub mod whole;
 
 use chrono::{DateTime, Utc};
 use domain::{aggregate::LedgerEvent, id::FamilyId};

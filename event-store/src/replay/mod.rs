@@ -6,6 +6,9 @@
 //! Every record is held against the family's hash chain on the way: a ledger that was altered is never replayed as if it were
 //! not.
 
+pub mod bounds;
+mod prefix;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     MoneyError,
@@ -16,10 +19,9 @@ use domain::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    Lane, Log, LogError, Record,
-    verify::{Chain, Fault},
-};
+use crate::{Lane, Log, LogError, Record, verify::Fault};
+
+pub use prefix::{Last, Pages, Prefix, family_now};
 
 /// Events read from the database at once.
 pub const PAGE: i64 = 1_000;
@@ -107,95 +109,6 @@ pub struct Statement {
     /// The book.
     #[serde(flatten)]
     pub rows: BookRows,
-}
-
-/// Reads a prefix of one family's log, page by page.
-pub struct Pages<'a> {
-    log: &'a Log,
-    lane: Lane,
-    family: FamilyId,
-    as_of: AsOf,
-    chain: Chain,
-    last: Option<Last>,
-    is_done: bool,
-}
-
-/// The last event of a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Last {
-    /// Its number, and so how many there are.
-    pub family_seq: i64,
-    /// When it was recorded.
-    pub recorded_at: DateTime<Utc>,
-    /// Its chain hash.
-    pub chain_hash: [u8; 32],
-}
-
-impl<'a> Pages<'a> {
-    /// Begins before the first event.
-    pub fn new(log: &'a Log, lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
-        Self {
-            log,
-            lane,
-            family,
-            as_of,
-            chain: Chain::default(),
-            last: None,
-            is_done: false,
-        }
-    }
-
-    /// The next records within the recorded bounds; none after the last. The effective bound is left to the reader.
-    ///
-    /// # Errors
-    /// [`ReplayError::Log`]; [`ReplayError::BeyondHead`] when the log ends before the number asked for;
-    /// [`ReplayError::Altered`].
-    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReplayError> {
-        if self.is_done {
-            return Ok(None);
-        }
-        let after = self.last.map_or(0, |last| last.family_seq);
-        let wanted = self.as_of.family_seq.map_or(PAGE, |until| PAGE.min(until - after));
-        if wanted <= 0 {
-            self.is_done = true;
-            return Ok(None);
-        }
-        let mut records = self
-            .log
-            .read_family(self.lane, self.family, after, wanted)
-            .await
-            .map_err(ReplayError::Log)?;
-        for record in &records {
-            self.chain
-                .next(record)
-                .map_err(|(family_seq, fault)| ReplayError::Altered { family_seq, fault })?;
-        }
-        let read = records.len();
-        records.retain(|record| self.as_of.holds(record));
-        self.last = records.last().map(Last::of).or(self.last);
-        let is_short = i64::try_from(read).is_ok_and(|read| read < wanted);
-        self.is_done = is_short || records.len() < read;
-        if let (Some(asked), true, None) = (self.as_of.family_seq, is_short, self.as_of.recorded_at) {
-            let head = self.last.map_or(0, |last| last.family_seq);
-            return Err(ReplayError::BeyondHead { asked, head });
-        }
-        Ok(if records.is_empty() { None } else { Some(records) })
-    }
-
-    /// The last event read so far.
-    pub fn last(&self) -> Option<Last> {
-        self.last
-    }
-}
-
-impl Last {
-    fn of(record: &Record) -> Self {
-        Self {
-            family_seq: record.family_seq,
-            recorded_at: record.recorded_at,
-            chain_hash: record.chain_hash,
-        }
-    }
 }
 
 /// Families by id after `after`, with their lanes; for a walk over all of them, page by page.
