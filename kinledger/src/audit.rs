@@ -3,7 +3,9 @@
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 all is well, 1 it could not be done, 2 the log was
 //! altered, 3 rows of views are not those of the log. The database is only read.
 
+mod check;
 mod export;
+mod past;
 mod replay;
 mod verify;
 
@@ -23,6 +25,7 @@ use service_kit::database::{self, DatabaseRole};
 
 use crate::rebuild::EXIT_DIFFERENT;
 
+pub use check::CheckOptions;
 pub use export::ExportOptions;
 pub use replay::ReplayOptions;
 pub use verify::VerifyOptions;
@@ -33,6 +36,8 @@ const EXIT_ALTERED: u8 = 2;
 /// What an auditor may ask for.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
+    /// Say whether a stream of lines (an ndjson export, a dump) is whole: its end mark, and all that it counts.
+    Check(CheckOptions),
     /// Write a family's whole ledger to a file that hledger, beancount or a program can read and check.
     Export(ExportOptions),
     /// Say what stood in a family's books as of any moment.
@@ -45,13 +50,18 @@ pub enum AuditCommand {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct AsOfOptions {
     /// Leave out what was recorded after this instant, such as 2026-11-21T12:00:00Z.
-    #[arg(long, value_name = "INSTANT", conflicts_with = "as_of_seq")]
+    #[arg(
+        long,
+        visible_alias = "recorded-at",
+        value_name = "INSTANT",
+        conflicts_with = "as_of_seq"
+    )]
     pub as_of_recorded: Option<DateTime<Utc>>,
     /// Leave out what was recorded after the event with this number.
-    #[arg(long, value_name = "FAMILY_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, visible_alias = "family-seq", value_name = "FAMILY_SEQ", value_parser = clap::value_parser!(i64).range(0..))]
     pub as_of_seq: Option<i64>,
     /// Count no posting of a later day, such as 2026-11-21.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, visible_alias = "effective-on", value_name = "DAY")]
     pub as_of_effective: Option<NaiveDate>,
 }
 
@@ -68,6 +78,7 @@ impl AsOfOptions {
 /// Runs an auditor's command against the database at `database_url`.
 pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
     let done = match command {
+        AuditCommand::Check(options) => check::run(&options),
         AuditCommand::Export(options) => export::run(options, database_url).await,
         AuditCommand::Replay(options) => replay::run(options, database_url).await,
         AuditCommand::Verify(options) => verify::run(options, database_url).await,

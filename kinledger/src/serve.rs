@@ -38,6 +38,8 @@ pub enum Part {
     Reactors,
     /// The log to Kafka.
     Relay,
+    /// Past views, replayed from the log.
+    ReplayApi,
 }
 
 /// Where the part listens and what it talks to.
@@ -82,6 +84,7 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         Part::Projectors => projectors(&options, &health, shutdown.clone()).await?,
         Part::Reactors => reactors(&options, &health, shutdown.clone()).await?,
         Part::Relay => relay(&options, &health, shutdown.clone()).await?,
+        Part::ReplayApi => replay_api(&options, &health, shutdown.clone()).await?,
     };
     if part == Part::CommandApi {
         let pool = database::connect(&options.database_url, DatabaseRole::Writer, 1).await?;
@@ -232,6 +235,18 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
         routes: axum::Router::new(),
         commands: None,
         work: Some(work),
+    })
+}
+
+async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let connections = replay_api::serve::CONNECTIONS;
+    let pool = database::connect(&options.database_url, DatabaseRole::Replayer, connections).await?;
+    parts::watch_database(health, pool.clone(), shutdown.clone());
+    let verifier = verifier(&pool, shutdown).await?;
+    Ok(RunningPart {
+        routes: replay_api::router(replay_api::ReplayState::new(pool, verifier)),
+        commands: None,
+        work: None,
     })
 }
 

@@ -75,12 +75,14 @@ async fn serve(
     let imports = ImportState {
         log: commands.api.log().clone(),
         commands: Arc::new(parts::LocalCommands(commands.api.clone())),
-        verifier,
+        verifier: Arc::clone(&verifier),
     };
+    let replayer = database::connect(server.url(), DatabaseRole::Replayer, replay_api::serve::CONNECTIONS).await?;
     let routes = commands
         .router()
         .merge(query_api::router(query))
-        .merge(reactors::imports::router(imports));
+        .merge(reactors::imports::router(imports))
+        .merge(replay_api::router(replay_api::ReplayState::new(replayer, verifier)));
     let router = http::finish(routes, health, "all parts in one process");
 
     folder.announce(&Running {

@@ -93,6 +93,11 @@ impl Rows<'_> {
         self.plain(value)
     }
 
+    /// A day that may be missing.
+    pub fn maybe_day(&mut self, value: Option<NaiveDate>) -> &mut Self {
+        self.maybe(value)
+    }
+
     /// An instant, to the microsecond as the database keeps it.
     pub fn instant(&mut self, value: DateTime<Utc>) -> &mut Self {
         self.plain(value.to_rfc3339_opts(SecondsFormat::Micros, true))

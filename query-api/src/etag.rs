@@ -21,6 +21,7 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         &viewer.family_seq.to_string(),
         &viewer.generation,
         &viewer.today.to_string(),
+        &viewer.effective_on.map(|day| day.to_string()).unwrap_or_default(),
     ];
     hash(parts.iter().map(|part| part.as_bytes()))
 }

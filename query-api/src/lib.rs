@@ -6,6 +6,7 @@
 //! crate knows neither the log nor commands.
 
 pub mod amount;
+pub mod answer;
 pub mod cache;
 mod cursor;
 mod error;

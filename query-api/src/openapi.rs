@@ -62,6 +62,9 @@ fn operation(view: &ViewEntry, generator: &mut SchemaGenerator) -> Value {
         }),
         if_none_match(),
     ];
+    if let Some(by_day) = view.by_day {
+        parameters.push(effective_on(by_day));
+    }
     if let Some(properties) = params.get("properties").and_then(Value::as_object) {
         parameters.extend(properties.iter().map(|(name, schema)| query_parameter(name, schema)));
     }
@@ -98,6 +101,16 @@ fn query_parameter(name: &str, schema: &Value) -> Value {
         "in": "query",
         "description": description.unwrap_or_default(),
         "schema": schema,
+    })
+}
+
+/// The bound by day, the same of every view that has one.
+fn effective_on(by_day: &str) -> Value {
+    json!({
+        "name": "effective_on",
+        "in": "query",
+        "description": format!("As of the end of this day: nothing that counts for a later one. {by_day}"),
+        "schema": {"type": "string", "format": "date"},
     })
 }
 

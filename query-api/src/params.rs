@@ -25,9 +25,13 @@ const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 31) {
 #[serde(deny_unknown_fields)]
 pub struct NoParams {}
 
+/// Parameters that every view takes, and is not told of by its own type.
+const COMMON: [&str; 2] = ["min_family_seq", "effective_on"];
+
 #[derive(Deserialize)]
 struct Common {
     min_family_seq: Option<i64>,
+    effective_on: Option<NaiveDate>,
 }
 
 /// What a request asks for.
@@ -35,9 +39,11 @@ struct Common {
 pub(crate) struct Asked<P> {
     /// Only from rows that hold this event.
     pub(crate) min_family_seq: Option<i64>,
+    /// Nothing that counts for a later day.
+    pub(crate) effective_on: Option<NaiveDate>,
     /// The view's own parameters.
     pub(crate) params: P,
-    /// The view's own parameters as written: part of the ETag.
+    /// The view's own parameters as written: part of the ETag, as the day is.
     pub(crate) query: String,
 }
 
@@ -49,16 +55,17 @@ pub(crate) fn read<P: DeserializeOwned>(query: Option<&str>) -> Result<Asked<P>,
             "the query string is longer than {QUERY_BYTES_MAX} bytes"
         )));
     }
-    let is_common = |pair: &&str| pair.split('=').next() == Some("min_family_seq");
+    let is_common = |pair: &&str| pair.split('=').next().is_some_and(|name| COMMON.contains(&name));
     let common: Vec<&str> = query.split('&').filter(is_common).collect();
     let own: Vec<&str> = query.split('&').filter(|pair| !is_common(pair)).collect();
-    let min_family_seq = parse::<Common>(&common.join("&"))?.min_family_seq;
-    if min_family_seq.is_some_and(|seq| seq < 0) {
+    let common: Common = parse(&common.join("&"))?;
+    if common.min_family_seq.is_some_and(|seq| seq < 0) {
         return Err(Problem::malformed("min_family_seq: expected a number from 0"));
     }
     let query = own.join("&");
     Ok(Asked {
-        min_family_seq,
+        min_family_seq: common.min_family_seq,
+        effective_on: day("effective_on", common.effective_on)?,
         params: parse(&query)?,
         query,
     })
@@ -82,6 +89,11 @@ pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
             "limit: expected a number from 1 to {PAGE_MAX}"
         ))),
     }
+}
+
+/// The earlier of two last days, where either may be missing.
+pub(crate) fn earlier(one: Option<NaiveDate>, other: Option<NaiveDate>) -> Option<NaiveDate> {
+    one.into_iter().chain(other).min()
 }
 
 /// A day that a ledger can hold.
@@ -111,6 +123,9 @@ mod tests {
             (asked.min_family_seq, asked.params.limit, asked.query.as_str()),
             (Option::Some(7), Option::Some(5), "limit=5")
         );
+        let asked = read::<Some>(Option::Some("effective_on=2024-02-29&limit=5")).expect("parameters");
+        assert_eq!(asked.effective_on, NaiveDate::from_ymd_opt(2024, 2, 29));
+        assert_eq!(asked.query, "limit=5");
     }
 
     #[test]
@@ -121,6 +136,9 @@ mod tests {
             "limit=5&limit=6",
             "min_family_seq=-1",
             "min_family_seq=x",
+            "effective_on=2023-02-29",
+            "effective_on=1969-12-31",
+            "effective_on=2024-02-29&effective_on=2024-02-29",
             "limit=%ff&\u{7f}",
         ] {
             assert!(read::<Some>(Option::Some(query)).is_err(), "{query}");

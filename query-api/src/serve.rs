@@ -15,8 +15,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::id::{FamilyId, UserId};
-use schemars::JsonSchema;
-use serde::Serialize;
 use service_kit::{auth::SignedIn, problem::Problem};
 use sqlx::{Postgres, Transaction};
 use tokio::{
@@ -26,6 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    answer,
     error::QueryError,
     etag, params,
     state::QueryState,
@@ -40,16 +39,6 @@ const PAUSE_LAST: Duration = Duration::from_millis(50);
 /// When to come back after a 202, in milliseconds.
 const RETRY_AFTER_MS: u32 = 250;
 
-/// Every answer: up to which event it is, and the view's own members.
-#[derive(Serialize, JsonSchema)]
-pub struct Envelope<A> {
-    /// The last event of the family that the answer contains.
-    pub family_seq: i64,
-    /// The view's own members.
-    #[serde(flatten)]
-    pub answer: A,
-}
-
 /// The handler of a view.
 pub(crate) async fn serve<V: View>(
     State(state): State<QueryState>,
@@ -60,15 +49,11 @@ pub(crate) async fn serve<V: View>(
 ) -> Result<Response, Problem> {
     let started = Instant::now();
     let asked = params::read::<V::Params>(query.as_deref())?;
+    answer::check_day::<V>(&asked)?;
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     let (mut tx, viewer) = wait_for(&state, family_id, signed_in.user_id, asked.min_family_seq).await?;
-    if !V::VISIBLE_TO.contains(&viewer.role) {
-        return Err(Problem::not_allowed(format!(
-            "a {} may not see {}",
-            viewer.role.as_str(),
-            V::NAME
-        )));
-    }
+    answer::check_role::<V>(&viewer)?;
+    let viewer = viewer.looking_at(asked.effective_on);
     let etag = etag::of(V::NAME, &asked.query, &viewer);
     if etag::is_held(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, etag::headers(&etag)).into_response());
@@ -76,12 +61,7 @@ pub(crate) async fn serve<V: View>(
     let body = match state.cache.get(&etag).await {
         Some(body) => body,
         None => {
-            let answer = V::read(&mut tx, &viewer, asked.params).await?;
-            let envelope = Envelope {
-                family_seq: viewer.family_seq,
-                answer,
-            };
-            let body = serde_json::to_vec(&envelope).map_err(QueryError::from)?;
+            let body = answer::body::<V>(&mut tx, &viewer, asked.params).await?;
             state.cache.put(&etag, &body).await;
             body
         }

@@ -1,6 +1,6 @@
 //! What a view is, and who looks at it.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use axum::routing::MethodRouter;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -12,10 +12,16 @@ use domain::{
 };
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};
+use service_kit::problem::Problem;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::{error::QueryError, serve, state::QueryState};
+use crate::{
+    answer::{self, Onlooker},
+    error::QueryError,
+    serve,
+    state::QueryState,
+};
 
 /// One view of a family: its parameters, its answer, and who may see what in it.
 pub trait View: 'static {
@@ -27,6 +33,8 @@ pub trait View: 'static {
     const VISIBLE_TO: &'static [Role];
     /// What each of them sees, in words.
     const VISIBILITY: &'static str;
+    /// What `effective_on` does to the answer, in words; none when nothing in it counts for a day, and the parameter is refused.
+    const BY_DAY: Option<&'static str>;
     /// Query parameters.
     type Params: DeserializeOwned + JsonSchema + Send;
     /// The answer, beside `family_seq`.
@@ -55,13 +63,24 @@ pub struct ViewEntry {
     pub visible_to: &'static [Role],
     /// See [`View::VISIBILITY`].
     pub visibility: &'static str,
+    /// See [`View::BY_DAY`].
+    pub by_day: Option<&'static str>,
     /// JSON Schema of the parameters.
     pub params: fn(&mut schemars::SchemaGenerator) -> Schema,
     /// JSON Schema of the answer without its envelope.
     pub answer: fn(&mut schemars::SchemaGenerator) -> Schema,
     /// Its handler.
     pub route: fn() -> MethodRouter<QueryState>,
+    /// Its answer from the rows a connection shows; see [`crate::answer`].
+    pub(crate) read: Read,
 }
+
+/// Reads a view by its query string, and writes the answer.
+pub(crate) type Read = for<'a> fn(
+    &'a mut PgConnection,
+    &'a Viewer,
+    Option<&'a str>,
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, QueryError>> + Send + 'a>>;
 
 impl ViewEntry {
     /// The entry of a view.
@@ -71,9 +90,11 @@ impl ViewEntry {
             summary: V::SUMMARY,
             visible_to: V::VISIBLE_TO,
             visibility: V::VISIBILITY,
+            by_day: V::BY_DAY,
             params: |generator| <V::Params as JsonSchema>::json_schema(generator),
             answer: |generator| <V::Answer as JsonSchema>::json_schema(generator),
             route: || axum::routing::get(serve::serve::<V>),
+            read: |tx, viewer, query| Box::pin(answer::read::<V>(tx, viewer, query)),
         }
     }
 
@@ -102,8 +123,10 @@ pub struct Viewer {
     pub currency: Currency,
     /// Its calendar.
     pub calendar: Calendar,
-    /// Its day.
+    /// Its day; with a bound by day, that day.
     pub today: NaiveDate,
+    /// Nothing that counts for a later day is in the answer.
+    pub effective_on: Option<NaiveDate>,
 }
 
 #[derive(FromRow)]
@@ -142,6 +165,34 @@ impl Viewer {
         row.map(|row| Self::of_row(family_id, row, now)).transpose()
     }
 
+    /// Somebody whose role was settled elsewhere, looking at rows of another time; none when the family is not in them, and for a
+    /// teen or child also when they were not in the family yet: they are shown no more of the past than they could have seen.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub async fn of_onlooker(tx: &mut PgConnection, onlooker: &Onlooker) -> Result<Option<Self>, Problem> {
+        Ok(Self::load_onlooker(tx, onlooker).await?)
+    }
+
+    async fn load_onlooker(tx: &mut PgConnection, onlooker: &Onlooker) -> Result<Option<Self>, QueryError> {
+        let row: Option<ViewerRow> = sqlx::query_as(
+            "select $2::uuid as member_id, $3::text as role, h.family_seq, '' as generation, f.name, f.currency, f.zone,
+                f.week_start
+            from families f
+            join family_heads h on h.family_id = f.family_id
+            where f.family_id = $1
+                and ($4 or exists (select from members m where m.family_id = f.family_id and m.member_id = $2))",
+        )
+        .bind(onlooker.family_id.uuid())
+        .bind(onlooker.member_id.uuid())
+        .bind(onlooker.role.as_str())
+        .bind(ADULTS_AND_AUDITOR.contains(&onlooker.role))
+        .fetch_optional(tx)
+        .await?;
+        row.map(|row| Self::of_row(onlooker.family_id, row, onlooker.now))
+            .transpose()
+    }
+
     fn of_row(family_id: FamilyId, row: ViewerRow, now: DateTime<Utc>) -> Result<Self, QueryError> {
         let calendar = calendar(&row.zone, &row.week_start)?;
         Ok(Self {
@@ -154,7 +205,23 @@ impl Viewer {
             currency: row.currency.parse().map_err(|_| QueryError::Row { what: "families" })?,
             calendar,
             today: calendar.day_of(now),
+            effective_on: None,
         })
+    }
+
+    /// The same member looking at the books as of a day: what a view does "today" without being told a day, it does then.
+    #[must_use]
+    pub(crate) fn looking_at(self, effective_on: Option<NaiveDate>) -> Self {
+        Self {
+            today: effective_on.unwrap_or(self.today),
+            effective_on,
+            ..self
+        }
+    }
+
+    /// The last day that counts when a view is asked for days up to `last`.
+    pub(crate) fn up_to(&self, last: NaiveDate) -> NaiveDate {
+        self.effective_on.map_or(last, |bound| bound.min(last))
     }
 
     /// The family's bare UUID, as rows hold it.

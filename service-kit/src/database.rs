@@ -1,6 +1,6 @@
 //! Postgres: one pool per part, each acting in the database role that part needs and no other.
 //!
-//! The login in the address is a member of all four roles (the migrations grant them); a pool steps down to its own with
+//! The login in the address is a member of all five roles (the migrations grant them); a pool steps down to its own with
 //! `set role` on every new connection. Time-outs belong to the role a connection acts in, so that a stalled client cannot
 //! hold a lane.
 //!
@@ -26,6 +26,8 @@ pub enum DatabaseRole {
     Reader,
     /// Reads the log and keeps the relay's checkpoints.
     Relay,
+    /// Reads the log, one family at a time, into temporary tables.
+    Replayer,
 }
 
 impl DatabaseRole {
@@ -36,6 +38,7 @@ impl DatabaseRole {
             Self::Projector => "kinledger_projector",
             Self::Reader => "kinledger_reader",
             Self::Relay => "kinledger_relay",
+            Self::Replayer => "kinledger_replayer",
         }
     }
 
@@ -44,6 +47,7 @@ impl DatabaseRole {
         match self {
             Self::Projector | Self::Reader => "views",
             Self::Writer | Self::Relay => "pg_catalog",
+            Self::Replayer => "pg_temp",
         }
     }
 
@@ -54,6 +58,7 @@ impl DatabaseRole {
             Self::Projector => (10_000, 120_000, 60_000),
             Self::Reader => (2_000, 10_000, 10_000),
             Self::Relay => (10_000, 60_000, 60_000),
+            Self::Replayer => (2_000, 30_000, 30_000),
         }
     }
 }

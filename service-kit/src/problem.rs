@@ -113,6 +113,11 @@ impl Problem {
         self.status
     }
 
+    /// What is wrong, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The stable code: the last part of `type`.
     pub fn code(&self) -> &str {
         &self.code

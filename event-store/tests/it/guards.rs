@@ -6,11 +6,12 @@ use sqlx::{Executor, PgPool};
 
 use crate::support::{Fixture, command, family};
 
-const ROLES: [DatabaseRole; 4] = [
+const ROLES: [DatabaseRole; 5] = [
     DatabaseRole::Writer,
     DatabaseRole::Projector,
     DatabaseRole::Reader,
     DatabaseRole::Relay,
+    DatabaseRole::Replayer,
 ];
 const TABLES: [&str; 5] = [
     "log.events",

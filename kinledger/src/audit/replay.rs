@@ -3,12 +3,16 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use clap::Args;
-use domain::{book::EntryInForce, id::FamilyId};
+use clap::{Args, builder::PossibleValuesParser};
+use domain::{
+    book::EntryInForce,
+    id::{FamilyId, MemberId},
+};
 use event_store::replay::{Statement, replay};
+use query_api::views::VIEWS;
 use serde_json::json;
 
-use super::{AsOfOptions, advance, lane_of, open, progress_bar, replay_error};
+use super::{AsOfOptions, advance, lane_of, open, past, progress_bar, replay_error};
 
 /// Whose books, and as of when.
 #[derive(Debug, Args)]
@@ -19,15 +23,30 @@ pub struct ReplayOptions {
     /// The bounds.
     #[command(flatten)]
     pub as_of: AsOfOptions,
-    /// List the entries in force as well.
-    #[arg(long)]
+    /// List the entries in force as well. Memory then grows with their number.
+    #[arg(long, conflicts_with_all = ["view", "dump"])]
     pub entries: bool,
+    /// Print what this view said, such as `accounts`, byte for byte as over HTTP.
+    #[arg(long, value_parser = PossibleValuesParser::new(VIEWS.iter().map(|view| view.name)), conflicts_with = "dump")]
+    pub view: Option<String>,
+    /// The view's own parameters, as in its URL: `from=2026-01-01&limit=5`.
+    #[arg(long, value_name = "QUERY", requires = "view")]
+    pub query: Option<String>,
+    /// Print every view and the book, a line each, and an end mark.
+    #[arg(long)]
+    pub dump: bool,
+    /// Whose eyes the views are seen with; an auditor's when absent.
+    #[arg(long, value_name = "MEMBER")]
+    pub member: Option<MemberId>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 pub(super) async fn run(options: ReplayOptions, database_url: &str) -> Result<()> {
+    if options.view.is_some() || options.dump {
+        return past::run(options, database_url).await;
+    }
     let log = open(database_url).await?;
     let lane = lane_of(&log, options.family).await?;
     let bounds = options.as_of.bounds();

@@ -6,6 +6,7 @@
 )]
 
 mod apart;
+mod as_of;
 mod contracts;
 mod crash;
 mod isolation;

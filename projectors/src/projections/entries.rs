@@ -72,7 +72,8 @@ impl Projection for Entries {
                 .maybe_id(row.import_id)
                 .maybe_id(row.chore_id);
             rows.flag(row.reversal.is_some())
-                .text(row.reversal.unwrap_or_default())
+                .text(row.reversal.map_or("", |(_, reason)| reason))
+                .maybe_day(row.reversal.map(|(day, _)| day))
                 .end();
         }
         let mut rows = copies.rows_of(POSTINGS);
@@ -94,7 +95,7 @@ impl Projection for Entries {
 const ENTRIES: Columns = Columns {
     table: "entries",
     names: "family_id, entry_id, effective_on, recorded_at, family_seq, kind, amount, currency, payee, note, search, \
-        entered_by, import_id, chore_id, is_reversed, reversal_reason",
+        entered_by, import_id, chore_id, is_reversed, reversal_reason, reversed_on",
 };
 const POSTINGS: Columns = Columns {
     table: "entry_postings",
@@ -113,7 +114,7 @@ struct Row<'a> {
     entered_by: Option<Uuid>,
     import_id: Option<Uuid>,
     chore_id: Option<Uuid>,
-    reversal: Option<&'a str>,
+    reversal: Option<(NaiveDate, &'a str)>,
     postings: Vec<Posting>,
 }
 
@@ -124,8 +125,8 @@ struct Folded<'a> {
     added: BTreeMap<Key, Row<'a>>,
     /// Of entries of earlier batches: where each category's lines end up.
     moved: BTreeMap<Key, HashMap<PostingAccount, PostingAccount>>,
-    /// Of entries of earlier batches: why.
-    reversed: BTreeMap<Key, &'a str>,
+    /// Of entries of earlier batches: the day it counts for, and why.
+    reversed: BTreeMap<Key, (NaiveDate, &'a str)>,
 }
 
 impl<'a> Folded<'a> {
@@ -142,12 +143,15 @@ impl<'a> Folded<'a> {
     fn fold(&mut self, fact: &'a Fact, event: &'a EntryEvent) -> Result<(), ProjectionError> {
         let key = (fact.family(), event.entry_id().uuid());
         match event {
-            EntryEvent::EntryReversed(reversed) => match self.added.get_mut(&key) {
-                Some(row) => row.reversal = Some(reversed.reason.as_str()),
-                None => {
-                    self.reversed.insert(key, reversed.reason.as_str());
+            EntryEvent::EntryReversed(reversed) => {
+                let reversal = (fact.record.effective_on, reversed.reason.as_str());
+                match self.added.get_mut(&key) {
+                    Some(row) => row.reversal = Some(reversal),
+                    None => {
+                        self.reversed.insert(key, reversal);
+                    }
                 }
-            },
+            }
             EntryEvent::EntryRecategorised(moved) => {
                 let (from, to) = (moved.from, moved.to);
                 match self.added.get_mut(&key) {
@@ -248,11 +252,11 @@ async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -
     sqlx::query(
         "insert into entries
             (family_id, entry_id, effective_on, recorded_at, family_seq, kind, amount, currency, payee, note, search,
-            entered_by, import_id, chore_id, is_reversed, reversal_reason)
+            entered_by, import_id, chore_id, is_reversed, reversal_reason, reversed_on)
         select *
         from unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[], $5::bigint[], $6::text[], $7::numeric[],
             $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::uuid[], $14::uuid[], $15::boolean[],
-            $16::text[])",
+            $16::text[], $17::date[])",
     )
     .bind(added.keys().map(|(family, _)| *family).collect::<Vec<_>>())
     .bind(added.keys().map(|(_, entry)| *entry).collect::<Vec<_>>())
@@ -273,7 +277,12 @@ async fn insert_entries(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) -
     .bind(rows().map(|row| row.import_id).collect::<Vec<_>>())
     .bind(rows().map(|row| row.chore_id).collect::<Vec<_>>())
     .bind(rows().map(|row| row.reversal.is_some()).collect::<Vec<_>>())
-    .bind(rows().map(|row| row.reversal.unwrap_or_default()).collect::<Vec<_>>())
+    .bind(
+        rows()
+            .map(|row| row.reversal.map_or("", |(_, reason)| reason))
+            .collect::<Vec<_>>(),
+    )
+    .bind(rows().map(|row| row.reversal.map(|(day, _)| day)).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     Ok(())
@@ -350,7 +359,7 @@ async fn recategorise(
     Ok(())
 }
 
-async fn reverse(reversed: BTreeMap<Key, &str>, tx: &mut PgConnection) -> Result<(), ProjectionError> {
+async fn reverse(reversed: BTreeMap<Key, (NaiveDate, &str)>, tx: &mut PgConnection) -> Result<(), ProjectionError> {
     if reversed.is_empty() {
         return Ok(());
     }
@@ -358,14 +367,16 @@ async fn reverse(reversed: BTreeMap<Key, &str>, tx: &mut PgConnection) -> Result
     let done = sqlx::query(
         "update entries e
         set is_reversed = true,
-            reversal_reason = r.reason
-        from unnest($1::uuid[], $2::uuid[], $3::text[]) as r (family_id, entry_id, reason)
+            reversal_reason = r.reason,
+            reversed_on = r.reversed_on
+        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::date[]) as r (family_id, entry_id, reason, reversed_on)
         where e.family_id = r.family_id
             and e.entry_id = r.entry_id",
     )
     .bind(reversed.keys().map(|(family, _)| *family).collect::<Vec<_>>())
     .bind(reversed.keys().map(|(_, entry)| *entry).collect::<Vec<_>>())
-    .bind(reversed.values().copied().collect::<Vec<_>>())
+    .bind(reversed.values().map(|(_, reason)| *reason).collect::<Vec<_>>())
+    .bind(reversed.values().map(|(day, _)| *day).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     reached(&done, wanted, "an entry")

@@ -66,6 +66,9 @@ impl View for Accounts {
     const SUMMARY: &'static str = "Accounts with their balances";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all accounts; a teen or child sees their own.";
+    const BY_DAY: Option<&'static str> = Some(
+        "Balances are those at the end of that day. An account that was opened later is listed, with nothing in it.",
+    );
     type Params = AccountsParams;
     type Answer = AccountsAnswer;
 
@@ -74,7 +77,7 @@ impl View for Accounts {
         viewer: &Viewer,
         params: AccountsParams,
     ) -> Result<AccountsAnswer, QueryError> {
-        let on = params::day("on", params.on)?;
+        let on = params::earlier(params::day("on", params.on)?, viewer.effective_on);
         let scope = viewer.money_scope(tx).await?;
         balances(tx, viewer, scope.as_deref(), on).await
     }

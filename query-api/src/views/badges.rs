@@ -63,6 +63,7 @@ impl View for Badges {
     const SUMMARY: &'static str = "Badges that were awarded";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees their own.";
+    const BY_DAY: Option<&'static str> = None;
     type Params = BadgesParams;
     type Answer = BadgesAnswer;
 

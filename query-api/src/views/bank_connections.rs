@@ -40,7 +40,7 @@ pub struct BankConnection {
     pub bank_balance: Option<Amount>,
     /// The earliest day with a row.
     pub first_on: Option<NaiveDate>,
-    /// The latest day with a row.
+    /// How far the rows reach: the latest day with one, or `effective_on` when that is earlier.
     pub last_on: Option<NaiveDate>,
     /// Was the balance ever confirmed by a closing balance the bank stated?
     pub is_proved: bool,
@@ -58,22 +58,41 @@ impl View for BankConnections {
     const SUMMARY: &'static str = "Bank connections and how far their statements reach";
     const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const BY_DAY: Option<&'static str> =
+        Some("The bank's balance is the one after the last row of that day; none before the first row.");
     type Params = NoParams;
     type Answer = BankConnectionsAnswer;
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<BankConnectionsAnswer, QueryError> {
+        // The bank's balance of an earlier day is the latest less the rows that came after, so it costs the days since. Rows are
+        // the entries of imports that stand, whether or not the family has reversed one of them: the bank has not.
         let rows: Vec<Row> = sqlx::query_as(
-            "select connection_id, account_id, provider, institution, connected_at, synced_at, bank_balance, currency,
-                first_on, last_on, is_proved
-            from bank_connections
-            where family_id = $1
-            order by connected_at, connection_id",
+            "select b.connection_id, b.account_id, b.provider, b.institution, b.connected_at, b.synced_at,
+                b.bank_balance - coalesce(later.amount, 0) as bank_balance, b.currency, b.first_on, b.last_on, b.is_proved
+            from bank_connections b
+            left join lateral (
+                select sum(e.amount) as amount
+                from entry_postings p
+                join entries e on e.family_id = p.family_id and e.entry_id = p.entry_id
+                join imports i on i.family_id = e.family_id and i.import_id = e.import_id
+                where p.family_id = b.family_id
+                    and p.ledger_account = 'acc_' || b.account_id
+                    and p.effective_on > $2
+                    and i.connection_id = b.connection_id
+                    and not i.is_undone
+            ) later on $2::date is not null
+            where b.family_id = $1
+            order by b.connected_at, b.connection_id",
         )
         .bind(viewer.family())
+        .bind(viewer.effective_on)
         .fetch_all(tx)
         .await?;
         Ok(BankConnectionsAnswer {
-            bank_connections: rows.into_iter().map(connection).collect(),
+            bank_connections: rows
+                .into_iter()
+                .map(|row| connection(row, viewer.effective_on))
+                .collect(),
         })
     }
 }
@@ -93,7 +112,11 @@ struct Row {
     is_proved: bool,
 }
 
-fn connection(row: Row) -> BankConnection {
+fn connection(row: Row, effective_on: Option<NaiveDate>) -> BankConnection {
+    // Before its first row a bank has said nothing.
+    let has_begun = row
+        .first_on
+        .is_some_and(|first| effective_on.is_none_or(|day| day >= first));
     BankConnection {
         connection_id: ConnectionId::from_uuid(row.connection_id),
         account_id: AccountId::from_uuid(row.account_id),
@@ -104,9 +127,13 @@ fn connection(row: Row) -> BankConnection {
         bank_balance: row
             .bank_balance
             .zip(row.currency)
+            .filter(|_| has_begun)
             .map(|(amount, currency)| Amount::new(amount, currency)),
-        first_on: row.first_on,
-        last_on: row.last_on,
+        first_on: row.first_on.filter(|_| has_begun),
+        last_on: row
+            .last_on
+            .filter(|_| has_begun)
+            .map(|last| effective_on.map_or(last, |day| day.min(last))),
         is_proved: row.is_proved,
     }
 }

@@ -74,6 +74,9 @@ impl View for Budgets {
     const SUMMARY: &'static str = "Budgets and how much of each is spent";
     const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const BY_DAY: Option<&'static str> = Some(
+        "The amounts that were set for that day, and the spending up to it; without `on`, of the week and month that hold it.",
+    );
     type Params = BudgetsParams;
     type Answer = BudgetsAnswer;
 
@@ -110,6 +113,7 @@ pub(crate) async fn progress(
             from budgets b
             where b.family_id = $1
                 and b.effective_on <= case b.period when 'week' then $2::date else $3::date end
+                and ($5::date is null or b.effective_on <= $5)
             order by b.budget_id,
                 case b.period
                     when 'week' then b.effective_on - (extract(isodow from b.effective_on)::integer - $4 + 7) % 7
@@ -125,6 +129,7 @@ pub(crate) async fn progress(
     .bind(week.1)
     .bind(month.1)
     .bind(iso_weekday(viewer.calendar.week_start))
+    .bind(viewer.effective_on)
     .fetch_all(&mut *tx)
     .await?;
     let spent_in_week = spent(tx, viewer, week, &rows, Period::Week).await?;
@@ -176,7 +181,7 @@ async fn spent(
     )
     .bind(viewer.family())
     .bind(first)
-    .bind(last)
+    .bind(viewer.up_to(last))
     .bind(categories)
     .fetch_all(tx)
     .await?;

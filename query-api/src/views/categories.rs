@@ -38,6 +38,7 @@ impl View for Categories {
     const SUMMARY: &'static str = "Income and expense categories";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees all.";
+    const BY_DAY: Option<&'static str> = None;
     type Params = NoParams;
     type Answer = CategoriesAnswer;
 

@@ -111,6 +111,7 @@ impl View for Chores {
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all. A teen or child sees those that are for anybody or for them; what another's \
         chore pays stays hidden.";
+    const BY_DAY: Option<&'static str> = None;
     type Params = ChoresParams;
     type Answer = ChoresAnswer;
 

@@ -54,7 +54,7 @@ pub struct DashboardAnswer {
     pub family: String,
     /// The currency of its reports.
     pub currency: String,
-    /// Today in the family's zone.
+    /// Today in the family's zone; with `effective_on`, that day.
     pub today: NaiveDate,
     /// The asking member.
     pub member_id: MemberId,
@@ -83,16 +83,25 @@ impl View for Dashboard {
         "Balances, the month so far, recent entries, budgets, open chores and unread notifications";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see the family's money; a teen or child sees their own, and no budgets. Notifications are one's own.";
+    const BY_DAY: Option<&'static str> = Some(
+        "That day is today: balances, the month so far, entries and budgets are those of its end. Chores and notifications have no day and stand as recorded.",
+    );
     type Params = NoParams;
     type Answer = DashboardAnswer;
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<DashboardAnswer, QueryError> {
         let scope = viewer.money_scope(tx).await?;
         let scope = scope.as_deref();
-        let accounts = accounts::balances(tx, viewer, scope, None).await?;
+        let accounts = accounts::balances(tx, viewer, scope, viewer.effective_on).await?;
         let (first_on, _) = viewer.calendar.period_of(Period::Month, viewer.today);
         let sums = spending::sums(tx, viewer, scope, (first_on, viewer.today)).await?;
-        let recent = entries::page(tx, viewer, scope, &Filter::newest(ENTRIES_SHOWN)).await?;
+        let recent = entries::page(
+            tx,
+            viewer,
+            scope,
+            &Filter::newest(ENTRIES_SHOWN).until(viewer.effective_on),
+        )
+        .await?;
         let budgets = match scope {
             None => Some(budgets::progress(tx, viewer, viewer.today).await?),
             Some(_) => None,

@@ -114,11 +114,13 @@ impl View for Entries {
     const SUMMARY: &'static str = "Journal entries, newest first";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees those that move their own accounts, and of those only their own side.";
+    const BY_DAY: Option<&'static str> =
+        Some("Entries of later days are left out, and a reversal that counts for a later day has not happened yet.");
     type Params = EntriesParams;
     type Answer = EntriesAnswer;
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, params: EntriesParams) -> Result<EntriesAnswer, QueryError> {
-        let filter = Filter::checked(params)?;
+        let filter = Filter::checked(params)?.until(viewer.effective_on);
         let scope = viewer.money_scope(tx).await?;
         page(tx, viewer, scope.as_deref(), &filter).await
     }
@@ -138,6 +140,7 @@ struct Row {
     entered_by: Option<Uuid>,
     is_reversed: bool,
     reversal_reason: String,
+    reversed_on: Option<NaiveDate>,
     import_id: Option<Uuid>,
     chore_id: Option<Uuid>,
 }
@@ -169,7 +172,7 @@ pub(crate) async fn page(
     let mut postings = postings(tx, viewer, scope, &rows).await?;
     let entries = rows.into_iter().map(|row| {
         let lines = postings.remove(&row.entry_id).unwrap_or_default();
-        entry(row, lines, scope)
+        entry(row, lines, viewer, scope)
     });
     Ok(EntriesAnswer {
         entries: entries.collect(),
@@ -215,7 +218,11 @@ async fn postings(
     Ok(lines)
 }
 
-fn entry(row: Row, lines: Lines, scope: Option<&[Uuid]>) -> Entry {
+fn entry(row: Row, lines: Lines, viewer: &Viewer, scope: Option<&[Uuid]>) -> Entry {
+    // A reversal counts for the entry's own day or a later one. Rows of before that day was kept have none: their own it was,
+    // unless somebody said otherwise.
+    let reversed_on = row.reversed_on.unwrap_or(row.effective_on);
+    let is_reversed = row.is_reversed && viewer.up_to(reversed_on) == reversed_on;
     let is_own = |(account, _, _): &&(PostingAccount, Decimal, String)| matches!(account, PostingAccount::Account(_));
     let own = lines.iter().find(is_own).filter(|_| scope.is_some());
     let amount = match own {
@@ -238,8 +245,12 @@ fn entry(row: Row, lines: Lines, scope: Option<&[Uuid]>) -> Entry {
         payee: row.payee,
         note: row.note,
         entered_by: row.entered_by.map(MemberId::from_uuid),
-        is_reversed: row.is_reversed,
-        reversal_reason: row.reversal_reason,
+        is_reversed,
+        reversal_reason: if is_reversed {
+            row.reversal_reason
+        } else {
+            String::new()
+        },
         import_id: row.import_id.map(ImportId::from_uuid),
         chore_id: row.chore_id.map(ChoreId::from_uuid),
     }

@@ -2,8 +2,8 @@
 
 use axum::{
     extract::{RawQuery, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    http::HeaderMap,
+    response::Response,
 };
 use domain::{
     actor::Role,
@@ -16,10 +16,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
+    answer,
     error::QueryError,
-    etag,
     params::{self, NoParams},
-    serve::{Scope, json, snapshot},
+    serve::{Scope, snapshot},
     state::QueryState,
 };
 
@@ -75,11 +75,7 @@ pub async fn families(
 ) -> Result<Response, Problem> {
     params::read::<NoParams>(query.as_deref())?;
     let body = serde_json::to_vec(&read(&state, signed_in).await?).map_err(QueryError::from)?;
-    let etag = etag::of_body(&body);
-    if etag::is_held(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, etag::headers(&etag)).into_response());
-    }
-    Ok(json(&etag, body))
+    Ok(answer::respond(&headers, body))
 }
 
 async fn read(state: &QueryState, signed_in: SignedIn) -> Result<FamiliesAnswer, QueryError> {

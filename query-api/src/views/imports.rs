@@ -79,6 +79,9 @@ impl View for Imports {
     const SUMMARY: &'static str = "Statement imports";
     const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const BY_DAY: Option<&'static str> = Some(
+        "`booked` is the sum of the new rows up to that day. What the file held, and whether it was taken back, has no day and stands as recorded.",
+    );
     type Params = ImportsParams;
     type Answer = ImportsAnswer;
 
@@ -86,17 +89,26 @@ impl View for Imports {
         let limit = params::limit(params.limit)?;
         let after = params.after.as_deref().map(Cursor::decode).transpose()?;
         let mut rows: Vec<Row> = sqlx::query_as(
-            "select import_id, family_seq, connection_id, account_id, source, file_sha256, rows, rows_booked, rows_known, rows_categorised,
-                rows_zero, booked, currency, imported_at, is_undone, entries_reversed
-            from imports
-            where family_id = $1
-                and ($2::bigint is null or family_seq < $2)
-            order by family_seq desc
+            "select i.import_id, i.family_seq, i.connection_id, i.account_id, i.source, i.file_sha256, i.rows, i.rows_booked,
+                i.rows_known, i.rows_categorised, i.rows_zero, i.booked - coalesce(later.amount, 0) as booked, i.currency,
+                i.imported_at, i.is_undone, i.entries_reversed
+            from imports i
+            left join lateral (
+                select sum(e.amount) as amount
+                from entries e
+                where e.family_id = i.family_id
+                    and e.import_id = i.import_id
+                    and e.effective_on > $4
+            ) later on $4::date is not null
+            where i.family_id = $1
+                and ($2::bigint is null or i.family_seq < $2)
+            order by i.family_seq desc
             limit $3",
         )
         .bind(viewer.family())
         .bind(after.map(|cursor| cursor.family_seq))
         .bind(i64::from(limit) + 1)
+        .bind(viewer.effective_on)
         .fetch_all(tx)
         .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);

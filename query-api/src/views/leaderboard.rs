@@ -1,7 +1,11 @@
 //! The leaderboard: effort, never money, and nobody young without a parent's word.
 
 use chrono::NaiveDate;
-use domain::{actor::Role, calendar, id::MemberId};
+use domain::{
+    actor::Role,
+    calendar::{self, FIRST_DAY},
+    id::MemberId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -73,6 +77,8 @@ impl View for Leaderboard {
     const SUMMARY: &'static str = "Points by week, month, or of all time";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees the members who are opted in.";
+    const BY_DAY: Option<&'static str> =
+        Some("Points earned on later days do not count; without `on`, of the week or month that holds that day.");
     type Params = LeaderboardParams;
     type Answer = LeaderboardAnswer;
 
@@ -120,7 +126,9 @@ async fn points(
     viewer: &Viewer,
     stretch: Option<(NaiveDate, NaiveDate)>,
 ) -> Result<Vec<Row>, QueryError> {
-    let shown = match stretch {
+    // Totals know no days, so a bound by day sums all days there were until then.
+    let since_ever = viewer.effective_on.map(|last| (FIRST_DAY, last));
+    let shown = match stretch.or(since_ever) {
         Some((first, last)) => sqlx::query_as(
             "select m.member_id, m.display_name, coalesce(sum(p.points), 0)::bigint as points
             from members m
@@ -136,7 +144,7 @@ async fn points(
         )
         .bind(viewer.family())
         .bind(first)
-        .bind(last),
+        .bind(viewer.up_to(last)),
         None => sqlx::query_as(
             "select m.member_id, m.display_name, coalesce(p.points, 0) as points
             from members m

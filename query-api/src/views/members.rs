@@ -46,6 +46,7 @@ impl View for Members {
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Everybody sees names and roles; adults and auditors also who is on the leaderboard.";
+    const BY_DAY: Option<&'static str> = None;
     type Params = NoParams;
     type Answer = MembersAnswer;
 

@@ -81,6 +81,7 @@ impl View for Notifications {
     const SUMMARY: &'static str = "The asking member's notifications";
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees their own.";
+    const BY_DAY: Option<&'static str> = None;
     type Params = NotificationsParams;
     type Answer = NotificationsAnswer;
 

@@ -63,6 +63,7 @@ impl View for Spending {
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const BY_DAY: Option<&'static str> = Some("Spending of later days does not count; without `to`, up to that day.");
     type Params = SpendingParams;
     type Answer = SpendingAnswer;
 
@@ -145,6 +146,10 @@ pub(crate) async fn sums(
     scope: Option<&[Uuid]>,
     (from, to): (NaiveDate, NaiveDate),
 ) -> Result<Vec<Sum>, QueryError> {
+    let to = viewer.up_to(to);
+    if from > to {
+        return Ok(Vec::new());
+    }
     let (months_from, months_until) = whole_months(from, to);
     let rows = sqlx::query_as(
         "select c.category_id, c.name as category, c.kind, s.currency, sum(s.amount) as amount

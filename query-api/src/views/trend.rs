@@ -62,6 +62,8 @@ impl View for Trend {
     const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const BY_DAY: Option<&'static str> =
+        Some("Money of later days does not count; without `to`, up to the month of that day.");
     type Params = TrendParams;
     type Answer = TrendAnswer;
 
@@ -71,19 +73,35 @@ impl View for Trend {
             return Ok(TrendAnswer { months: Vec::new() });
         };
         let scope = viewer.money_scope(tx).await?;
+        // A bound by day cuts one month in two: the months before it are whole, of that one the days are read.
+        let cut = viewer
+            .effective_on
+            .map(|day| (viewer.calendar.period_of(Period::Month, day).0, day));
         let rows: Vec<(NaiveDate, String, String, Decimal)> = sqlx::query_as(
             "select s.month_on, s.currency, c.kind, sum(s.amount)
-            from spending_months s
-            join categories c on c.family_id = s.family_id and c.category_id = s.category_id
-            where s.family_id = $1
-                and s.month_on between $2 and $3
-                and ($4::uuid[] is null or s.account_id = any($4))
+            from (
+                select month_on, category_id, account_id, currency, amount
+                from spending_months
+                where family_id = $1
+                    and month_on between $2 and $3
+                    and ($5::date is null or month_on < $5)
+                union all
+                select $5::date, category_id, account_id, currency, amount
+                from spending_days
+                where family_id = $1
+                    and $5::date between $2 and $3
+                    and effective_on between $5 and $6::date
+            ) s
+            join categories c on c.family_id = $1 and c.category_id = s.category_id
+            where $4::uuid[] is null or s.account_id = any($4)
             group by s.month_on, s.currency, c.kind",
         )
         .bind(viewer.family())
         .bind(first)
         .bind(last)
         .bind(scope.as_deref())
+        .bind(cut.map(|(month, _)| month))
+        .bind(cut.map(|(_, day)| day))
         .fetch_all(tx)
         .await?;
         Ok(TrendAnswer {

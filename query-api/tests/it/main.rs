@@ -1,5 +1,6 @@
 //! Every view over HTTP, on seeded rows in a real database.
 
+mod as_of;
 mod conditional;
 mod entries;
 mod home;

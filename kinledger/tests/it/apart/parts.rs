@@ -24,7 +24,14 @@ use crate::support::{Client, Entrance, Route, program, signal, wait_until};
 
 /// Every part, in the order they start here: the relay makes the topic, and command-api the first key, which a part that runs
 /// already learns of only when it polls.
-pub const PARTS: [&str; 5] = ["relay", "projectors", "command-api", "query-api", "reactors"];
+pub const PARTS: [&str; 6] = [
+    "relay",
+    "projectors",
+    "command-api",
+    "query-api",
+    "reactors",
+    "replay-api",
+];
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
@@ -232,6 +239,7 @@ impl Route for Addresses {
         let is_of_the_log = matches!(of_family, Some("commands" | "audit")) || path.starts_with("/api/v1/auth/");
         self.of(match (method, of_family) {
             ("POST", Some("imports")) => "reactors",
+            ("GET", Some("as-of")) => "replay-api",
             ("GET", _) if !is_of_the_log => "query-api",
             _ => "command-api",
         })

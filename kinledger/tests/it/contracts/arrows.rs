@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "projectors",
             "query-api",
             "reactors",
+            "replay-api",
             "service-kit",
         ],
     ),
@@ -40,6 +41,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("projectors", &["domain", "event-store", "service-kit"]),
     ("query-api", &["domain", "service-kit"]),
     ("reactors", &["connectors", "domain", "event-store", "service-kit"]),
+    (
+        "replay-api",
+        &["domain", "event-store", "projectors", "query-api", "service-kit"],
+    ),
     ("service-kit", &["domain"]),
 ];
 

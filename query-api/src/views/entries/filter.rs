@@ -47,6 +47,14 @@ impl Filter {
         }
     }
 
+    /// The same, without entries of later days.
+    pub(crate) fn until(self, day: Option<NaiveDate>) -> Self {
+        Self {
+            to: params::earlier(self.to, day),
+            ..self
+        }
+    }
+
     pub(super) fn checked(params: EntriesParams) -> Result<Self, Problem> {
         Ok(Self {
             from: params::day("from", params.from)?,

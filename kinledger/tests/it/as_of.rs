@@ -1,0 +1,3 @@
+//! Looking back: past views, over HTTP and from the command line, against what the views said then.
+
+mod moments;

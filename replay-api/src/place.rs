@@ -1,0 +1,35 @@
+//! Who asks, and what they are in the family now: read from the log itself, before any replay is begun for them.
+
+use domain::{
+    family::Member,
+    id::{FamilyId, UserId},
+};
+use event_store::{Lane, replay::family_now};
+use sqlx::{Executor, PgConnection, PgPool};
+
+use crate::past::PastError;
+
+/// Confines a transaction to one family's part of the log. Its first statement: isolation cannot change after one.
+pub(crate) async fn confine(tx: &mut PgConnection, family: FamilyId) -> Result<Option<Lane>, sqlx::Error> {
+    // A UUID's text is hexadecimal digits and dashes.
+    let confine = format!(
+        "set transaction isolation level repeatable read, read only; set local kinledger.family_id = '{}'",
+        family.uuid()
+    );
+    tx.execute(sqlx::raw_sql(&confine)).await?;
+    let lane: Option<i16> = sqlx::query_scalar("select lane from log.families where family_id = $1")
+        .bind(family.uuid())
+        .fetch_optional(tx)
+        .await?;
+    Ok(lane.map(Lane))
+}
+
+/// The person's place in the family now; none for a stranger and for a family that does not exist.
+pub(crate) async fn place(pool: &PgPool, family: FamilyId, user: UserId) -> Result<Option<Member>, PastError> {
+    let mut tx = pool.begin().await?;
+    let Some(lane) = confine(&mut tx, family).await? else {
+        return Ok(None);
+    };
+    let state = family_now(&mut tx, lane, family).await?;
+    Ok(state.member_of_user(user).cloned())
+}

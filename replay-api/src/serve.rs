@@ -1,0 +1,279 @@
+//! `GET /api/v1/families/{family_id}/as-of/{view}`: a view as it was.
+//!
+//! **Who may ask** is whoever may ask the view now, and the role they have *now* decides what they see: a teen sees of the past
+//! what a teen may see, also of the time before they were a teen, and an auditor sees the whole history, also of the time
+//! before they were given leave. A teen or child sees nothing of the time before they came.
+//!
+//! **What bounds a request**: a replay costs as much as the history is long. So [`REPLAYS_AT_ONCE`] run at a time, further ones
+//! are answered 429; a history of more than [`EVENTS_MAX`] events is refused, and the command line is named, which has no such
+//! limit; what takes longer than [`PATIENCE`] is ended.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{FromRef, Path, Query, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri},
+    response::Response,
+    routing::{MethodRouter, get},
+};
+use chrono::{DateTime, Utc};
+use domain::{family::Member, id::FamilyId};
+use event_store::replay::{AsOf, Last, ReplayError};
+use query_api::{
+    answer::{Onlooker, respond},
+    view::ViewEntry,
+    views::VIEWS,
+};
+use serde::Deserialize;
+use service_kit::{
+    auth::{SignedIn, TokenVerifier},
+    problem::Problem,
+};
+use sqlx::PgPool;
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{
+    past::{Past, PastError, moment},
+    place::place,
+};
+
+/// Replays that run at the same time in one process.
+pub const REPLAYS_AT_ONCE: usize = 2;
+/// The longest history that is replayed for one request, in events.
+pub const EVENTS_MAX: i64 = 50_000;
+/// The longest a request may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Connections: one for each replay, and two for looking up who asks and whose sessions ended.
+pub const CONNECTIONS: u32 = REPLAYS_AT_ONCE as u32 + 2;
+/// The last event within the recorded bound; its hash names the history the answer is of.
+const CHAIN_HASH: &str = "kinledger-chain-hash";
+
+/// What past views need; cheap to clone.
+#[derive(Clone)]
+pub struct ReplayState {
+    /// Acts in the role of the replayer; [`CONNECTIONS`] of them.
+    pub pool: PgPool,
+    /// Tells who is signed in.
+    pub verifier: Arc<TokenVerifier>,
+    /// What time it is, for requests that name no moment.
+    pub clock: fn() -> DateTime<Utc>,
+    /// See [`EVENTS_MAX`].
+    pub events_max: i64,
+    replays: Arc<Semaphore>,
+}
+
+impl ReplayState {
+    /// On the system's clock.
+    pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>) -> Self {
+        Self {
+            pool,
+            verifier,
+            clock: Utc::now,
+            events_max: EVENTS_MAX,
+            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+        }
+    }
+}
+
+impl FromRef<ReplayState> for Arc<TokenVerifier> {
+    fn from_ref(state: &ReplayState) -> Self {
+        Arc::clone(&state.verifier)
+    }
+}
+
+/// One route for each view.
+pub fn router(state: ReplayState) -> Router {
+    let mut router = Router::new();
+    for view in VIEWS {
+        router = router.route(&path(view), route(view));
+    }
+    router.with_state(state)
+}
+
+/// The URL of a past view.
+pub(crate) fn path(view: &ViewEntry) -> String {
+    format!("/api/v1/families/{{family_id}}/as-of/{}", view.name)
+}
+
+fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
+    get(
+        move |State(state): State<ReplayState>,
+              signed_in: SignedIn,
+              Path(family_id): Path<String>,
+              RawQuery(query): RawQuery,
+              headers: HeaderMap| async move {
+            let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
+            let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
+            let member = place(&state.pool, family, signed_in.user_id).await.map_err(problem)?;
+            let member = member.ok_or_else(Problem::unknown_family)?;
+            if !view.visible_to.contains(&member.role) {
+                let detail = format!("a {} may not see {}", member.role.as_str(), view.name);
+                return Err(Problem::not_allowed(detail));
+            }
+            let answered = timeout(PATIENCE, answer(&state, view, family, &member, &asked)).await;
+            let (body, last) = answered
+                .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;
+            Ok(with_chain_hash(respond(&headers, body), last))
+        },
+    )
+}
+
+async fn answer(
+    state: &ReplayState,
+    view: &ViewEntry,
+    family: FamilyId,
+    member: &Member,
+    asked: &Asked,
+) -> Result<(Vec<u8>, Option<Last>), Problem> {
+    let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
+    let _permit = Arc::clone(&state.replays).try_acquire_owned().map_err(busy)?;
+    let mut connection = state.pool.acquire().await.map_err(|error| problem(error.into()))?;
+    let past = Past::begin(&mut connection, family).await.map_err(problem)?;
+    let mut past = past.ok_or_else(Problem::unknown_family)?;
+    let started = tokio::time::Instant::now();
+    let last = replayed(&mut past, &asked.as_of, state.events_max)
+        .await
+        .map_err(problem)?;
+    let onlooker = Onlooker {
+        family_id: family,
+        member_id: member.member_id,
+        role: member.role,
+        now: moment(&asked.as_of, last, (state.clock)()),
+    };
+    let viewer = past.viewer(&onlooker).await?;
+    let viewer =
+        viewer.ok_or_else(|| Problem::unknown("not-yet", "at that moment there was nothing here for you to see"))?;
+    let body = view.answer_to(past.rows(), &viewer, Some(&asked.query)).await?;
+    metrics::histogram!("kinledger_past_view_seconds", "view" => view.name).record(started.elapsed().as_secs_f64());
+    Ok((body, last))
+}
+
+/// Refuses before it begins what would be refused at the end.
+async fn replayed(past: &mut Past<'_>, as_of: &AsOf, events_max: i64) -> Result<Option<Last>, PastError> {
+    let head = past.head().await?;
+    if let Some(asked) = as_of.family_seq.filter(|asked| *asked > head) {
+        return Err(ReplayError::BeyondHead { asked, head }.into());
+    }
+    if as_of.recorded_at.is_none() && as_of.family_seq.unwrap_or(head) > events_max {
+        return Err(PastError::TooLong { events_max });
+    }
+    past.replay(*as_of, events_max, |_| Ok(())).await
+}
+
+fn with_chain_hash(mut response: Response, last: Option<Last>) -> Response {
+    let hash = last.and_then(|last| HeaderValue::from_str(&hex::encode(last.chain_hash)).ok());
+    if let Some(hash) = hash {
+        response.headers_mut().insert(CHAIN_HASH, hash);
+    }
+    response
+}
+
+/// The bounds of the recording, and what is left for the view.
+struct Asked {
+    as_of: AsOf,
+    query: String,
+}
+
+#[derive(Deserialize)]
+struct Bounds {
+    recorded_at: Option<String>,
+    family_seq: Option<String>,
+}
+
+impl Asked {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let is_bound = |pair: &&str| matches!(pair.split('=').next(), Some("recorded_at" | "family_seq"));
+        let bounds: Vec<&str> = query.split('&').filter(is_bound).collect();
+        let own: Vec<&str> = query.split('&').filter(|pair| !is_bound(pair)).collect();
+        let uri = Uri::builder().path_and_query(format!("/?{}", bounds.join("&"))).build();
+        let uri = uri.map_err(|_| Problem::malformed("the query string is not a valid one"))?;
+        let Query(bounds) =
+            Query::<Bounds>::try_from_uri(&uri).map_err(|error| Problem::malformed(error.body_text()))?;
+        let as_of = AsOf::parse(bounds.recorded_at.as_deref(), bounds.family_seq.as_deref(), None)
+            .map_err(|error| Problem::malformed(error.to_string()))?;
+        Ok(Self {
+            as_of,
+            query: own.join("&"),
+        })
+    }
+}
+
+/// What a failed replay means to a client.
+fn problem(error: PastError) -> Problem {
+    match error {
+        PastError::TooLong { events_max } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "replay-too-long",
+            format!(
+                "{error}; name an earlier moment, or use the command line, which has no such limit: \
+                 kinledger audit replay --view VIEW"
+            ),
+        )
+        .with("events_max", events_max),
+        PastError::Replay(ReplayError::BeyondHead { head, .. }) => {
+            let PastError::Replay(error) = error else {
+                return Problem::ours(&error);
+            };
+            Problem::malformed(error.to_string()).with("family_seq", head)
+        }
+        PastError::Replay(ReplayError::Altered { family_seq, .. }) => {
+            tracing::error!(%error, "the log was altered");
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "chain-broken",
+                "the log was altered: nothing is replayed from it",
+            )
+            .with("first_bad_family_seq", family_seq)
+        }
+        PastError::Log(ref cause) | PastError::Replay(ReplayError::Log(ref cause)) if cause.is_unavailable() => {
+            unavailable(&error)
+        }
+        PastError::Database(ref cause) if is_unavailable(cause) => unavailable(&error),
+        _ => Problem::ours(&error),
+    }
+}
+
+fn is_unavailable(cause: &sqlx::Error) -> bool {
+    match cause {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "55", "57"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => matches!(
+            cause,
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::BeginFailed
+        ),
+    }
+}
+
+fn unavailable(error: &PastError) -> Problem {
+    tracing::warn!(%error, "a past view could not be made");
+    Problem::unavailable(1, "the database is away or busy; try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_taken_out_and_the_rest_is_the_views() {
+        let asked = Asked::parse("limit=5&family_seq=7&effective_on=2024-02-29").expect("bounds");
+        assert_eq!(asked.as_of.family_seq, Some(7));
+        assert_eq!(asked.query, "limit=5&effective_on=2024-02-29");
+        let asked = Asked::parse("recorded_at=2026-11-21T13:00:00.000001%2B01:00").expect("bounds");
+        assert_eq!(asked.as_of.recorded_at.map(|at| at.timestamp_subsec_micros()), Some(1));
+        for odd in [
+            "family_seq=1&family_seq=2",
+            "family_seq=-1",
+            "recorded_at=now",
+            "family_seq=1&recorded_at=2026-11-21T13:00:00Z",
+        ] {
+            assert_eq!(
+                Asked::parse(odd).map(|_| ()).expect_err(odd).status(),
+                StatusCode::BAD_REQUEST
+            );
+        }
+    }
+}
