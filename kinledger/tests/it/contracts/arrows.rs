@@ -46,6 +46,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["domain", "event-store", "projectors", "query-api", "service-kit"],
     ),
     ("service-kit", &["domain"]),
+    // It runs the machines of the parts against each other, and nothing depends on it.
+    (
+        "simulation",
+        &["command-api", "domain", "event-store", "projectors", "service-kit"],
+    ),
 ];
 
 /// What tests of any crate may use beside that: a database of their own, a log to fill it with, and the release before.
