@@ -31,6 +31,7 @@ use crate::{
     Settings,
     causes::causes,
     runner::{LaneFeed, LaneTask, Parts, watch_log},
+    upgrade,
 };
 
 /// How often a process is heard of.
@@ -100,6 +101,7 @@ pub async fn run_shared(settings: Settings, shutdown: Shutdown) {
         process: Uuid::new_v4(),
     };
     let (parts, feeds) = settings.into_parts();
+    upgrade::until_current(&parts.applier, &shutdown).await;
     let mut watching = JoinSet::new();
     watching.spawn(watch_log(parts.clone(), shutdown.clone()));
     let share = Share {

@@ -20,6 +20,7 @@ pub mod projections;
 pub mod rebuild;
 mod reset;
 mod runner;
+mod upgrade;
 pub mod verify;
 
 pub use leases::run_shared;
@@ -30,5 +31,6 @@ pub use runner::{LaneFeed, Settings, run};
 /// The name under which this set of projections keeps its checkpoints.
 pub const GROUP: &str = "views";
 
-/// The version of the tables and of the folding. It goes up when rows have to be built again.
+/// The version of the tables and of the folding. It goes up when rows have to be built again: projectors that start on rows of
+/// an older one build theirs beside, and switch to them.
 pub const VERSION: i32 = 1;

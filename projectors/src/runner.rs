@@ -20,7 +20,7 @@ use crate::{
     causes::causes,
     following::{BATCH_MAX, Effect, FollowError, Follower, Input},
     forks::Fork,
-    parking,
+    parking, upgrade,
 };
 
 /// How long a feed may wait for a record before the task looks around.
@@ -71,6 +71,7 @@ pub(crate) struct Parts {
 /// Runs every lane until shutdown, as the only process that does; a batch in hand is finished first.
 pub async fn run(settings: Settings, shutdown: Shutdown) {
     let (parts, feeds) = settings.into_parts();
+    upgrade::until_current(&parts.applier, &shutdown).await;
     let mut tasks = JoinSet::new();
     for (lane, feed) in feeds {
         parts.progress.took(lane);

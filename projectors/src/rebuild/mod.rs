@@ -188,7 +188,18 @@ pub async fn rebuild(
     request: &Request,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, RebuildError> {
-    let _alone = Alone::take(pool).await?;
+    let alone = Alone::take(pool).await?;
+    let done = rebuild_alone(pool, log, request, progress).await;
+    alone.give_back().await;
+    done
+}
+
+async fn rebuild_alone(
+    pool: &PgPool,
+    log: &Log,
+    request: &Request,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, RebuildError> {
     let cleared = leftovers::drop_unfinished(pool).await?;
     if cleared > 0 {
         progress(Progress::Cleared { generations: cleared });
@@ -223,8 +234,10 @@ pub async fn rebuild(
 /// # Errors
 /// [`RebuildError::Busy`] when another has begun meanwhile; then it does this itself.
 pub async fn tidy(pool: &PgPool) -> Result<usize, RebuildError> {
-    let _alone = Alone::take(pool).await?;
-    Ok(leftovers::drop_unfinished(pool).await?)
+    let alone = Alone::take(pool).await?;
+    let dropped = leftovers::drop_unfinished(pool).await;
+    alone.give_back().await;
+    Ok(dropped?)
 }
 
 async fn build_and_switch(
@@ -294,23 +307,41 @@ async fn begin_build(pool: &PgPool, plan: &Plan) -> Result<String, sqlx::Error> 
 /// The lock of the one rebuild there may be. Its connection is no pool's: however this ends, the connection does too, and the
 /// lock with it.
 struct Alone {
-    _connection: PgConnection,
+    connection: PgConnection,
 }
+
+/// How long the server may take to notice that a rebuild was killed.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Alone {
     async fn take(pool: &PgPool) -> Result<Self, RebuildError> {
         let mut connection = pool.acquire().await?.detach();
-        let is_alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1, 0)")
+        let began = Instant::now();
+        loop {
+            let is_alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1, 0)")
+                .bind(REBUILD_LOCK)
+                .fetch_one(&mut connection)
+                .await?;
+            if is_alone {
+                return Ok(Self { connection });
+            }
+            if began.elapsed() > NOTICED_WITHIN {
+                connection.close().await?;
+                return Err(RebuildError::Busy);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Gives the lock back now, and not when the server notices that the connection is gone.
+    async fn give_back(mut self) {
+        let unlocked = sqlx::query("select pg_advisory_unlock($1, 0)")
             .bind(REBUILD_LOCK)
-            .fetch_one(&mut connection)
-            .await?;
-        if is_alone {
-            Ok(Self {
-                _connection: connection,
-            })
-        } else {
-            connection.close().await?;
-            Err(RebuildError::Busy)
+            .execute(&mut self.connection)
+            .await;
+        if unlocked.is_ok() {
+            drop(self.connection.close().await);
         }
     }
 }

@@ -150,8 +150,9 @@ impl Ledger {
 
     /// One value of one row.
     pub async fn value(&self, query: &str) -> String {
+        let mut tx = generation::begin_live(&self.views).await.expect("a transaction");
         let value: Option<String> = sqlx::query_scalar(&format!("select ({query})::text"))
-            .fetch_one(&self.views)
+            .fetch_one(&mut *tx)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"));
         value.unwrap_or_else(|| "null".to_owned())

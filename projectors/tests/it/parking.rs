@@ -10,7 +10,7 @@ use projectors::parking::{RetryError, retry_parked};
 use crate::{given::*, ledger::*};
 
 /// Closing an account that was never opened: no rule lets this into a log, so no row is there for it.
-fn poison(f: domain::id::FamilyId) -> Given {
+pub fn poison(f: domain::id::FamilyId) -> Given {
     let closed = AccountClosed {
         account_id: account(f, 99),
     };
