@@ -45,7 +45,7 @@ enum Command {
     /// Replay, verify or export a family's ledger, straight from the log.
     Audit(AuditOptions),
     /// Build views again from the log, beside those that answer, and switch to them.
-    Rebuild(RebuildOptions),
+    Rebuild(RebuildCommand),
     /// Families whose next event could not be folded.
     Parked(ParkedOptions),
     /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
@@ -84,7 +84,7 @@ struct AuditOptions {
 }
 
 #[derive(Args)]
-struct RebuildOptions {
+struct RebuildCommand {
     #[command(flatten)]
     options: rebuild::RebuildOptions,
     #[command(flatten)]
@@ -224,4 +224,16 @@ async fn on_ledger(place: Place, work: impl AsyncFnOnce(String) -> Result<ExitCo
         server.stop().await?;
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_names_of_its_own_for_what_it_takes() {
+        Cli::command().debug_assert();
+    }
 }

@@ -12,5 +12,6 @@ mod crash;
 mod isolation;
 mod malformed;
 mod races;
+mod rebuild;
 mod session;
 mod support;

@@ -131,15 +131,22 @@ impl Build {
     /// Up to which position each lane is to be folded by now.
     pub(super) async fn ends(&self) -> Result<Vec<(Lane, i64)>, RebuildError> {
         let lanes = self.applier.log.lanes().await?;
-        let mut ends = Vec::new();
-        if self.follows_live {
-            let mut tx = begin_live(&self.applier.pool).await?;
-            ends = live_checkpoints(&mut tx, lanes).await?;
-            tx.commit().await?;
-        } else {
-            for lane in (0..lanes).map(Lane) {
-                ends.push((lane, self.applier.log.lane_head(lane).await?));
-            }
+        if !self.follows_live {
+            return self
+                .within_the_log((0..lanes).map(|lane| (Lane(lane), i64::MAX)).collect())
+                .await;
+        }
+        let mut tx = begin_live(&self.applier.pool).await?;
+        let ends = live_checkpoints(&mut tx, lanes).await?;
+        tx.commit().await?;
+        self.within_the_log(ends).await
+    }
+
+    /// Not beyond what the log holds: rows may be ahead of a log that was restored to an earlier moment, and new ones must not
+    /// claim to hold what it has lost.
+    pub(super) async fn within_the_log(&self, mut ends: Vec<(Lane, i64)>) -> Result<Vec<(Lane, i64)>, RebuildError> {
+        for (lane, end) in &mut ends {
+            *end = self.applier.log.lane_head(*lane).await?.min(*end);
         }
         Ok(ends)
     }

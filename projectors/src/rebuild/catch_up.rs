@@ -121,7 +121,7 @@ impl<'a> Follower<'a> {
         enter(&mut tx).await?;
         let ends = super::bulk::live_checkpoints(&mut tx, lanes).await?;
         tx.commit().await?;
-        Ok(ends)
+        self.build.within_the_log(ends).await
     }
 
     async fn lag(&self, ends: &[(Lane, i64)]) -> Result<i64, RebuildError> {

@@ -142,6 +142,22 @@ impl Ledger {
         }
     }
 
+    /// The same, with failing families singled out and parked.
+    pub async fn project_isolating(&self, size: usize) {
+        let mut checkpoint = self.applier.checkpoint(LANE).await.expect("a checkpoint");
+        let records = self
+            .log
+            .read_lane(LANE, checkpoint, 100_000)
+            .await
+            .expect("the lane reads");
+        for batch in records.chunks(size) {
+            let to = batch.last().expect("chunks are not empty").position;
+            let applied = self.applier.apply(LANE, checkpoint, to, batch.to_vec(), true).await;
+            applied.expect("the batch applies");
+            checkpoint = to;
+        }
+    }
+
     /// Every row of every table, as text.
     pub async fn dump(&self) -> Vec<String> {
         let mut tx = generation::begin_live(&self.views).await.expect("a transaction");

@@ -4,6 +4,7 @@ mod conformance;
 mod fold;
 mod forks;
 mod given;
+mod histories;
 mod ledger;
 mod parking;
 mod rebuild;

@@ -395,3 +395,37 @@ async fn rows_of_an_older_release_answer_until_those_of_this_one_are_built() {
     assert!(!now.iter().any(|row| row.contains("As the older release had it")));
     ledger.database.drop().await;
 }
+
+#[tokio::test]
+async fn rows_of_events_that_the_log_has_lost_go_with_a_rebuild_and_checkpoints_stay_within_the_log() {
+    let mut ledger = Ledger::new().await;
+    let f = family(1);
+    ledger.append(f, founding(f)).await;
+    ledger.append(f, vec![income(f, 1, "1.00", day(1, 1))]).await;
+    ledger.project(5_000).await;
+    let right = ledger.dump().await;
+    ledger
+        .append(
+            f,
+            vec![income(f, 2, "2.00", day(1, 1)), income(f, 3, "3.00", day(1, 1))],
+        )
+        .await;
+    ledger.project(5_000).await;
+    // The database of the log is restored to an earlier moment, that of the rows is not.
+    let hands = ledger.database.superuser().await;
+    let mut tx = hands.begin().await.expect("a transaction");
+    for statement in [
+        "set local session_replication_role = replica",
+        "delete from log.events where position > 12",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await.expect("the log is cut");
+    }
+    tx.commit().await.expect("a commit");
+    let refused = again(&ledger, &of(&[], false)).await;
+    assert!(matches!(refused, Err(RebuildError::Different(_))), "{refused:?}");
+    assert_eq!(ledger.applier.checkpoint(LANE).await.expect("a checkpoint"), 14);
+    again(&ledger, &of(&[], true)).await.expect("a rebuild");
+    assert_eq!(ledger.applier.checkpoint(LANE).await.expect("a checkpoint"), 12);
+    assert_eq!(ledger.dump().await, right);
+    ledger.database.drop().await;
+}
