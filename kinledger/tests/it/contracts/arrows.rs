@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reactors",
             "replay-api",
             "service-kit",
+            "verifier",
         ],
     ),
     ("previous-release", &[]),
@@ -51,10 +52,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         "simulation",
         &["command-api", "domain", "event-store", "projectors", "service-kit"],
     ),
+    ("verifier", &[]),
 ];
 
-/// What tests of any crate may use beside that: a database of their own, a log to fill it with, and the release before.
-const FOR_TESTS: &[&str] = &["event-store", "previous-release", "service-kit"];
+/// What tests of any crate may use beside that: a database of their own, a log to fill it with, the release before, and
+/// somebody who verifies.
+const FOR_TESTS: &[&str] = &["event-store", "previous-release", "service-kit", "verifier"];
 
 #[test]
 fn crates_know_only_what_the_arrows_allow() {
@@ -98,6 +101,29 @@ fn domain_meets_no_database_network_log_or_runtime() {
             "domain depends on {name}"
         );
     }
+}
+
+#[test]
+fn the_verifier_shares_no_code_with_what_writes_the_log() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    let verifier = packages.iter().find(|package| package["name"] == "verifier").unwrap();
+    let dependencies = verifier["dependencies"].as_array().unwrap().iter();
+    let mut names: Vec<&str> = dependencies
+        .filter(|dependency| dependency["kind"] != "dev")
+        .map(|dependency| dependency["name"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    let allowed = [
+        "base64",
+        "ed25519-dalek",
+        "serde",
+        "serde_json",
+        "sha2",
+        "thiserror",
+        "zip",
+    ];
+    assert_eq!(names, allowed);
 }
 
 /// Each crate of ours with those of ours it depends on, and whether only its tests do.
