@@ -15,9 +15,11 @@ pub mod export;
 pub mod feed;
 pub mod load;
 mod log;
+pub mod pack;
 mod record;
 pub mod relay;
 pub mod replay;
+pub mod seal;
 pub mod verify;
 mod wakeups;
 

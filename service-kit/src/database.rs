@@ -1,6 +1,6 @@
 //! Postgres: one pool per part, each acting in the database role that part needs and no other.
 //!
-//! The login in the address is a member of all five roles (the migrations grant them); a pool steps down to its own with
+//! The login in the address is a member of all six roles (the migrations grant them); a pool steps down to its own with
 //! `set role` on every new connection. Time-outs belong to the role a connection acts in, so that a stalled client cannot
 //! hold a lane.
 //!
@@ -28,6 +28,8 @@ pub enum DatabaseRole {
     Relay,
     /// Reads the log, one family at a time, into temporary tables.
     Replayer,
+    /// Reads the log and keeps its trees and signed checkpoints.
+    Sealer,
 }
 
 impl DatabaseRole {
@@ -39,6 +41,7 @@ impl DatabaseRole {
             Self::Reader => "kinledger_reader",
             Self::Relay => "kinledger_relay",
             Self::Replayer => "kinledger_replayer",
+            Self::Sealer => "kinledger_sealer",
         }
     }
 
@@ -46,7 +49,7 @@ impl DatabaseRole {
     const fn search_path(self) -> &'static str {
         match self {
             Self::Projector | Self::Reader => "views",
-            Self::Writer | Self::Relay => "pg_catalog",
+            Self::Writer | Self::Relay | Self::Sealer => "pg_catalog",
             Self::Replayer => "pg_temp",
         }
     }
@@ -57,8 +60,8 @@ impl DatabaseRole {
             Self::Writer => (10_000, 30_000, 10_000),
             Self::Projector => (10_000, 120_000, 60_000),
             Self::Reader => (2_000, 10_000, 10_000),
-            Self::Relay => (10_000, 60_000, 60_000),
             Self::Replayer => (2_000, 30_000, 30_000),
+            Self::Relay | Self::Sealer => (10_000, 60_000, 60_000),
         }
     }
 }

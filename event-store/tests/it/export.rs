@@ -1,7 +1,7 @@
 //! Exports, judged by the programs they are for: hledger and beancount accept them, and compute the balances we do.
 
 mod programs;
-mod random_ledger;
+pub mod random_ledger;
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use programs::{Sums, beancount_accepts, beancount_balances, hledger_accepts, hledger_balances};
 use random_ledger::{Dice, Fact, random_ledger};
 
-const LANE: Lane = Lane(3);
+pub const LANE: Lane = Lane(3);
 /// Events of one command in these tests.
 const COMMAND_EVENTS: usize = 50;
 
@@ -72,7 +72,7 @@ impl Ledger {
 }
 
 /// Appends what comes after the first `from` facts.
-async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
+pub async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
     let mut sequences: HashMap<StreamId, i64> = HashMap::new();
     let mut events = Vec::new();
     for (stream, event, effective_on) in facts {

@@ -6,12 +6,13 @@ use sqlx::{Executor, PgPool};
 
 use crate::support::{Fixture, command, family};
 
-const ROLES: [DatabaseRole; 5] = [
+const ROLES: [DatabaseRole; 6] = [
     DatabaseRole::Writer,
     DatabaseRole::Projector,
     DatabaseRole::Reader,
     DatabaseRole::Relay,
     DatabaseRole::Replayer,
+    DatabaseRole::Sealer,
 ];
 const TABLES: [&str; 5] = [
     "log.events",
@@ -76,7 +77,12 @@ async fn even_the_owner_meets_the_trigger() {
 async fn only_the_writer_appends_and_only_by_the_function() {
     let fixture = Fixture::new().await;
     let insert = "insert into log.families (family_id, lane, created_at) values (gen_random_uuid(), 0, now())";
-    for role in [DatabaseRole::Projector, DatabaseRole::Reader, DatabaseRole::Relay] {
+    for role in [
+        DatabaseRole::Projector,
+        DatabaseRole::Reader,
+        DatabaseRole::Relay,
+        DatabaseRole::Sealer,
+    ] {
         let pool = fixture.database.pool(role).await;
         assert!(refusal(&pool, insert).await.contains("permission denied"), "{role:?}");
         let log = event_store::Log::new(pool.clone(), [7; 32]);

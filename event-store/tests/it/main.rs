@@ -10,6 +10,7 @@ mod feed;
 mod guards;
 mod property;
 mod relay;
+mod seal;
 mod support;
 mod together;
 mod vectors;

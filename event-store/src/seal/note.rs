@@ -1,0 +1,42 @@
+//! Checkpoints as signed notes (c2sp.org/signed-note, c2sp.org/tlog-checkpoint).
+//!
+//! ```text
+//! kinledger/0b5e…/lane/3                                   the origin
+//! 4242                                                     events of the lane
+//! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=             the root of the lane's tree
+//! heads b1Xl3QIgLWrZIDtVOxtdh4XARzcMEqZmnSGS4YWbFmU=       the root of the lane's map of heads
+//!
+//! — kinledger/0b5e… Az3grlgt…                              Ed25519
+//! ```
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Hash, KeyError, SealingKey};
+use crate::Lane;
+
+/// The origin of a lane's checkpoints.
+pub fn origin(log: &str, lane: Lane) -> String {
+    format!("{log}/lane/{lane}")
+}
+
+/// A signed checkpoint.
+///
+/// # Errors
+/// [`KeyError::Sign`].
+pub fn checkpoint(key: &SealingKey, lane: Lane, size: u64, root: &Hash, heads: &Hash) -> Result<String, KeyError> {
+    let text = format!(
+        "{}\n{size}\n{}\nheads {}\n",
+        origin(key.log(), lane),
+        STANDARD.encode(root),
+        STANDARD.encode(heads)
+    );
+    key.sign(&text)
+}
+
+/// Size and root of a checkpoint, without looking at its signatures; none when it is of another origin or no checkpoint.
+pub(super) fn claims(note: &str, origin: &str) -> Option<(u64, Hash)> {
+    let mut lines = note.strip_prefix(origin)?.strip_prefix('\n')?.lines();
+    let size = lines.next()?.parse().ok()?;
+    let root = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
+    Some((size, root))
+}
