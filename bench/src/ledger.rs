@@ -224,6 +224,7 @@ pub async fn execute(
         command,
         if_match: None,
         traceparent: traceparent(&HeaderMap::new()),
+        bytes: 400,
     };
     api.execute(request).await.map_err(|problem| problem.body().to_string())
 }

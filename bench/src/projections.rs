@@ -279,7 +279,8 @@ impl Commands for InProcess {
         body: Value,
     ) -> Result<Value, Problem> {
         let kind = find(name).ok_or_else(|| Problem::unknown("unknown-command", "there is no such command"))?;
-        let parsed = (kind.parse)(&body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
+        let body = body.to_string();
+        let parsed = (kind.parse)(&body).map_err(|error| Problem::malformed(error.to_string()))?;
         let traceparent = command_api::dispatch::traceparent(&axum::http::HeaderMap::new());
         let request = Request {
             family_id,
@@ -288,6 +289,7 @@ impl Commands for InProcess {
             command: Arc::from(parsed),
             if_match: None,
             traceparent,
+            bytes: body.len(),
         };
         let receipt = self.0.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))

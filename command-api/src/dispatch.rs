@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRef, Path, State},
+    body::Body,
+    extract::{FromRef, Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -26,12 +26,12 @@ use service_kit::{
 };
 use uuid::Uuid;
 
-use crate::{CommandApi, receipt::Receipt};
+use crate::{
+    CommandApi,
+    bodies::{Bodies, LARGE_BYTES_MAX, SMALL_BYTES_MAX},
+    receipt::Receipt,
+};
 
-/// Largest body of one command, in bytes; statements have their own.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Largest body of `sync-bank` and of a batch, in bytes.
-const LARGE_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most commands in one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -40,6 +40,7 @@ const BATCH_MAX: usize = 1_000;
 struct Routes {
     api: CommandApi,
     verifier: Arc<TokenVerifier>,
+    bodies: Bodies,
 }
 
 /// The routes of commands.
@@ -51,9 +52,12 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
             "/api/v1/families/{family_id}/commands/{name}",
             post(command).get(outcome),
         )
-        .layer(DefaultBodyLimit::max(LARGE_BODY_BYTES_MAX))
         .route("/api/v1/commands", get(list))
-        .with_state(Routes { api, verifier })
+        .with_state(Routes {
+            api,
+            verifier,
+            bodies: Bodies::default(),
+        })
 }
 
 /// The commands there are, with their schemas. Open to everybody: it is documentation.
@@ -67,37 +71,39 @@ async fn list() -> Json<Value> {
 
 async fn create_family(
     State(api): State<CommandApi>,
+    State(bodies): State<Bodies>,
     signed_in: SignedIn,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(&headers)?;
+    let body = bodies.read(&headers, body, SMALL_BYTES_MAX).await?;
     let family_id = FamilyId::from_uuid(Uuid::new_v5(&signed_in.user_id.uuid(), key.uuid().as_bytes()));
     let command = parse("create-family", text(&body)?)?;
-    let receipt = api
-        .execute(request(family_id, key, signed_in, command, &headers)?)
-        .await?;
+    let request = request(family_id, key, signed_in, command, &headers, body.len())?;
+    let receipt = api.execute(request).await?;
     Ok((StatusCode::CREATED, Json(receipt)).into_response())
 }
 
 async fn command(
     State(api): State<CommandApi>,
+    State(bodies): State<Bodies>,
     Path((family_id, name)): Path<(String, String)>,
     signed_in: SignedIn,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Receipt>, Problem> {
     let family_id = family(&family_id)?;
     let key = idempotency_key(&headers)?;
-    if body.len() > BODY_BYTES_MAX && name != "sync-bank" {
-        let detail = format!("the body may have at most {BODY_BYTES_MAX} bytes");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
-    }
+    let bytes_max = if name == "sync-bank" {
+        LARGE_BYTES_MAX
+    } else {
+        SMALL_BYTES_MAX
+    };
+    let body = bodies.read(&headers, body, bytes_max).await?;
     let command = parse(&name, text(&body)?)?;
-    Ok(Json(
-        api.execute(request(family_id, key, signed_in, command, &headers)?)
-            .await?,
-    ))
+    let request = request(family_id, key, signed_in, command, &headers, body.len())?;
+    Ok(Json(api.execute(request).await?))
 }
 
 /// What became of a command, by its key; for a client whose connection broke before the answer.
@@ -169,12 +175,14 @@ fn batch_items(body: &[u8]) -> Result<Vec<BatchItem>, Problem> {
 /// Several commands, a verdict each, in order. They are not one transaction: each is accepted or declined on its own.
 async fn batch(
     State(api): State<CommandApi>,
+    State(bodies): State<Bodies>,
     Path(family_id): Path<String>,
     signed_in: SignedIn,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<BatchResults>, Problem> {
     let family_id = family(&family_id)?;
+    let body = bodies.read(&headers, body, LARGE_BYTES_MAX).await?;
     let items = batch_items(&body)?;
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::malformed(format!("a batch has 1 to {BATCH_MAX} commands")));
@@ -184,7 +192,7 @@ async fn batch(
         let submitted = match parse(&item.name, item.body.get()) {
             Ok(command) => {
                 let key = CommandId::from_uuid(item.idempotency_key);
-                let request = request(family_id, key, signed_in, command, &headers)?;
+                let request = request(family_id, key, signed_in, command, &headers, item.body.get().len())?;
                 api.submit(request.without_precondition()).await
             }
             Err(problem) => Err(problem),
@@ -227,6 +235,8 @@ pub struct Request {
     pub if_match: Option<i64>,
     /// W3C trace context.
     pub traceparent: String,
+    /// How large it was, in bytes: what it takes up of its lane's queue.
+    pub bytes: usize,
 }
 
 impl Request {
@@ -242,6 +252,7 @@ fn request(
     signed_in: SignedIn,
     command: Arc<dyn AnyCommand>,
     headers: &HeaderMap,
+    bytes: usize,
 ) -> Result<Request, Problem> {
     let if_match = match headers
         .get("if-match")
@@ -260,6 +271,7 @@ fn request(
         command,
         if_match,
         traceparent: traceparent(headers),
+        bytes,
     })
 }
 
@@ -299,7 +311,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<CommandId, Problem> {
     Ok(CommandId::from_uuid(key))
 }
 
-fn text(body: &Bytes) -> Result<&str, Problem> {
+fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))
 }
 

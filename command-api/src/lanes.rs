@@ -1,7 +1,8 @@
 //! Lane workers: one task per lane that turns queued commands into one append after another.
 //!
 //! The protocol, told once:
-//! - A family lives in one lane, so one worker sees its commands in order. The queue is bounded; a full one answers 429.
+//! - A family lives in one lane, so one worker sees its commands in order. The queue is bounded in commands
+//!   and in bytes; a full one answers 429.
 //! - What queued while the last append was under way is the next batch (natural group commit); no timer waits for more.
 //! - Each lane decides its batches for itself; their appends go to the database together (`event_store::append`).
 //! - Each family's commands are decided one after another in memory, on streams from the cache or loaded from the log, each
@@ -31,7 +32,7 @@ use domain::{
 use event_store::{Lane, Log};
 use service_kit::problem::Problem;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -53,6 +54,9 @@ pub(crate) const UNKNOWN_OUTCOME: &str =
 pub struct LaneSettings {
     /// Commands that may wait in one lane before 429.
     pub queue_max: usize,
+    /// Bytes, as they came over the wire, of the commands of one lane that are not answered yet, before 429. Parsed they take
+    /// a few times as much. A command that is larger by itself has the lane to itself.
+    pub queue_bytes_max: usize,
     /// Commands in one append.
     pub batch_commands_max: usize,
     /// Events in one append; a command with more goes alone.
@@ -65,6 +69,8 @@ impl Default for LaneSettings {
     fn default() -> Self {
         Self {
             queue_max: 4_096,
+            // Two of the largest bodies there are.
+            queue_bytes_max: 32 * 1024 * 1024,
             batch_commands_max: 1_024,
             batch_events_max: 4_096,
             cached_families_max: 2_000,
@@ -86,11 +92,28 @@ pub struct Job {
     pub if_match: Option<i64>,
     /// W3C trace context of the request.
     pub traceparent: String,
+    /// How large the request was, in bytes.
+    pub bytes: usize,
+}
+
+/// One lane's queue, bounded in commands and in bytes.
+struct Queue {
+    sender: mpsc::Sender<Queued<Reply>>,
+    /// A permit for every [`WEIGHT_BYTES`]; given back when the command is answered.
+    weight: Arc<Semaphore>,
+    weight_max: u32,
 }
 
 /// The queues of all lanes.
 pub struct Lanes {
-    queues: Vec<mpsc::Sender<Queued<Reply>>>,
+    queues: Vec<Queue>,
+}
+
+/// What bytes are counted in, so that the smallest command counts as well and the largest sum fits a semaphore.
+const WEIGHT_BYTES: usize = 1_024;
+
+fn weight_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(WEIGHT_BYTES).max(1)).unwrap_or(u32::MAX)
 }
 
 impl Lanes {
@@ -101,7 +124,12 @@ impl Lanes {
         for lane in 0..lanes {
             let (sender, receiver) = mpsc::channel(settings.queue_max);
             let worker = Worker::new(Lane(lane), log.clone(), &settings);
-            queues.push(sender);
+            let weight_max = weight_of(settings.queue_bytes_max);
+            queues.push(Queue {
+                sender,
+                weight: Arc::new(Semaphore::new(weight_max as usize)),
+                weight_max,
+            });
             workers.push(tokio::spawn(worker.run(receiver)));
         }
         (Self { queues }, workers)
@@ -117,10 +145,16 @@ impl Lanes {
             .ok()
             .and_then(|lane| self.queues.get(lane))
             .ok_or_else(stopping)?;
-        let (reply, answer) = oneshot::channel();
-        match queue.try_send(Queued::new(job, reply)) {
+        let full = || Problem::too_fast(1, "too many commands are waiting");
+        let weight = weight_of(job.bytes).min(queue.weight_max);
+        let held = Arc::clone(&queue.weight)
+            .try_acquire_many_owned(weight)
+            .map_err(|_| full())?;
+        let (sender, answer) = oneshot::channel();
+        let reply = Reply { sender, _held: held };
+        match queue.sender.try_send(Queued::new(job, reply)) {
             Ok(()) => Ok(answer),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Problem::too_fast(1, "too many commands are waiting")),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(full()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
         }
     }

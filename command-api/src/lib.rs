@@ -3,6 +3,7 @@
 //! Follow one command: [`dispatch`] parses it by name, [`lanes`] decides and appends it, `receipt` answers.
 
 pub mod audit;
+mod bodies;
 mod cache;
 pub mod dispatch;
 pub mod identity;
@@ -117,6 +118,7 @@ impl CommandApi {
             command: request.command,
             if_match: request.if_match,
             traceparent: request.traceparent,
+            bytes: request.bytes,
         };
         let lanes = self
             .inner
@@ -286,6 +288,7 @@ impl Families for CommandApi {
             command,
             if_match: None,
             traceparent,
+            bytes: 0,
         };
         let receipt = self.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))

@@ -105,7 +105,8 @@ impl Commands for LocalCommands {
         body: Value,
     ) -> Result<Value, Problem> {
         let kind = find(name).ok_or_else(|| Problem::unknown("unknown-command", "there is no such command"))?;
-        let parsed = (kind.parse)(&body.to_string()).map_err(|error| Problem::malformed(error.to_string()))?;
+        let body = body.to_string();
+        let parsed = (kind.parse)(&body).map_err(|error| Problem::malformed(error.to_string()))?;
         let command: Arc<dyn AnyCommand> = Arc::from(parsed);
         let mut headers = axum::http::HeaderMap::new();
         if let Some(given) = caller.traceparent.as_deref().and_then(|text| text.parse().ok()) {
@@ -119,6 +120,7 @@ impl Commands for LocalCommands {
             command,
             if_match: None,
             traceparent,
+            bytes: body.len(),
         };
         let receipt = self.0.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))

@@ -1,5 +1,7 @@
 //! A database of its own for every integration test, on the server the test command started.
 
+pub mod statements;
+
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 

@@ -52,6 +52,7 @@ fn settings() -> LaneSettings {
         batch_commands_max: 6,
         batch_events_max: 8,
         cached_families_max: 2,
+        ..LaneSettings::default()
     }
 }
 
@@ -80,6 +81,7 @@ impl World {
             command: order.command.clone(),
             if_match: order.if_match,
             traceparent: order.traceparent.clone(),
+            bytes: 0,
         };
         self.workers[worker].machine.push(Queued::new(job, submission));
     }

@@ -6,7 +6,7 @@ use chrono::Utc;
 use event_store::{AppendCommand, Lane, Log, LogError, Verdict};
 use futures::{StreamExt, stream::FuturesUnordered};
 use service_kit::problem::Problem;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     LaneSettings,
@@ -17,8 +17,11 @@ use crate::receipt::Receipt;
 /// Questions of one lane to the database that are under way at once.
 const QUESTIONS_AT_ONCE: usize = 8;
 
-/// Whom the service answers.
-pub(super) type Reply = oneshot::Sender<Result<Receipt, Problem>>;
+/// Whom the service answers, and what the command takes up of its lane until then.
+pub(super) struct Reply {
+    pub(super) sender: oneshot::Sender<Result<Receipt, Problem>>,
+    pub(super) _held: OwnedSemaphorePermit,
+}
 
 /// One lane's task.
 pub(super) struct Worker {
@@ -75,7 +78,7 @@ impl Worker {
             for effect in effects.drain(..) {
                 match effect {
                     // Nobody may be listening any more; the command is no less durable for it.
-                    Effect::Answer { to, answer } => drop(to.send(answer)),
+                    Effect::Answer { to, answer } => drop(to.sender.send(answer)),
                     append @ Effect::Append { .. } => questions.push_front(append),
                     other => questions.push_back(other),
                 }
