@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use domain::{decide::Streams, id::FamilyId};
 
-/// Streams of one family above which the many short-lived ones (entries, imports) are dropped.
+/// Streams one family may have in memory. Above, the many short-lived ones (entries, imports) are dropped, and when that is not
+/// enough, all but the family's own.
 const STREAMS_MAX: usize = 512;
 
 /// One family in memory.
@@ -52,6 +53,9 @@ impl FamilyCache {
             cached
                 .streams
                 .retain(|stream| !matches!(stream.kind, "entry" | "statement-import" | "chore"));
+            if cached.streams.len() > STREAMS_MAX {
+                cached.streams.retain(|stream| stream.kind == "family");
+            }
         }
         self.clock += 1;
         self.families.insert(family_id, (self.clock, cached));
@@ -67,9 +71,45 @@ impl FamilyCache {
 
 #[cfg(test)]
 mod tests {
+    use domain::{aggregate::AggregateState, stream::StreamId};
     use uuid::Uuid;
 
     use super::*;
+
+    /// How many streams are kept of a family that has its own and so many of each of these kinds.
+    fn kept(kinds: &[&'static str], each: usize) -> usize {
+        let mut streams = Streams::default();
+        let named = kinds
+            .iter()
+            .flat_map(|kind| (0..each).map(move |number| (*kind, number)));
+        for (kind, number) in named.chain([("family", 0)]) {
+            let id = Uuid::from_u128(number as u128);
+            streams.insert(StreamId { kind, id }, AggregateState::empty(kind), 1);
+        }
+        let family_id = FamilyId::from_uuid(Uuid::nil());
+        let mut cache = FamilyCache::new(1);
+        cache.put(family_id, Cached { head: 1, streams });
+        let cached = cache.take(family_id).expect("it was put there");
+        let family = StreamId {
+            kind: "family",
+            id: Uuid::nil(),
+        };
+        assert!(cached.streams.get(&family).is_some(), "the family's own is always kept");
+        cached.streams.len()
+    }
+
+    #[test]
+    fn a_family_never_has_more_streams_in_memory_than_it_may() {
+        assert_eq!(kept(&["entry", "category"], 255), 511, "all, while they are few enough");
+        assert_eq!(
+            kept(&["entry", "category"], 256),
+            257,
+            "one too many: without the entries"
+        );
+        assert_eq!(kept(&["category"], 511), 512);
+        assert_eq!(kept(&["category"], 512), 1, "too many of those that last: only its own");
+        assert_eq!(kept(&["entry", "category", "chore"], 600), 1);
+    }
 
     #[test]
     fn the_cache_never_holds_more_families_than_it_may() {

@@ -182,7 +182,8 @@ impl<T> Deciding<T> {
             self.declined.push((queued, problem));
         } else {
             self.pending = Some(Pending::Check { queued, problem });
-            return Some(vec![family_stream(self.family_id)]);
+            // Only the head: a refusal costs the same whatever the family's own stream has become.
+            return Some(Vec::new());
         }
         None
     }

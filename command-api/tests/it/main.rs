@@ -6,4 +6,8 @@
 )]
 
 mod audit;
+mod cached_state;
 mod identity;
+mod limits;
+mod statements;
+mod support;
