@@ -25,6 +25,7 @@ use service_kit::{
     problem::Problem,
 };
 use tokio::task::JoinHandle;
+use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use uuid::Uuid;
 
@@ -70,12 +71,15 @@ fn around(routes: Router) -> Router {
     };
     routes
         .fallback(|| async { Problem::unknown("unknown-path", "there is nothing here") })
-        .layer(CatchPanicLayer::new())
-        .layer(header("x-content-type-options", "nosniff"))
-        .layer(header("referrer-policy", "no-referrer"))
-        .layer(header("x-frame-options", "DENY"))
-        .layer(header("cross-origin-opener-policy", "same-origin"))
-        .layer(header("content-security-policy", "default-src 'self'"))
+        .layer(
+            ServiceBuilder::new()
+                .layer(header("x-content-type-options", "nosniff"))
+                .layer(header("referrer-policy", "no-referrer"))
+                .layer(header("x-frame-options", "DENY"))
+                .layer(header("cross-origin-opener-policy", "same-origin"))
+                .layer(header("content-security-policy", "default-src 'self'"))
+                .layer(CatchPanicLayer::new()),
+        )
 }
 
 /// Our routes: commands and identity.

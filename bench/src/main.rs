@@ -31,6 +31,10 @@ use clap::Parser;
 
 use crate::{args::Args, report::Report, server::Server};
 
+/// As the service itself has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let args = Args::parse();
     service_kit::telemetry::start_logging(service_kit::telemetry::LogFormat::Text, "warn,sqlx=error");

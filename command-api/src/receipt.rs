@@ -62,9 +62,7 @@ impl EventReceipt {
                 event_type: event.kind().0.to_owned(),
                 family_seq,
                 aggregate_id: stream.public_id(),
-                payload: with_payload
-                    .then(|| RawValue::from_string(event.written().payload).ok())
-                    .flatten(),
+                payload: with_payload.then(|| event.written_raw()).flatten(),
             })
             .collect()
     }

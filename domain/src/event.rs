@@ -7,7 +7,7 @@
 //! This file, the events and the value types they are made of know nothing else of this crate. A release keeps a copy of them
 //! (`schemas/reader`), so that tests can put the release before to the test of today's events. ADR 0022 has the choice.
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     bank_connection::BankConnectionEvent,
@@ -229,6 +229,15 @@ impl LedgerEvent {
                 payload: self.encode(),
             },
         }
+    }
+
+    /// The bytes of [`LedgerEvent::written`], to be put into an answer as they are.
+    pub fn written_raw(&self) -> Option<Box<RawValue>> {
+        if STILL_WRITTEN.iter().any(|older| older.event_type == self.kind().0) {
+            return RawValue::from_string(self.written().payload).ok();
+        }
+        // What was just made of an event need not be read again to know that it is JSON.
+        serde_json::value::to_raw_value(self).ok()
     }
 
     /// The event without what the version it is written in cannot say, so that memory never holds more than the log.

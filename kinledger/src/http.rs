@@ -16,6 +16,7 @@ use service_kit::{
     shutdown::{self, Shutdown},
 };
 use tokio::net::TcpListener;
+use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -67,21 +68,23 @@ pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not take this method")
         })
-        .layer(axum::middleware::map_response(in_our_form))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::from_fn(crate::drain::drain))
-        .layer(header("x-content-type-options", "nosniff"))
-        .layer(header("referrer-policy", "no-referrer"))
-        .layer(header("x-frame-options", "DENY"))
-        .layer(header("cross-origin-opener-policy", "same-origin"))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CONTENT_SECURITY_POLICY,
-            // The API's pages are our own; the browser they embed styles itself inline.
-            HeaderValue::from_static(
-                "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
-                 frame-ancestors 'none'; form-action 'none'",
-            ),
-        ))
+        // One layer of many: the router boxes a request's way through each layer it is given.
+        .layer(
+            ServiceBuilder::new()
+                .layer(header("x-content-type-options", "nosniff"))
+                .layer(header("referrer-policy", "no-referrer"))
+                .layer(header("x-frame-options", "DENY"))
+                .layer(header("cross-origin-opener-policy", "same-origin"))
+                // The API's pages are our own; the browser they embed styles itself inline.
+                .layer(header(
+                    "content-security-policy",
+                    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
+                     frame-ancestors 'none'; form-action 'none'",
+                ))
+                .layer(axum::middleware::from_fn(crate::drain::drain))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(axum::middleware::map_response(in_our_form)),
+        )
 }
 
 /// What the framework refuses before a handler sees it (a path that is no UTF-8, a body that is too large) becomes a problem too.

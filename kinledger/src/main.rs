@@ -16,6 +16,10 @@ mod up;
 
 use std::process::ExitCode;
 
+/// A command allocates some two hundred small values; the C library's allocator took a quarter of the service's time for them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::run()
 }

@@ -6,10 +6,11 @@ use domain::{
     actor::{Actor, Meta},
     decide::{Context, Decision, Stop, Streams},
     family::Family,
-    id::FamilyId,
+    id::{FamilyId, MemberId, UserId},
     stream::StreamId,
 };
 use event_store::{AppendCommand, AppendEvent, Loaded, LogError};
+use serde::Serialize;
 use service_kit::problem::Problem;
 
 use super::machine::Queued;
@@ -230,16 +231,27 @@ fn append_of<T>(queued: &Queued<T>, meta: &Meta, cached: &mut Cached, decision: 
 }
 
 /// What every event carries beside its payload: strings only, as postgres-es' reader wants them.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    app_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member_id: Option<MemberId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    traceparent: &'a str,
+    user_id: UserId,
+}
+
 fn metadata(actor: &Actor, traceparent: &str) -> String {
-    let mut fields = serde_json::Map::new();
-    fields.insert("user_id".to_owned(), actor.user_id.to_string().into());
-    if let (Some(member_id), Some(role)) = (actor.member_id, actor.role) {
-        fields.insert("member_id".to_owned(), member_id.to_string().into());
-        fields.insert("role".to_owned(), role.as_str().into());
-    }
-    fields.insert("traceparent".to_owned(), traceparent.into());
-    fields.insert("app_version".to_owned(), env!("CARGO_PKG_VERSION").into());
-    serde_json::Value::Object(fields).to_string()
+    let member = actor.member_id.zip(actor.role);
+    let metadata = Metadata {
+        app_version: env!("CARGO_PKG_VERSION"),
+        member_id: member.map(|(member_id, _)| member_id),
+        role: member.map(|(_, role)| role.as_str()),
+        traceparent,
+        user_id: actor.user_id,
+    };
+    serde_json::to_string(&metadata).expect("strings are JSON")
 }
 
 fn family_stream(family_id: FamilyId) -> StreamId {
@@ -276,4 +288,34 @@ fn moved_on(head: i64) -> Problem {
         "the ledger has moved on",
     )
     .with("family_seq", head)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::actor::Role;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn metadata_are_flat_strings_in_the_order_of_their_names() {
+        let mut actor = Actor {
+            user_id: UserId::from_uuid(Uuid::nil()),
+            member_id: Some(MemberId::from_uuid(Uuid::nil())),
+            role: Some(Role::Parent),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let nil = Uuid::nil();
+        assert_eq!(
+            metadata(&actor, "00-\"quoted"),
+            format!(
+                r#"{{"app_version":"{version}","member_id":"mem_{nil}","role":"parent","traceparent":"00-\"quoted","user_id":"usr_{nil}"}}"#
+            )
+        );
+        actor.role = None;
+        assert_eq!(
+            metadata(&actor, "t"),
+            format!(r#"{{"app_version":"{version}","traceparent":"t","user_id":"usr_{nil}"}}"#)
+        );
+    }
 }

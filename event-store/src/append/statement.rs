@@ -37,6 +37,9 @@ async fn send(connection: &mut PgConnection, shares: &[&Share], waits: bool) -> 
     let (mut same_as, mut creates) = (Vec::<i32>::new(), Vec::<bool>::new());
     let (mut event_command, mut claim_command) = (Vec::new(), Vec::new());
     let mut before = 0_i32;
+    for (of, column) in columns.iter_mut().enumerate() {
+        column.reserve(shares.iter().map(|share| share.columns[of].len()).sum());
+    }
     for share in shares {
         let shifted = |number: &i32| number + before;
         lanes.push(share.lane.0);
