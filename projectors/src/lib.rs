@@ -33,4 +33,6 @@ pub const GROUP: &str = "views";
 
 /// The version of the tables and of the folding. It goes up when rows have to be built again: projectors that start on rows of
 /// an older one build theirs beside, and switch to them.
-pub const VERSION: i32 = 1;
+///
+/// - 2: entries know the day from which they are reversed.
+pub const VERSION: i32 = 2;

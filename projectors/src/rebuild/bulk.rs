@@ -155,7 +155,7 @@ impl Build {
     pub(super) async fn fold(&self, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
         let later = self.each_lane(progress, &Part::Whole).await?;
         progress(Progress::Indexing);
-        self.call("select generations.add_keys($1)").await?;
+        self.add_keys().await?;
         self.each_lane(progress, &Part::Left(Arc::new(later))).await?;
         self.keep_checkpoints().await?;
         self.call("select generations.complete($1)").await?;
@@ -331,6 +331,40 @@ impl Build {
         Ok(Vec::new())
     }
 
+    /// Keys of the tables that were filled by COPY, several at once.
+    async fn add_keys(&self) -> Result<(), RebuildError> {
+        let copied: Vec<&'static str> = self
+            .applier
+            .projections
+            .iter()
+            .flat_map(|projection| projection.copied())
+            .copied()
+            .collect();
+        let places = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
+        let mut tasks = JoinSet::new();
+        for table in copied {
+            let (build, places) = (self.clone(), Arc::clone(&places));
+            tasks.spawn(async move {
+                let _place = places.acquire().await;
+                build.add_keys_of(table).await
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+
+    async fn add_keys_of(&self, table: &'static str) -> Result<(), RebuildError> {
+        let mut tx = self.begin_long().await?;
+        sqlx::query("select generations.add_keys_of($1, array[$2])")
+            .bind(&self.schema)
+            .bind(table)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
     /// The new rows hold the bulk; from here on they move like any others.
     async fn keep_checkpoints(&self) -> Result<(), RebuildError> {
         let mut tx = self.begin_tx().await?;
@@ -357,10 +391,17 @@ impl Build {
         Ok(tx)
     }
 
+    /// A transaction that may take long, and has room to sort in.
+    async fn begin_long(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
+        self.applier
+            .pool
+            .begin_with("begin; set local statement_timeout = 0; set local maintenance_work_mem = '128MB'")
+            .await
+    }
+
     /// One of the functions that work on a generation as a whole, however long it takes.
     async fn call(&self, statement: &'static str) -> Result<(), RebuildError> {
-        let mut tx = self.applier.pool.begin().await?;
-        tx.execute("set local statement_timeout = 0").await?;
+        let mut tx = self.begin_long().await?;
         sqlx::query(statement).bind(&self.schema).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
