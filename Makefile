@@ -10,7 +10,7 @@ ARGS ?=
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt lint contracts
+.PHONY: help run test bench fuzz fmt lint contracts
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -29,6 +29,9 @@ test: ## Check form, lints and contracts, and run all tests against real servers
 bench: ## Measure the append path beside pgbench and stock cqrs-es
 	@scripts/setup.sh run
 	@cargo run --release -p bench -- $(ARGS)
+
+fuzz: ## Fuzz every entry point for data from outside; ARGS='SECONDS [TARGET...]'
+	@scripts/fuzz.sh $(ARGS)
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -59,6 +59,9 @@ if stage build cargo build --workspace --bins --tests; then
     stage tests scripts/with-servers.sh cargo test --workspace --no-fail-fast "$@" || true
 fi
 
+# Ten seconds a target: enough to meet what a change has just broken. Longer runs: make fuzz ARGS=300.
+stage fuzz scripts/fuzz.sh 10 || true
+
 web_checks() { cd web && npm ci --no-audit --no-fund && npm test; }
 if [ -f web/package.json ]; then stage web web_checks || true; fi
 

@@ -24,6 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("event-store", &["domain"]),
     (
+        "fuzz-targets",
+        &["connectors", "domain", "event-store", "previous-release"],
+    ),
+    (
         "kinledger",
         &[
             "command-api",
