@@ -22,6 +22,8 @@ mod deciding;
 mod driver;
 mod looking_up;
 pub mod machine;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

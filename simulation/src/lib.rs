@@ -6,12 +6,14 @@
 //! in memory. One thread, one scheduler, one source of chance: a seed is a run, and a run that fails can be had again.
 //!
 //! - [`run`] runs a seed: so many steps with faults, then calm until all that was begun is at its end, then the reckoning.
-//! - `world` is the scheduler; `workers`, `relays`, `projectors_under_test` and `clients` say what happens to whom.
+//! - `world` is the scheduler, `faults` what breaks; `workers`, `relays`, `projectors_under_test` and `clients` say what happens to whom.
 //! - `oracle` says what must hold; checks of a single moment stand where that moment is.
 //! - [`Sabotage`] breaks something on purpose.
 
 mod chance;
 mod clients;
+mod failures;
+mod faults;
 mod households;
 mod journal;
 mod kafka;

@@ -20,7 +20,7 @@ use event_store::{
 };
 use uuid::Uuid;
 
-use crate::sabotage::Sabotage;
+use crate::{failures::refused, sabotage::Sabotage};
 
 /// The one lane there is.
 pub const LANE: Lane = Lane(0);
@@ -346,53 +346,6 @@ fn leaf(record: &Record) -> [u8; 32] {
         metadata: &record.metadata,
     }
     .hash()
-}
-
-/// The database cannot be reached, or did not answer in time.
-pub(crate) fn unreachable_database() -> LogError {
-    LogError::Database(sqlx::Error::PoolTimedOut)
-}
-
-fn refused() -> LogError {
-    LogError::Database(sqlx::Error::Database(Box::new(RefusedValue)))
-}
-
-/// A value that Postgres does not hold, such as `\u0000` in JSON.
-#[derive(Debug)]
-struct RefusedValue;
-
-impl std::fmt::Display for RefusedValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("unsupported Unicode escape sequence")
-    }
-}
-
-impl std::error::Error for RefusedValue {}
-
-impl sqlx::error::DatabaseError for RefusedValue {
-    fn message(&self) -> &str {
-        "unsupported Unicode escape sequence"
-    }
-
-    fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-        Some("22P05".into())
-    }
-
-    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-        self
-    }
-
-    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
-        self
-    }
-
-    fn kind(&self) -> sqlx::error::ErrorKind {
-        sqlx::error::ErrorKind::Other
-    }
 }
 
 /// The event in a record, when it reads.

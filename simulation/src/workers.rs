@@ -9,7 +9,8 @@ use event_store::{AppendCommand, LogError, Verdict};
 use service_kit::problem::Problem;
 
 use crate::{
-    log::{LANE, unreachable_database},
+    failures::unreachable_database,
+    log::LANE,
     oracle::check_cache,
     sabotage::Sabotage,
     world::{Answer, Fate, Flight, Who, World},
