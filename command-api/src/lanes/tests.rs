@@ -69,6 +69,7 @@ fn queued(number: u128, command: impl AnyCommand + 'static) -> Queued<u128> {
         command: Arc::new(command),
         if_match: None,
         traceparent: String::new(),
+        bytes: 256,
     };
     Queued::new(job, number)
 }
