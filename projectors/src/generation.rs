@@ -26,6 +26,9 @@ pub const LIVE_LOCK: i32 = 4720;
 /// The class of the advisory lock of the one rebuild there may be.
 pub const REBUILD_LOCK: i32 = 4721;
 
+/// How long a batch may keep its transaction open without a statement, in milliseconds, before the server ends it.
+const IDLE_MAX_MS: u32 = 8_000;
+
 /// Where rows are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
@@ -72,7 +75,12 @@ impl Target {
 /// [`ApplyError::Version`] when the live rows are another release's: this code must not touch them.
 pub async fn begin_live(pool: &PgPool) -> Result<Transaction<'static, Postgres>, ApplyError> {
     // Two statements: the second's snapshot is taken when the lock is held, and so sees what a switch has committed.
-    let begin = format!("begin; select pg_advisory_xact_lock_shared({LIVE_LOCK}, 0)");
+    // A process that is stopped in the middle of a batch holds the row of its checkpoint; whoever has its lane by then must not
+    // wait for it longer than for its lease.
+    let begin = format!(
+        "begin; set local idle_in_transaction_session_timeout = {IDLE_MAX_MS}; \
+         select pg_advisory_xact_lock_shared({LIVE_LOCK}, 0)"
+    );
     let mut tx = pool.begin_with(begin.clone()).await?;
     let mut live = enter(&mut tx).await?;
     if live.version < crate::VERSION {

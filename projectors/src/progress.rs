@@ -55,6 +55,19 @@ impl Progress {
         is_news
     }
 
+    /// A lane is begun at this checkpoint. One that was halted or stuck stays so until it moves: it may fail again at once.
+    pub(crate) fn began(&self, lane: Lane, checkpoint: i64) {
+        self.update(lane, |progress| {
+            progress.checkpoint = checkpoint;
+            progress.head = progress.head.max(checkpoint);
+        });
+    }
+
+    /// A feed has nothing beyond what is folded, so nothing contradicts the log any more.
+    pub(crate) fn quiet(&self, lane: Lane) {
+        self.update(lane, |progress| progress.halted = None);
+    }
+
     /// A lane has been folded up to here.
     pub(crate) fn moved(&self, lane: Lane, checkpoint: i64) {
         self.update(lane, |progress| {
@@ -140,6 +153,7 @@ mod tests {
         progress.took(Lane(2));
         assert!(progress.halted(Lane(1), "fork detected".to_owned()));
         assert!(!progress.halted(Lane(1), "fork detected".to_owned()), "no news");
+        progress.began(Lane(1), 2);
         assert_eq!(progress.check(), Err("fork detected".to_owned()));
         progress.moved(Lane(1), 3);
         assert_eq!(progress.check(), Ok(()));

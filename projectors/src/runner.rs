@@ -147,7 +147,7 @@ impl LaneTask {
             Effect::CompareCheckpoint => {
                 let differing = self.applier.differing_checkpoint(self.lane).await?;
                 if differing.is_none() {
-                    self.progress.moved(self.lane, follower.checkpoint());
+                    self.progress.began(self.lane, follower.checkpoint());
                 }
                 Input::Differing(differing)
             }
@@ -158,7 +158,12 @@ impl LaneTask {
                     () = shutdown::requested(self.shutdown.clone()) => return Ok(None),
                 };
                 match delivered {
-                    Ok(records) => Input::Delivered(records),
+                    Ok(records) => {
+                        if records.is_empty() {
+                            self.progress.quiet(self.lane);
+                        }
+                        Input::Delivered(records)
+                    }
                     Err(FeedError::Gap { found, .. }) => Input::Gap { found },
                     Err(error) => return Err(error.into()),
                 }

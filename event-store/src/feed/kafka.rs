@@ -5,6 +5,9 @@
 //! known. Should the topic not be like that (made anew in the middle, offsets lost), the first record found lies beyond what
 //! comes next; then the partition is read once from its beginning, and a record still missing is a [`FeedError::Gap`].
 //!
+//! Messages that no relay wrote are skipped, counted and warned about: what they are nobody here can say, and a record that was
+//! garbled into one is missing from the order and comes back as a [`FeedError::Gap`].
+//!
 //! Repeats, which a relay that died between acknowledgement and restart may leave, are dropped by position.
 
 use std::{collections::HashMap, time::Duration};
@@ -122,21 +125,34 @@ async fn assign(consumer: &Arc<StreamConsumer>, topic: &str, lane: Lane, begin: 
 }
 
 impl LaneConsumer {
-    /// The next record, when one is there already or arrives within `wait`.
+    /// The next record, when one is there already or arrives within `wait`. What the library complains of meanwhile is an error
+    /// only if no record comes: it reconnects by itself, and its complaints about an outage queue up before the records that
+    /// follow it.
     async fn receive(&self, lane: Lane, wait: Duration) -> Result<Option<Record>, FeedError> {
-        let received = if wait.is_zero() {
-            self.consumer.recv().now_or_never()
-        } else {
-            tokio::time::timeout(wait, self.consumer.recv()).await.ok()
-        };
-        match received {
-            None => Ok(None),
-            Some(Err(error)) => Err(FeedError::Kafka(error)),
-            Some(Ok(message)) => {
-                let offset = message.offset();
-                record_of(&message)
-                    .map(Some)
-                    .map_err(|cause| FeedError::Message { lane, offset, cause })
+        let deadline = Instant::now() + wait;
+        let mut complaint = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let received = if left.is_zero() {
+                self.consumer.recv().now_or_never()
+            } else {
+                tokio::time::timeout(left, self.consumer.recv()).await.ok()
+            };
+            match received {
+                None => return complaint.map_or(Ok(None), |error| Err(FeedError::Kafka(error))),
+                Some(Err(error)) => complaint = Some(error),
+                Some(Ok(message)) => match record_of(&message) {
+                    Ok(record) => return Ok(Some(record)),
+                    Err(cause) => {
+                        metrics::counter!("kinledger_feed_foreign_messages_total").increment(1);
+                        tracing::warn!(
+                            lane = lane.0,
+                            offset = message.offset(),
+                            %cause,
+                            "a message that is not from the relay is skipped"
+                        );
+                    }
+                },
             }
         }
     }

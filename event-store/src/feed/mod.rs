@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use kafka::KafkaFeed;
 pub use postgres::PostgresFeed;
 
-use crate::{Lane, LogError, Record, relay::MessageError};
+use crate::{Lane, LogError, Record};
 
 /// Why a feed could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +26,6 @@ pub enum FeedError {
     /// Kafka could not be read.
     #[error("Kafka could not be read")]
     Kafka(#[source] rdkafka::error::KafkaError),
-    /// A message in Kafka is none that the relay writes.
-    #[error("lane {lane}: the message at offset {offset} is not from the relay")]
-    Message {
-        /// The lane.
-        lane: Lane,
-        /// The message's offset in the partition.
-        offset: i64,
-        /// What is wrong with it.
-        #[source]
-        cause: MessageError,
-    },
     /// The feed does not hold the next record, only later ones (retention, or a topic made anew). Read what is missing from
     /// the log itself, then go on.
     #[error("lane {lane}: the feed goes on at {found}, but {wanted} comes next")]

@@ -7,10 +7,11 @@ use sqlx::{Connection, PgConnection, Row};
 use tokio::{sync::watch, time::Duration};
 
 use super::{
-    Causes, Pause, RelayError, RelaySettings,
+    Causes, Pause, RelayError, RelaySettings, TOPIC_LOCK,
     machine::{Effect, Input, Place, RelayMachine},
     message::OutgoingMessage,
-    stopped, topic,
+    stopped,
+    topic::{self, Ends},
 };
 use crate::{Lane, Log, Record, Wakeup, load::read_lane_in};
 
@@ -18,6 +19,11 @@ use crate::{Lane, Log, Record, Wakeup, load::read_lane_in};
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a page in hand may take to be acknowledged once it is time to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// When Postgres ends the session of a relay that is not heard of, and so frees its lane for another one. A process that is
+/// stopped or cut off keeps its connection open, and with it the lock, for as long as nobody says otherwise.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How often the session is used while Kafka is waited for.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// How long to wait for room in the producer's queue.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
@@ -26,6 +32,7 @@ pub(super) async fn relay(
     log: Log,
     settings: RelaySettings,
     lane: Lane,
+    ends: Ends,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), RelayError> {
     let mut pause = Pause::default();
@@ -36,6 +43,7 @@ pub(super) async fn relay(
             lane,
             shutdown: shutdown.clone(),
             machine: RelayMachine::new(lane),
+            ends: &ends,
             label: lane.to_string(),
         };
         let grace_is_over = async {
@@ -46,8 +54,10 @@ pub(super) async fn relay(
             outcome = relay.run() => outcome,
             () = grace_is_over => return Ok(()),
         };
+        // It owns nothing now.
+        ends.set(lane, 0);
         let Err(error) = outcome else { return Ok(()) };
-        if error.needs_people() {
+        if error.needs_people() || error.is_about_the_topic() {
             return Err(error);
         }
         if relay.machine.position() > 0 {
@@ -67,6 +77,7 @@ struct LaneRelay<'a> {
     lane: Lane,
     shutdown: watch::Receiver<bool>,
     machine: RelayMachine,
+    ends: &'a Ends,
     label: String,
 }
 
@@ -75,6 +86,12 @@ impl LaneRelay<'_> {
     /// lane, and the next owner asks Kafka what has arrived.
     async fn run(&mut self) -> Result<(), RelayError> {
         let mut connection = self.log.pool().acquire().await?.detach();
+        let silence = format!("set idle_session_timeout = {}", SILENCE_MAX.as_millis());
+        sqlx::query(&silence).execute(&mut connection).await?;
+        sqlx::query("select pg_advisory_lock_shared($1, 0)")
+            .bind(TOPIC_LOCK)
+            .execute(&mut connection)
+            .await?;
         let outcome = self.run_on(&mut connection).await;
         // Says goodbye, so that the lock is free at once; when the connection is broken it is free anyway.
         drop(connection.close().await);
@@ -120,7 +137,11 @@ impl LaneRelay<'_> {
                 Input::Waited
             }
             Effect::BeginEpoch => Input::Epoch(self.begin_epoch(connection).await?),
-            Effect::AskEnd => Input::End(topic::end(self.settings, self.lane).await?),
+            Effect::AskEnd => {
+                let (end, next) = heard_of_during(connection, topic::end(self.settings, self.lane)).await??;
+                self.ends.set(self.lane, next);
+                Input::End(end)
+            }
             Effect::ReadCheckpoint => Input::Checkpoint(self.read_checkpoint(connection).await?),
             Effect::HashAt { position } => Input::Hash(
                 sqlx::query_scalar("select chain_hash from log.events where lane = $1 and position = $2")
@@ -170,13 +191,14 @@ impl LaneRelay<'_> {
             None => producer.insert(topic::producer(self.settings)?),
         };
         let count = records.len();
-        self.send(producer, records).await?;
+        let (first, last) = heard_of_during(connection, self.send(producer, records)).await??;
+        self.ends.acknowledged(self.lane, first, last)?;
         metrics::counter!("kinledger_relay_published_total", "lane" => self.label.clone()).increment(count as u64);
         Ok(Input::Published)
     }
 
-    /// Hands the records to the producer in order, then awaits every acknowledgement.
-    async fn send(&self, producer: &FutureProducer, records: Vec<Record>) -> Result<(), KafkaError> {
+    /// Hands the records to the producer in order, then awaits every acknowledgement. Returns the least and the greatest offset.
+    async fn send(&self, producer: &FutureProducer, records: Vec<Record>) -> Result<(i64, i64), KafkaError> {
         let mut deliveries = Vec::with_capacity(records.len());
         for message in records.into_iter().map(OutgoingMessage::of) {
             let mut record = message.to_record(&self.settings.topic);
@@ -190,14 +212,15 @@ impl LaneRelay<'_> {
                 tokio::time::sleep(QUEUE_FULL_PAUSE).await;
             }
         }
+        let (mut first, mut last) = (i64::MAX, 0);
         for delivery in deliveries {
             match delivery.await {
-                Ok(Ok(_)) => {}
+                Ok(Ok(there)) => (first, last) = (first.min(there.offset), last.max(there.offset)),
                 Ok(Err((error, _))) => return Err(error),
                 Err(_) => return Err(KafkaError::Canceled),
             }
         }
-        Ok(())
+        Ok((first, last))
     }
 
     async fn save(&self, connection: &mut PgConnection, epoch: i64, place: Place) -> Result<Input, RelayError> {
@@ -236,5 +259,18 @@ impl LaneRelay<'_> {
         metrics::gauge!("kinledger_relay_lag_events", "lane" => self.label.clone()).set(events as f64);
         metrics::gauge!("kinledger_relay_lag_seconds", "lane" => self.label.clone()).set(oldest_ms as f64 / 1000.0);
         metrics::gauge!("kinledger_relay_position", "lane" => self.label.clone()).set(self.machine.position() as f64);
+    }
+}
+
+/// Waits for Kafka, and lets Postgres hear of us meanwhile. When the session has ended, and the lane with it, the work is
+/// dropped: what was handed to the producer may still arrive, which the next owner finds out.
+async fn heard_of_during<T>(connection: &mut PgConnection, work: impl Future<Output = T>) -> Result<T, RelayError> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(PING_INTERVAL) => {}
+        }
+        sqlx::query("select 1").execute(&mut *connection).await?;
     }
 }

@@ -12,6 +12,13 @@
 //! 3. *Publish*: read a page, hand it to an idempotent producer from this one task, await every acknowledgement, save the
 //!    checkpoint. The library's gapless guarantee makes a lost message fatal to the producer instead of a hole.
 //!
+//! A relay that stalls loses its lane after ten seconds, because Postgres ends a session that is not heard of. What it had handed
+//! to its producer may arrive late; that is a repeat like any other.
+//!
+//! Every few seconds the topic is looked at. When it was deleted, made anew or cut, all lanes stop, in every process; once none
+//! writes any more (a lock that each lane holds shared) the topic is made, and each lane begins with step 1: what Kafka no longer
+//! has is published again from the log. Messages at the end of a partition that no relay wrote are looked past.
+//!
 //! A relay that dies between acknowledgement and step 2 of its successor may leave repeats in the partition, never holes and
 //! never another order; [`crate::feed::KafkaFeed`] drops repeats by position.
 
@@ -24,10 +31,15 @@ use std::time::Duration;
 
 pub(crate) use message::record_of;
 pub use message::{HEADERS, MessageError};
-use rdkafka::error::KafkaError;
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
+use sqlx::Connection;
 use tokio::{sync::watch, task::JoinSet};
+use topic::Ends;
 
 use crate::{Lane, Log, LogError};
+
+/// The class of the advisory lock that every lane's session holds shared, and whoever makes the topic alone.
+const TOPIC_LOCK: i32 = 4716;
 
 /// The topic's usual name.
 pub const TOPIC: &str = "kinledger.events.v1";
@@ -47,6 +59,8 @@ pub struct RelaySettings {
     pub poll_interval: Duration,
     /// How long Kafka may take to acknowledge a record before the relay begins anew.
     pub delivery_timeout: Duration,
+    /// How often the topic is looked at: is it still there, with all that was acknowledged?
+    pub watch_interval: Duration,
 }
 
 impl RelaySettings {
@@ -59,6 +73,7 @@ impl RelaySettings {
             batch: 1_000,
             poll_interval: Duration::from_millis(200),
             delivery_timeout: Duration::from_secs(30),
+            watch_interval: Duration::from_secs(5),
         }
     }
 }
@@ -74,7 +89,7 @@ pub enum RelayError {
     Kafka(#[from] KafkaError),
     /// The topic could not be created.
     #[error("the topic could not be created: {0}")]
-    Topic(rdkafka::types::RDKafkaErrorCode),
+    Topic(RDKafkaErrorCode),
     /// Another relay took the lane over.
     #[error("lane {0} was taken over by another relay")]
     Fenced(Lane),
@@ -97,6 +112,12 @@ pub enum RelayError {
         #[source]
         cause: MessageError,
     },
+    /// Kafka no longer holds what it had acknowledged.
+    #[error("lane {lane}: the topic was deleted, made anew or cut; Kafka has lost what it had acknowledged")]
+    TopicLost {
+        /// The first lane of which that is known.
+        lane: Lane,
+    },
     /// The topic has fewer partitions than the log has lanes.
     #[error("topic {topic} has {partitions} partitions for {lanes} lanes")]
     Partitions {
@@ -116,44 +137,100 @@ impl RelayError {
     }
 }
 
+impl RelayError {
+    /// Is it that the topic has to be looked at as a whole, and made when it is gone?
+    fn is_about_the_topic(&self) -> bool {
+        match self {
+            Self::TopicLost { .. } => true,
+            Self::Kafka(error) => matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for RelayError {
     fn from(error: sqlx::Error) -> Self {
         Self::Log(error.into())
     }
 }
 
-/// Relays every lane until `shutdown` says true or its sender is gone. Outages of Postgres or Kafka are waited out.
+/// Relays every lane until `shutdown` says true or its sender is gone. Outages of Postgres or Kafka are waited out; a topic that
+/// was deleted is made anew and published from the log.
 ///
 /// # Errors
 /// Only what [`RelayError::needs_people`]; all lanes have stopped then.
 pub async fn run(log: Log, settings: RelaySettings, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
-    let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? else {
-        return Ok(());
-    };
+    while let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? {
+        match run_lanes(&log, &settings, lanes, shutdown.clone()).await {
+            // No lane of this process writes any more, so none begins in the middle of a topic that is made now.
+            Err(error) if error.is_about_the_topic() => {
+                metrics::counter!("kinledger_relay_topic_lost_total").increment(1);
+                tracing::warn!(
+                    error = %Causes(&error),
+                    topic = settings.topic,
+                    "the topic is looked at again; what Kafka lacks is published from the log"
+                );
+                if Pause::default().is_stopped_during(shutdown.clone()).await {
+                    return Ok(());
+                }
+            }
+            ended => return ended,
+        }
+    }
+    Ok(())
+}
+
+/// Relays every lane until shutdown, or until one of them fails for good or finds that the topic is not what it was.
+async fn run_lanes(
+    log: &Log,
+    settings: &RelaySettings,
+    lanes: i16,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), RelayError> {
     let (halt, halted) = watch::channel(false);
+    let ends = Ends::new(lanes);
     let mut tasks = JoinSet::new();
     for number in 0..lanes {
-        tasks.spawn(lane::relay(log.clone(), settings.clone(), Lane(number), halted.clone()));
+        let lane = Lane(number);
+        tasks.spawn(lane::relay(
+            log.clone(),
+            settings.clone(),
+            lane,
+            ends.clone(),
+            halted.clone(),
+        ));
     }
+    let watching = topic::watch(settings, &ends);
+    tokio::pin!(watching);
     let mut first_error = None;
     loop {
-        let finished = tokio::select! {
-            finished = tasks.join_next() => finished,
+        let failed = tokio::select! {
+            finished = tasks.join_next() => match finished {
+                None => return first_error.map_or(Ok(()), Err),
+                Some(Ok(Ok(()))) => continue,
+                Some(Ok(Err(error))) => error,
+                Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            },
+            looked = &mut watching, if !*halt.borrow() => match looked {
+                Ok(lane) => RelayError::TopicLost { lane },
+                Err(error) => error,
+            },
             () = stopped(shutdown.clone()), if !*halt.borrow() => {
                 halt.send_replace(true);
                 continue;
             }
         };
-        match finished {
-            None => return first_error.map_or(Ok(()), Err),
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(error))) => {
-                tracing::error!(error = %error, "the relay halts");
-                first_error.get_or_insert(error);
-                halt.send_replace(true);
-            }
-            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        if failed.needs_people() {
+            tracing::error!(error = %failed, "the relay halts");
+            // What people have to look at comes before what mends itself.
+            first_error = first_error.filter(RelayError::needs_people).or(Some(failed));
+        } else {
+            first_error.get_or_insert(failed);
         }
+        halt.send_replace(true);
     }
 }
 
@@ -167,7 +244,9 @@ async fn prepare(
     loop {
         let attempt = async {
             let lanes = log.lanes().await?;
-            topic::ensure(settings, lanes).await?;
+            if !topic::is_there(settings, lanes).await? {
+                make_topic(log, settings, lanes).await?;
+            }
             Ok::<_, RelayError>(lanes)
         };
         let outcome = tokio::select! {
@@ -183,6 +262,26 @@ async fn prepare(
             return Ok(None);
         }
     }
+}
+
+/// Makes the topic while no relay writes: one that did not know yet would begin in the middle of it.
+async fn make_topic(log: &Log, settings: &RelaySettings, lanes: i16) -> Result<(), RelayError> {
+    let mut connection = log.pool().acquire().await?.detach();
+    // Waits for the lanes of other processes, which see within a watch's interval that the topic is gone. When they take longer
+    // than the role's lock time-out, this is tried again.
+    let outcome = async {
+        sqlx::query("select pg_advisory_lock($1, 0)")
+            .bind(TOPIC_LOCK)
+            .execute(&mut connection)
+            .await?;
+        if !topic::is_there(settings, lanes).await? {
+            topic::make(settings, lanes).await?;
+        }
+        Ok(())
+    }
+    .await;
+    drop(connection.close().await);
+    outcome
 }
 
 /// Returns when it is time to stop.

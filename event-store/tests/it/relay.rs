@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use event_store::{
     Lane, Log,
+    feed::{Feed, KafkaFeed},
     relay::{RelayError, RelaySettings, run},
 };
 use rdkafka::{
@@ -75,6 +76,7 @@ impl RunningRelay {
         let settings = RelaySettings {
             topic: topic.clone(),
             batch: 7,
+            watch_interval: Duration::from_millis(500),
             ..RelaySettings::new(brokers())
         };
         let task = tokio::spawn(run(log.clone(), settings, stopping));
@@ -285,5 +287,157 @@ async fn a_topic_of_somebody_else_is_left_alone() {
         ),
         "{error:?}"
     );
+    fixture.end().await;
+}
+
+/// Sends a lane's record with this position to the partition once more, as a producer that was cut off does when it is back.
+async fn arrives_late(topic: &str, position: i64) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("group.id", "kinledger-test")
+        .create()
+        .unwrap();
+    let from = topic.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        {
+            let mut list = rdkafka::TopicPartitionList::new();
+            list.add_partition_offset(&from, 0, rdkafka::Offset::Offset(position - 1))
+                .unwrap();
+            consumer.assign(&list).unwrap();
+        }
+        consumer.poll(TIMEOUT).unwrap().unwrap().detach()
+    });
+    let message = found.await.unwrap();
+    let record = FutureRecord::to(topic)
+        .partition(0)
+        .headers(message.headers().unwrap().clone())
+        .key(message.key().unwrap())
+        .payload(message.payload().unwrap());
+    let elsewhere = producer();
+    elsewhere.send(record, TIMEOUT).await.unwrap();
+}
+
+fn producer() -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap()
+}
+
+/// What a reader of the topic gets is the lane, once and in order.
+async fn holds_the_lane(fixture: &Fixture, topic: &str) {
+    let expected = fixture.log.read_lane(LANE, 0, 1_000).await.unwrap();
+    let mut feed = KafkaFeed::new(&brokers(), topic);
+    let (mut read, mut after) = (Vec::new(), 0);
+    while read.len() < expected.len() {
+        let page = feed.next(LANE, after, 1_000, TIMEOUT).await.unwrap();
+        after = page.last().expect("the topic holds the lane").position;
+        read.extend(page);
+    }
+    assert_eq!(read, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_repeats_and_foreign_messages_at_the_end_lose_and_disorder_nothing() {
+    let fixture = Fixture::new().await;
+    let id = fixture.family_of(1, 10).await;
+    let relay = RunningRelay::start(&fixture).await;
+    relay.is_ready().await;
+    let topic = relay.topic.clone();
+    arrives_late(&topic, 4).await;
+    fixture.append(command(id, 10, 2)).await;
+    relay.is_ready().await;
+    relay.stop().await.unwrap();
+
+    // The last record in Kafka is an old one now: whoever goes on from there repeats what came after it, and leaves nothing out.
+    arrives_late(&topic, 9).await;
+    let elsewhere = producer();
+    for _ in 0..12 {
+        let foreign = FutureRecord::to(&topic).partition(0).key("key").payload("{}");
+        elsewhere.send(foreign, TIMEOUT).await.unwrap();
+    }
+    fixture.append(command(id, 12, 3)).await;
+    let relay = RunningRelay::start_on(&fixture, topic.clone()).await;
+    relay.is_ready().await;
+    relay.stop().await.unwrap();
+    holds_the_lane(&fixture, &topic).await;
+    // 10, the late 4, 2, the late 9, twelve foreign ones, 10 to 15.
+    let counts = tokio::task::spawn_blocking(move || counts(&topic, 1)).await.unwrap();
+    assert_eq!(counts, [10 + 1 + 2 + 1 + 12 + 6]);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_deleted_under_a_running_relay_is_published_again_from_the_log() {
+    let fixture = Fixture::new().await;
+    let id = fixture.family_of(1, 30).await;
+    fixture.log.append(Lane(5), &[command(family(2), 0, 4)]).await.unwrap();
+    let relay = RunningRelay::start(&fixture).await;
+    relay.is_ready().await;
+    let topic = relay.topic.clone();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    admin
+        .delete_topics(&[topic.as_str()], &AdminOptions::new())
+        .await
+        .unwrap();
+    fixture.append(command(id, 30, 5)).await;
+    let again = async {
+        loop {
+            let asked = topic.clone();
+            let counts = tokio::task::spawn_blocking(move || {
+                let consumer: BaseConsumer = ClientConfig::new()
+                    .set("bootstrap.servers", brokers())
+                    .create()
+                    .unwrap();
+                let end = |lane| {
+                    consumer
+                        .fetch_watermarks(&asked, lane, TIMEOUT)
+                        .map_or(0, |(_, high)| high)
+                };
+                [end(0), end(5)]
+            });
+            if counts.await.unwrap() == [35, 4] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, again)
+        .await
+        .expect("every event is in the new topic");
+    relay.is_ready().await;
+    fixture.append(command(id, 35, 2)).await;
+    relay.is_ready().await;
+    holds_the_lane(&fixture, &topic).await;
+    relay.stop().await.unwrap();
+    let counts = tokio::task::spawn_blocking(move || counts(&topic, 8)).await.unwrap();
+    assert_eq!(counts, [37, 0, 0, 0, 0, 4, 0, 0], "each once");
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_not_heard_of_frees_its_lane() {
+    let fixture = Fixture::new().await;
+    let id = fixture.family_of(1, 5).await;
+    // A relay that was stopped in the middle: its session, with the lock and the time-out, and nobody who speaks.
+    let pool = fixture.database.pool(DatabaseRole::Relay).await;
+    let mut silent = pool.acquire().await.unwrap().detach();
+    silent
+        .execute("set idle_session_timeout = 3000; select pg_advisory_lock(4712, 0)")
+        .await
+        .unwrap();
+    let relay = RunningRelay::start(&fixture).await;
+    let began = tokio::time::Instant::now();
+    relay.is_ready().await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "the lane was not free");
+    fixture.append(command(id, 5, 5)).await;
+    relay.is_ready().await;
+    holds_the_lane(&fixture, &relay.topic).await;
+    relay.stop().await.unwrap();
+    drop(silent);
+    pool.close().await;
     fixture.end().await;
 }
