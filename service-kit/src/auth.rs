@@ -6,6 +6,7 @@
 //! access token could live.
 
 mod cache;
+mod clock;
 mod revocations;
 mod verifier;
 

@@ -5,7 +5,6 @@
 //! use; what is stored is their SHA-256.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::Utc;
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -139,7 +138,7 @@ pub(super) fn tokens(
     session_id: Uuid,
     refresh_token: RefreshToken,
 ) -> Result<Tokens, IdentityError> {
-    let now = Utc::now().timestamp();
+    let now = identity.verifier().now();
     let claims = AccessClaims {
         iss: ISSUER.to_owned(),
         aud: AUDIENCE.to_owned(),

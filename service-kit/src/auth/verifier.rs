@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
 use domain::id::UserId;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use sha2::{Digest, Sha256};
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::{
     AUDIENCE, AccessClaims, ISSUER, LEEWAY_SECONDS, POLL_SECONDS, SignedIn, TOKEN_BYTES_MAX, TOKEN_TYPE,
     cache::{TokenCache, Verified},
+    clock::Clock,
     revocations::{self, Revocations},
 };
 use crate::shutdown::Shutdown;
@@ -64,6 +64,8 @@ pub struct TokenVerifier {
     cache: TokenCache,
     revocations: Revocations,
     validation: Validation,
+    clock: Clock,
+    /// Of `clock`.
     polled_at: AtomicI64,
 }
 
@@ -72,7 +74,8 @@ impl TokenVerifier {
     pub fn new(keys: Vec<PublicKey>) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.leeway = LEEWAY_SECONDS as u64;
-        validation.validate_nbf = true;
+        // Beginning and end are compared with our own clock, which the machine's does not move.
+        validation.validate_exp = false;
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -81,6 +84,7 @@ impl TokenVerifier {
             cache: TokenCache::new(),
             revocations: Revocations::new(),
             validation,
+            clock: Clock::default(),
             polled_at: AtomicI64::new(0),
         };
         verifier.replace_keys(keys);
@@ -114,7 +118,12 @@ impl TokenVerifier {
 
     /// Refuses every access token of this session from now on, in this process.
     pub fn revoke(&self, session_id: Uuid) {
-        self.revocations.insert(session_id, Utc::now().timestamp());
+        self.revocations.insert(session_id, self.now());
+    }
+
+    /// The time by which tokens are issued and verified, in seconds since 1970; see [`Clock`].
+    pub fn now(&self) -> i64 {
+        self.clock.now()
     }
 
     /// The person an access token names.
@@ -125,7 +134,7 @@ impl TokenVerifier {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
-        let now = Utc::now().timestamp();
+        let now = self.now();
         let key: [u8; 32] = Sha256::digest(token).into();
         let verified = match self.cache.get(&key) {
             Some(verified) => verified,
@@ -163,11 +172,12 @@ impl TokenVerifier {
             keys.get(&kid).cloned().ok_or(TokenError::Invalid)?
         };
         let claims = jsonwebtoken::decode::<AccessClaims>(token, &key, &self.validation)
-            .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => TokenError::Expired,
-                _ => TokenError::Invalid,
-            })?
+            .map_err(|_| TokenError::Invalid)?
             .claims;
+        // Whether it is over is `verify`'s to say, of cached ones too.
+        if claims.nbf > self.now() + LEEWAY_SECONDS {
+            return Err(TokenError::Invalid);
+        }
         let user_id: UserId = claims.sub.parse().map_err(|_| TokenError::Invalid)?;
         Ok(Verified {
             signed_in: SignedIn {
@@ -210,7 +220,7 @@ impl TokenVerifier {
     /// # Errors
     /// In words, how long ago it was.
     pub fn is_current(&self) -> Result<(), String> {
-        let age_s = Utc::now().timestamp() - self.polled_at.load(Ordering::SeqCst);
+        let age_s = self.now() - self.polled_at.load(Ordering::SeqCst);
         if age_s > STALE_SECONDS {
             return Err(format!("ended sessions were last read {age_s} s ago"));
         }
@@ -219,7 +229,10 @@ impl TokenVerifier {
 
     /// Reads keys and ended sessions once.
     async fn poll(&self, pool: &PgPool) -> Result<(), VerifierError> {
-        let now = Utc::now().timestamp();
+        let database_now: i64 = sqlx::query_scalar("select extract(epoch from clock_timestamp())::bigint")
+            .fetch_one(pool)
+            .await?;
+        let now = self.clock.set(database_now);
         let since_last_s = now - self.polled_at.load(Ordering::SeqCst);
         let is_recent = (0..OVERLAP_SECONDS / 2).contains(&since_last_s);
         let look_back_s = if is_recent { OVERLAP_SECONDS } else { LOOK_BACK_SECONDS };

@@ -1,4 +1,5 @@
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use chrono::Utc;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
