@@ -10,7 +10,7 @@ ARGS ?=
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fuzz fmt lint contracts
+.PHONY: help run test drill bench fuzz fmt lint contracts
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -25,6 +25,10 @@ run: ## Build and start everything in one process; DATA_DIR=./data LISTEN=127.0.
 
 test: ## Check form, lints and contracts, and run all tests against real servers
 	@scripts/test.sh $(ARGS)
+
+drill: ## Run the crash drills in their long form, an hour or so; ARGS=kafka_fails runs those of one file
+	@scripts/setup.sh test
+	@KINLEDGER_DRILL=long scripts/with-servers.sh cargo test -p kinledger --test drills -- --nocapture --test-threads 1 $(ARGS)
 
 bench: ## Measure the append path beside pgbench and stock cqrs-es
 	@scripts/setup.sh run

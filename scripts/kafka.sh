@@ -4,6 +4,7 @@
 #   scripts/kafka.sh fetch              gets the jars through Maven into .cache/kafka/libs, once per version
 #   scripts/kafka.sh is-fetched         exits 0 when they are there
 #   scripts/kafka.sh start DIR PORT     starts it with its data and log in DIR, waits until it answers, prints its pid
+#   scripts/kafka.sh start DIR PORT PEER_DIR   starts a second broker, which joins the one in PEER_DIR
 #   scripts/kafka.sh status DIR [PORT]  prints its pid, or exits 1
 #   scripts/kafka.sh stop DIR [PORT]    ends it by its pid and waits until it is gone
 set -euo pipefail
@@ -20,10 +21,10 @@ main() {
     case "${1:-}" in
         fetch) fetch ;;
         is-fetched) [ -f "$stamp" ] ;;
-        start) place "$@" && start "${3:?the port to listen on}" ;;
+        start) place "$@" && start "${3:?the port to listen on}" "${4:-}" ;;
         status) place "$@" && running && pid ;;
         stop) place "$@" && stop_process "$(pid)" "$config" TERM && rm -f "$dir/kafka.pid" ;;
-        *) fail "usage: scripts/kafka.sh fetch|is-fetched|start DIR PORT|status DIR|stop DIR" ;;
+        *) fail "usage: scripts/kafka.sh fetch|is-fetched|start DIR PORT [PEER_DIR]|status DIR|stop DIR" ;;
     esac
 }
 
@@ -58,7 +59,7 @@ fetch() {
 }
 
 start() {
-    local port=$1
+    local port=$1 peer=$2 cluster_id
     if running; then
         pid
         return 0
@@ -67,8 +68,19 @@ start() {
     fetch
     if port_answers "$port"; then fail "port $port on 127.0.0.1 is taken"; fi
     mkdir -p "$dir/data" "$dir/tmp"
-    write_config "$port" "$(free_port)"
-    if [ ! -f "$dir/data/meta.properties" ]; then format; fi
+    # Started again, it keeps its ports: others have written them down.
+    if [ ! -f "$dir/data/meta.properties" ]; then
+        if [ -n "$peer" ]; then
+            write_config "$port"
+            join_config "$peer"
+            cluster_id=$(sed -n 's/^cluster.id=//p' "$peer/data/meta.properties")
+        else
+            write_config "$port" "$(free_port)"
+            # A KRaft broker refuses a storage folder without a cluster id: 16 random bytes in URL-safe base64.
+            cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22)
+        fi
+        format "$cluster_id"
+    fi
 
     cd "$dir"
     # The quick compiler only: a broker for tests lives for minutes and never repays the slow one.
@@ -82,7 +94,7 @@ start() {
 }
 
 write_config() {
-    local port=$1 controller_port=$2
+    local port=$1 controller_port=${2:-0}
     cat >"$config" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
@@ -103,6 +115,9 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+# Who is gone is missed soon.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 # Tests join groups often and end without saying goodbye.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
@@ -113,12 +128,20 @@ num.io.threads=2
 PROPERTIES
 }
 
-# A KRaft broker refuses a storage folder without a cluster id: 16 random bytes in URL-safe base64.
+# A broker beside another one: no controller of its own.
+join_config() {
+    local voters
+    voters=$(sed -n 's/^controller.quorum.voters=//p' "$1/server.properties")
+    [ -n "$voters" ] || fail "there is no broker in $1"
+    sed -e 's/^process.roles=.*/process.roles=broker/' -e 's/^node.id=.*/node.id=2/' \
+        -e "s/^controller.quorum.voters=.*/controller.quorum.voters=$voters/" \
+        -e 's/^listeners=\(BROKER:[^,]*\).*/listeners=\1/' "$config" >"$config.partial"
+    mv "$config.partial" "$config"
+}
+
 format() {
-    local cluster_id
-    cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22)
     "$java" -Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
-        -cp "$libs/*" kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$config" >"$log" 2>&1 || {
+        -cp "$libs/*" kafka.tools.StorageTool format --cluster-id "$1" --config "$config" >"$log" 2>&1 || {
         say "Kafka's storage could not be formatted:"
         log_tail "$log"
         exit 1

@@ -41,7 +41,7 @@ start() {
     cd "$dir"
     if [ ! -f "$dir/data/PG_VERSION" ]; then
         as_owner "$bin/initdb" --pgdata "$dir/data" --username postgres --auth trust \
-            --encoding UTF8 --locale C --no-sync >"$setup_log" 2>&1 || give_up "initdb failed"
+            --encoding UTF8 --locale C --no-sync ${KINLEDGER_INITDB_OPTIONS:-} >"$setup_log" 2>&1 || give_up "initdb failed"
         # 300 connections: every test binary has its own pools. fsync off: a crash loses nothing anyone wants.
         # Locks: each test's database has many partitions, dropped in one transaction.
         as_owner tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF

@@ -104,6 +104,19 @@ impl Client {
         }
     }
 
+    /// A client with connections of its own, which gives up after so long.
+    #[allow(dead_code, reason = "the drills use it, which share this file")]
+    pub fn impatient(&self, patience: Duration) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(patience))
+            .build();
+        Self {
+            agent: config.into(),
+            ..self.clone()
+        }
+    }
+
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()
     }
