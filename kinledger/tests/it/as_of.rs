@@ -1,3 +1,8 @@
 //! Looking back: past views, over HTTP and from the command line, against what the views said then.
 
 mod moments;
+mod naive;
+mod random;
+mod stack;
+mod streams;
+mod ten_thousand;

@@ -1,0 +1,153 @@
+//! The whole of Kinledger in one process, without its clockwork: commands go in one by one, are folded at once, and views are
+//! read right after.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use chrono::Utc;
+use command_api::{CommandApi, audit::AuditState, dispatch, identity::Families, lanes::LaneSettings};
+use domain::{
+    commands::{AnyCommand, find},
+    id::{CommandId, FamilyId, UserId},
+};
+use event_store::{Lane, Log, Record};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use projectors::{apply::Applier, generation};
+use query_api::QueryState;
+use replay_api::ReplayState;
+use serde_json::{Value, json};
+use service_kit::{
+    auth::{AUDIENCE, ISSUER, PublicKey, SignedIn, TOKEN_TYPE, TokenVerifier},
+    database::{self, DatabaseRole},
+    problem::Problem,
+    testing::TestDatabase,
+};
+use sqlx::{PgPool, Postgres, Transaction};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+pub struct Stack {
+    pub database: TestDatabase,
+    pub api: CommandApi,
+    pub applier: Applier,
+    pub replayer: PgPool,
+    key: EncodingKey,
+    routes: Router,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        let database = TestDatabase::create().await;
+        let log = Log::new(database.pool(DatabaseRole::Writer).await, [9; 32]);
+        let (api, _) = CommandApi::start(log.clone(), LaneSettings::default()).await.unwrap();
+        let projector = database.pool(DatabaseRole::Projector).await;
+        let applier = Applier::new(projector.clone(), Log::new(projector, [0; 32]));
+        let reader = database.pool(DatabaseRole::Reader).await;
+        let replayer = database::connect(&database.url(), DatabaseRole::Replayer, 6)
+            .await
+            .unwrap();
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let verifier = Arc::new(TokenVerifier::new(vec![PublicKey {
+            kid: "k1".to_owned(),
+            public_key: pair.public_key().as_ref().to_vec(),
+        }]));
+        let families: Arc<dyn Families> = Arc::new(api.clone());
+        let routes = query_api::router(QueryState::new(reader, Arc::clone(&verifier)))
+            .merge(replay_api::router(ReplayState::new(
+                replayer.clone(),
+                Arc::clone(&verifier),
+            )))
+            .merge(command_api::audit::router(AuditState::new(log, families, verifier)));
+        Self {
+            database,
+            api,
+            applier,
+            replayer,
+            key: EncodingKey::from_ed_der(pair.to_pkcs8().unwrap().as_ref()),
+            routes,
+        }
+    }
+
+    /// Posts a command; the problem when it is declined.
+    pub async fn command(&self, family: FamilyId, by: UserId, name: &str, body: &Value) -> Result<(), Problem> {
+        let parsed = (find(name).unwrap().parse)(&body.to_string());
+        let command: Arc<dyn AnyCommand> = match parsed {
+            Ok(command) => Arc::from(command),
+            Err(error) => return Err(Problem::malformed(error.to_string())),
+        };
+        let request = dispatch::Request {
+            family_id: family,
+            command_id: CommandId::from_uuid(Uuid::new_v4()),
+            signed_in: SignedIn {
+                user_id: by,
+                session_id: Uuid::nil(),
+            },
+            command,
+            if_match: None,
+            bytes: 0,
+            traceparent: "00-00000000000000000000000000000001-0000000000000001-01".to_owned(),
+        };
+        self.api.execute(request).await.map(|_| ())
+    }
+
+    /// Folds what is new in a lane, as the projectors do; the records.
+    pub async fn project(&self, lane: Lane, checkpoint: &mut i64) -> Vec<Record> {
+        let records = self.api.log().read_lane(lane, *checkpoint, 1_000).await.unwrap();
+        let Some(last) = records.last() else { return records };
+        let to = last.position;
+        let applied = self
+            .applier
+            .apply(lane, *checkpoint, to, records.clone(), false)
+            .await
+            .unwrap();
+        assert_eq!((applied.events, applied.parked), (records.len(), 0));
+        *checkpoint = to;
+        records
+    }
+
+    /// The rows that answer now. In the projector's role, which sees all tables; HTTP goes by the reader's.
+    pub async fn live(&self) -> Transaction<'static, Postgres> {
+        let begin = "begin isolation level repeatable read read only";
+        let mut tx = self.applier.pool.begin_with(begin).await.unwrap();
+        generation::enter(&mut tx).await.unwrap();
+        tx
+    }
+
+    /// Asks over HTTP.
+    pub async fn get(&self, by: UserId, path: &str) -> (StatusCode, Vec<u8>) {
+        let answer = self.send(by, path).await;
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 26).await.unwrap();
+        (status, body.to_vec())
+    }
+
+    /// Asks over HTTP for what comes in pieces.
+    pub async fn open(&self, by: UserId, path: &str) -> Body {
+        let answer = self.send(by, path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.into_body()
+    }
+
+    async fn send(&self, by: UserId, path: &str) -> Response<Body> {
+        let request = Request::get(path).header("authorization", format!("Bearer {}", self.token(by)));
+        let request = request.body(Body::empty()).unwrap();
+        self.routes.clone().oneshot(request).await.unwrap()
+    }
+
+    fn token(&self, user: UserId) -> String {
+        let now = Utc::now().timestamp();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some("k1".to_owned());
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": user.to_string(), "sid": Uuid::nil(),
+            "iat": now, "nbf": now, "exp": now + 900, "jti": Uuid::new_v4(),
+        });
+        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+    }
+}
