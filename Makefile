@@ -32,6 +32,7 @@ drill: ## Run the crash drills in their long form, an hour or so; ARGS=kafka_fai
 
 bench: ## Measure the append path beside pgbench and stock cqrs-es
 	@scripts/setup.sh run
+	@cargo build --release -p kinledger -p bench
 	@cargo run --release -p bench -- $(ARGS)
 
 fuzz: ## Fuzz every entry point for data from outside; ARGS='SECONDS [TARGET...]'

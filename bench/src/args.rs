@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// Measure the append path and the HTTP path beside pgbench and stock cqrs-es, on a private Postgres with full durability.
 ///
-/// Takes about fifteen minutes with the defaults; --quick is for a look whether it runs. Nothing else should be busy on the
+/// Takes about fifteen minutes with the defaults on two quiet cores; --quick is for a look whether it runs. Nothing else should be busy on the
 /// machine. Exits with an error when anything acknowledged is not in the log.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
@@ -24,11 +24,22 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Measure cost per command at these many entries in one family
-    #[arg(long, value_delimiter = ',', default_value = "10000,100000", value_name = "ENTRIES")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "10000,100000,1000000",
+        value_name = "ENTRIES"
+    )]
     growth: Vec<u32>,
     /// Also write every figure of every repetition to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Also write the tables to this file, as docs/benchmarks.md has them
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Begin no further repetition that would not be over after so many minutes, preparation included
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1440), value_name = "MINUTES")]
+    within: u64,
     /// Put the database under this folder instead of the system's temporary one; its disk is what is measured
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -38,6 +49,11 @@ impl Args {
     /// How often everything is measured.
     pub fn repetitions(&self) -> u32 {
         if self.quick { 1 } else { self.repetitions }
+    }
+
+    /// When the last repetition should be over, counted from the start.
+    pub fn within(&self) -> Duration {
+        Duration::from_secs(60 * self.within)
     }
 
     /// How long one measurement runs.
@@ -61,10 +77,22 @@ impl Args {
 
     /// Entries one family holds when the cost of a command is measured.
     pub fn growth(&self) -> Vec<u32> {
-        match (self.wants_any("growth") || self.wants_any("replay"), self.quick) {
+        let is_wanted = ["growth", "replay", "dashboard"]
+            .iter()
+            .any(|name| self.wants_any(name));
+        match (is_wanted, self.quick) {
             (false, _) => Vec::new(),
             (true, true) => vec![1_000, 10_000],
             (true, false) => self.growth.clone(),
+        }
+    }
+
+    /// Changes a wallet has seen when its first command after a start is measured.
+    pub fn wallets(&self) -> Vec<u32> {
+        match (self.wants_any("cold"), self.quick) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![1_000],
+            (true, false) => vec![1_000, 10_000, 100_000],
         }
     }
 
@@ -82,10 +110,11 @@ impl Args {
 
     /// Events that are folded in a measurement of projections.
     pub fn projected_events(&self) -> usize {
-        match (self.wants_any("projection") || self.wants_any("import"), self.quick) {
+        let names = ["projection", "import", "visible", "rebuild", "relay"];
+        match (names.iter().any(|name| self.wants_any(name)), self.quick) {
             (false, _) => 0,
             (true, true) => 20_000,
-            (true, false) => 80_000,
+            (true, false) => 120_000,
         }
     }
 }

@@ -6,8 +6,10 @@ use service_kit::database;
 
 use crate::{
     args::Args,
+    big::Big,
     driver::{Until, closed_loop},
     http::{self, Http},
+    kafka::Kafka,
     ledger::{Expense, Family, Ledger, found, spend},
     machine::CpuClock,
     server::Server,
@@ -25,7 +27,7 @@ const FAMILIES: u64 = 1_000;
 /// Families whose events are projected.
 const PROJECTED_FAMILIES: u64 = 200;
 /// Tasks that write histories.
-const WRITERS: usize = 250;
+const WRITERS: usize = 500;
 
 /// Who the families are.
 pub struct Base {
@@ -39,8 +41,10 @@ pub struct Base {
     pub hot: Family,
     /// Families with a thousand events and more.
     pub long: Vec<Family>,
-    /// Families by how many entries they have.
-    pub grown: Vec<(u32, Family)>,
+    /// Families with long histories, in a database that is not copied.
+    pub big: Option<Big>,
+    /// A broker, when there is one to be had.
+    pub kafka: Result<Kafka, String>,
     /// Families of the projected ledger, and its own person.
     pub projected: Option<Projected>,
     /// One event's payload and metadata as stored.
@@ -70,13 +74,6 @@ impl Base {
         let hot = found(&ledger.api, user_id, 1_000_000).await?;
         let long = families(&ledger, user_id, 2_000_000, args.long_histories() as u64).await?;
         write_history(clock, &ledger, user_id, &long, stock::HISTORY * long.len()).await?;
-        let mut grown = Vec::new();
-        let sizes = args.growth();
-        for entries in sizes.first().map(|_| 0).into_iter().chain(sizes.iter().copied()) {
-            let family = found(&ledger.api, user_id, 3_000_000 + u64::from(entries)).await?;
-            write_history(clock, &ledger, user_id, std::slice::from_ref(&family), entries as usize).await?;
-            grown.push((entries, family));
-        }
         let spent = spend(&ledger.api, user_id, &hot, Expense::of(0)).await;
         spent.map_err(|reason| anyhow!("the first expense: {reason}"))?;
         ledger.close().await;
@@ -88,20 +85,35 @@ impl Base {
         stock::create_tables(&pool, args.long_histories(), &sample.0, &sample.1).await?;
         pool.close().await;
         let projected = projected(args, server, clock).await?;
+        let big = Big::prepare(args, server, clock).await?;
+        let kafka = if args.wants_any("relay") {
+            tokio::task::spawn_blocking(Kafka::start).await?
+        } else {
+            Err("not asked for".to_owned())
+        };
         Ok(Self {
             user_id,
             refresh_token,
             many,
             hot,
             long,
-            grown,
+            big,
+            kafka,
             projected,
             sample,
         })
     }
+
+    /// Stops what was started beside Postgres.
+    pub fn end(self) {
+        if let Ok(kafka) = self.kafka {
+            kafka.stop();
+        }
+    }
 }
 
-async fn fresh_ledger(server: &Server, database: &str) -> Result<(Ledger, UserId, String)> {
+/// A ledger on an empty database, and the one person who is registered there.
+pub async fn fresh_ledger(server: &Server, database: &str) -> Result<(Ledger, UserId, String)> {
     server.create_database(database, None).await?;
     database::migrate(&server.url(database)).await?;
     let ledger = Ledger::open(server, database).await?;
@@ -123,7 +135,7 @@ async fn families(ledger: &Ledger, user_id: UserId, first: u64, count: u64) -> R
 }
 
 /// Books so many expenses in all, the families taking turns.
-async fn write_history(
+pub async fn write_history(
     clock: CpuClock,
     ledger: &Ledger,
     user_id: UserId,
@@ -168,7 +180,7 @@ async fn sample(server: &Server) -> Result<(String, String)> {
 }
 
 /// Statistics and visibility as they are after a while.
-async fn settle(server: &Server, database: &str) -> Result<()> {
+pub async fn settle(server: &Server, database: &str) -> Result<()> {
     let pool = server.owner(database).await?;
     sqlx::query("vacuum analyze").execute(&pool).await?;
     pool.close().await;

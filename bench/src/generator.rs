@@ -25,6 +25,8 @@ pub struct Exchange {
     pub path: String,
     /// The body.
     pub body: String,
+    /// Only a question: a GET, without a body.
+    pub is_question: bool,
     /// What a 2xx answer is worth.
     pub worth: Worth,
 }
@@ -71,12 +73,24 @@ impl Connection {
     /// # Errors
     /// When the connection breaks or the answer is no HTTP.
     pub async fn post(&mut self, path: &str, token: &str, body: &str) -> Result<(u16, &str)> {
+        self.ask("POST", path, token, body).await
+    }
+
+    /// Asks for a path.
+    ///
+    /// # Errors
+    /// As [`Connection::post`].
+    pub async fn get(&mut self, path: &str, token: &str) -> Result<(u16, &str)> {
+        self.ask("GET", path, token, "").await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, token: &str, body: &str) -> Result<(u16, &str)> {
         use std::io::Write;
 
         self.outgoing.clear();
         write!(
             self.outgoing,
-            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\nidempotency-key: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\nidempotency-key: {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             Uuid::new_v4(),
             body.len(),
@@ -108,7 +122,8 @@ impl Connection {
     }
 
     async fn exchange(&mut self, token: &str, exchange: &Exchange) -> Result<u64, String> {
-        match self.post(&exchange.path, token, &exchange.body).await {
+        let method = if exchange.is_question { "GET" } else { "POST" };
+        match self.ask(method, &exchange.path, token, &exchange.body).await {
             Ok((200..300, body)) => Ok(match exchange.worth {
                 Worth::Fixed(worth) => worth,
                 Worth::CountOf(text) => body.matches(text).count() as u64,

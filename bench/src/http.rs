@@ -233,6 +233,17 @@ pub async fn register(address: SocketAddr) -> Result<(UserId, String)> {
     ))
 }
 
+/// A refresh token is good once; every repetition has those of a database that is not copied back first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn good_again(owner: &sqlx::PgPool) -> Result<()> {
+    sqlx::query("update identity.refresh_tokens set used_at = null, used_with = null")
+        .execute(owner)
+        .await?;
+    Ok(())
+}
+
 /// Fresh access tokens, each a different one.
 ///
 /// # Errors

@@ -49,6 +49,18 @@ pub struct Family {
     pub categories: [CategoryId; 2],
 }
 
+impl Family {
+    /// A family with the categories every family begins with.
+    pub fn of(id: FamilyId, account: AccountId) -> Self {
+        let category = |name| CategoryId::of_name(id, CategoryKind::Expense, name);
+        Self {
+            id,
+            account,
+            categories: [category("Groceries"), category("Eating out")],
+        }
+    }
+}
+
 /// One `add-expense` with three postings; a different one for every number.
 #[derive(Clone, Copy, Debug)]
 pub struct Expense {
@@ -248,12 +260,7 @@ pub async fn found(api: &CommandApi, user_id: UserId, number: u64) -> Result<Fam
     let create = json!({"name": format!("Family {number}"), "currency": "EUR", "zone": "Europe/Berlin"});
     named(api, user_id, id, "create-family", &create).await?;
     let account = open_account(api, user_id, id, "Current account").await?;
-    let category = |name| CategoryId::of_name(id, CategoryKind::Expense, name);
-    Ok(Family {
-        id,
-        account,
-        categories: [category("Groceries"), category("Eating out")],
-    })
+    Ok(Family::of(id, account))
 }
 
 /// Opens one more account.
@@ -279,6 +286,15 @@ pub async fn open_account(api: &CommandApi, user_id: UserId, family: FamilyId, n
         .map_err(|error| anyhow!("{}: {error}", opened.aggregate_id))
 }
 
+/// A command out of its body.
+///
+/// # Errors
+/// When there is no such command, or it has another form.
+pub fn parsed(name: &str, body: &Value) -> Result<Arc<dyn AnyCommand>> {
+    let kind = find(name).with_context(|| format!("there is no command {name}"))?;
+    Ok(Arc::from((kind.parse)(&body.to_string())?))
+}
+
 async fn named(
     api: &CommandApi,
     user_id: UserId,
@@ -286,8 +302,7 @@ async fn named(
     name: &str,
     body: &Value,
 ) -> Result<command_api::Receipt> {
-    let kind = find(name).with_context(|| format!("there is no command {name}"))?;
-    let command = Arc::from((kind.parse)(&body.to_string())?);
+    let command = parsed(name, body)?;
     execute(api, user_id, family, command)
         .await
         .map_err(|problem| anyhow!("{name}: {problem}"))

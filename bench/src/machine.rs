@@ -67,23 +67,28 @@ impl Machine {
         })
     }
 
-    /// One paragraph for people.
-    pub fn print(&self) {
+    /// What it is, in one line.
+    pub fn describe(&self) -> String {
         let memory = self
             .memory_gib
             .map_or_else(|| "memory unknown".to_owned(), |gib| format!("{gib} GiB"));
         let filesystem = self.filesystem.as_deref().unwrap_or("unknown file system");
-        println!(
-            "machine   {} cores, {memory}, database on {filesystem}; clients, service and Postgres share the cores",
-            self.cores
-        );
         let settings: Vec<String> = self
             .settings
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        println!("postgres  {}", settings.join(" "));
-        if filesystem == "tmpfs" {
+        format!(
+            "{} cores, {memory}, database on {filesystem}; clients, service and Postgres share the cores; {}.",
+            self.cores,
+            settings.join(" ")
+        )
+    }
+
+    /// One paragraph for people.
+    pub fn print(&self) {
+        println!("machine   {}", self.describe());
+        if self.filesystem.as_deref() == Some("tmpfs") {
             println!(
                 "WARNING   the database is in memory, a flush costs nothing: name a folder on a disk with --data-dir"
             );

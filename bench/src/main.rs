@@ -8,16 +8,22 @@
 mod appends;
 mod args;
 mod base;
+mod big;
 mod copy;
+mod dashboard;
 mod driver;
 mod fsync;
 mod generator;
 mod growth;
 mod http;
+mod kafka;
 mod ledger;
 mod machine;
 mod pgbench;
+mod process;
 mod projections;
+mod rebuilds;
+mod relaying;
 mod repetition;
 mod report;
 mod server;
@@ -25,6 +31,9 @@ mod stats;
 mod stock;
 mod targets;
 mod verification;
+mod visible;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -53,7 +62,10 @@ async fn run(args: &Args) -> Result<()> {
     let stopped = server.stop().await;
     let report = measured?;
     stopped?;
-    report.print();
+    println!("\n{}", report.markdown());
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, report.markdown()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report.to_json())?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -62,13 +74,23 @@ async fn run(args: &Args) -> Result<()> {
 }
 
 async fn measure(args: &Args, server: &Server) -> Result<Report> {
+    let began = Instant::now();
     let machine = machine::Machine::look(server).await?;
     machine.print();
     let base = base::Base::prepare(args, server).await?;
+    println!("prepared after {:.0} s", began.elapsed().as_secs_f64());
     let mut report = Report::new(machine);
+    let mut longest = Duration::ZERO;
     for number in 1..=args.repetitions() {
+        if number > 1 && began.elapsed() + longest > args.within() {
+            println!("no further repetition: it would not be over in time (--within)");
+            break;
+        }
+        let repetition = Instant::now();
         let measured = repetition::run(args, server, &base, number).await?;
+        longest = longest.max(repetition.elapsed());
         report.add(measured);
     }
+    base.end();
     Ok(report)
 }

@@ -1,7 +1,6 @@
 //! Events to rows, statements to events to rows, and the whole history read again.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,16 +25,23 @@ use service_kit::{
     problem::Problem,
 };
 use sqlx::PgPool;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 use crate::{
     base::{PROJECTED, Projected},
+    big,
     driver::{Load, Until},
     generator::{self, Worth},
     http::{self, Http},
     ledger::{Family, Ledger, open_account},
-    repetition::{LEDGER, Session},
+    rebuilds, relaying,
+    repetition::Session,
+    server::Server,
     verification::{Heads, balances_cents},
+    visible,
 };
 
 /// Records in one transaction of a projector.
@@ -46,6 +52,8 @@ const ONE_VIEW: &str = "entries";
 const FILES: usize = 8;
 /// Rows of one file.
 const FILE_ROWS: u32 = 2_000;
+/// Entries of the longest history that is read again.
+const REPLAYED_MAX: u32 = 100_000;
 /// The views have to catch up within so long.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
 
@@ -61,7 +69,6 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     let owner = session.server.owner(PROJECTED).await?;
     let pool = database::connect(&session.server.url(PROJECTED), DatabaseRole::Projector, 12).await?;
     let log = Log::new(pool.clone(), [0; 32]);
-    let lanes = log.lanes().await?;
     let heads = Heads::read(&owner).await?;
 
     // As the owner: emptying tables is not the projector's to do.
@@ -71,24 +78,13 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
         session.note("projection/one", "events/s", load, None);
         projectors::reset(&owner).await?;
     }
-    if !session.args.wants("projection/all") && !session.args.wants("import") {
+    let others = ["projection/all", "import", "visible", "rebuild", "relay"];
+    if !others.iter().any(|name| session.args.wants_any(name)) {
         return Ok(());
     }
-    let (stop, shutdown) = service_kit::shutdown::channel();
-    let progress = Progress::new();
-    let feeds = (0..lanes)
-        .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
-        .collect();
-    let settings = projectors::Settings {
-        pool: pool.clone(),
-        log,
-        feeds,
-        rows_changed: Arc::new(Notify::new()),
-        progress: progress.clone(),
-    };
     let (cpu, began) = (session.clock.read(), Instant::now());
-    let running = tokio::spawn(projectors::run(settings, shutdown));
-    caught_up(&progress, &heads).await?;
+    let folding = Folding::start(session.server, PROJECTED).await?;
+    folding.caught_up(&heads).await?;
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), session.clock.read() - cpu);
     session.note(
         "projection/all",
@@ -102,8 +98,11 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
         None,
     );
 
-    if session.args.wants("import") {
-        import(session, projected, &owner, &progress).await?;
+    if session.args.wants_any("visible") {
+        steady(session, projected, &owner, &folding.progress).await?;
+    }
+    if session.args.wants_any("import") {
+        import(session, projected, &owner, &folding.progress).await?;
     }
     let (in_log, in_view) = balances_cents(&owner).await?;
     if in_log != in_view {
@@ -111,10 +110,94 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
             "balances are {in_log} cents in the log and {in_view} in the view"
         ));
     }
-    stop.send_replace(true);
-    running.await?;
+    if session.args.wants_any("rebuild")
+        && let Err(error) = rebuilds::measure(session, &owner).await
+    {
+        session.left_out("rebuild", error);
+    }
+    folding.stop().await?;
+    if session.args.wants_any("relay")
+        && let Err(error) = relaying::measure(session, &owner).await
+    {
+        session.left_out("relay", error);
+    }
     pool.close().await;
     owner.close().await;
+    Ok(())
+}
+
+/// The projectors of one process, at work on one database.
+pub struct Folding {
+    /// How far they are.
+    pub progress: Progress,
+    running: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    pool: PgPool,
+}
+
+impl Folding {
+    /// Starts them as the service does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn start(server: &Server, database: &str) -> Result<Self> {
+        let pool = database::connect(&server.url(database), DatabaseRole::Projector, 12).await?;
+        let log = Log::new(pool.clone(), [0; 32]);
+        let lanes = log.lanes().await?;
+        let (stop, shutdown) = service_kit::shutdown::channel();
+        let progress = Progress::new();
+        let feeds = (0..lanes)
+            .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
+            .collect();
+        let settings = projectors::Settings {
+            pool: pool.clone(),
+            log,
+            feeds,
+            rows_changed: Arc::new(Notify::new()),
+            progress: progress.clone(),
+        };
+        let running = tokio::spawn(projectors::run(settings, shutdown));
+        Ok(Self {
+            progress,
+            running,
+            stop,
+            pool,
+        })
+    }
+
+    /// Waits until they are as far as the log was.
+    ///
+    /// # Errors
+    /// When they do not get there.
+    pub async fn caught_up(&self, heads: &Heads) -> Result<()> {
+        caught_up(&self.progress, heads).await
+    }
+
+    /// Stops them.
+    ///
+    /// # Errors
+    /// When they panicked.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.send_replace(true);
+        self.running.await?;
+        self.pool.close().await;
+        Ok(())
+    }
+}
+
+/// A steady load over HTTP, and how long until it is in the views. The projectors hear of an append as they do in one process.
+async fn steady(session: &mut Session<'_>, projected: &Projected, owner: &PgPool, progress: &Progress) -> Result<()> {
+    let ledger = Ledger::open(session.server, PROJECTED).await?;
+    let http = Http::serve(http::routes(&ledger)).await?;
+    http::good_again(owner).await?;
+    let tokens = http::access_tokens(http.address, &projected.refresh_token).await?;
+    if let Err(error) = visible::measure(session, &http, tokens, &projected.families, progress).await {
+        session.left_out("visible", error);
+    }
+    let heads = Heads::read(owner).await?;
+    caught_up(progress, &heads).await?;
+    http.stop();
+    ledger.close().await;
     Ok(())
 }
 
@@ -180,7 +263,8 @@ async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool
         verifier: Arc::clone(ledger.identity.verifier()),
     };
     let http = Http::serve(http::routes(&ledger).merge(reactors::imports::router(imports))).await?;
-    let token = access_tokens(owner, projected, http.address).await?;
+    http::good_again(owner).await?;
+    let token = http::access_tokens(http.address, &projected.refresh_token).await?;
     let mut accounts: Vec<(FamilyId, AccountId)> = Vec::new();
     for Family { id, .. } in projected.families.iter().take(FILES) {
         let name = format!("Imported {}", uuid::Uuid::new_v4());
@@ -242,14 +326,6 @@ async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool
     Ok(())
 }
 
-/// The base's refresh token is good once; every repetition has it back first.
-async fn access_tokens(owner: &PgPool, projected: &Projected, address: SocketAddr) -> Result<Arc<Vec<String>>> {
-    sqlx::query("update identity.refresh_tokens set used_at = null, used_with = null")
-        .execute(owner)
-        .await?;
-    http::access_tokens(address, &projected.refresh_token).await
-}
-
 /// A statement as banks write them, no two rows alike.
 fn statement() -> String {
     let mut text = "Date,Payee,Memo,Amount\n".to_owned();
@@ -298,13 +374,14 @@ impl Commands for InProcess {
 
 /// The longest history read again: its hashes checked, its book folded, both.
 async fn history(session: &mut Session<'_>) -> Result<()> {
-    let Some((_, family)) = session.base.grown.last() else {
+    let grown = session.base.big.iter().flat_map(|big| &big.grown);
+    let Some((_, family)) = grown.filter(|(entries, _)| *entries <= REPLAYED_MAX).last() else {
         return Ok(());
     };
     if !session.args.wants_any("replay") {
         return Ok(());
     }
-    let pool = database::connect(&session.server.url(LEDGER), DatabaseRole::Writer, 2).await?;
+    let pool = database::connect(&session.server.url(big::DATABASE), DatabaseRole::Writer, 2).await?;
     let log = Log::new(pool.clone(), [0; 32]);
     let lane = log.lane_of(family.id).await?.context("the family has no lane")?;
     for kind in ["fold", "verify", "book"] {

@@ -8,13 +8,13 @@ use crate::{
     appends,
     args::Args,
     base::{self, Base},
-    copy,
+    copy, dashboard,
     driver::Load,
     fsync, growth,
     http::{self, Http},
     ledger::Ledger,
     machine::{self, CpuClock},
-    pgbench, projections,
+    pgbench, process, projections,
     report::{Measured, Repetition},
     server::Server,
     stock::{self, Stock},
@@ -44,6 +44,18 @@ impl Session<'_> {
         let measured = Measured::of(name, unit, load, batches);
         println!("{}", measured.line());
         self.found.measured.push(measured);
+    }
+
+    /// Notes a figure that is no rate.
+    pub fn value(&mut self, name: &str, unit: &'static str, value: f64) {
+        println!("  {name:<22} {value:>9.2} {unit}");
+        self.found.measured.push(Measured::value(name, unit, value));
+    }
+
+    /// Notes that something could not be measured, and goes on.
+    pub fn left_out(&mut self, name: &str, reason: impl std::fmt::Display) {
+        println!("LEFT OUT  {name}: {reason:#}");
+        self.found.left_out.push(format!("{name}: {reason:#}"));
     }
 
     /// Notes that something does not add up.
@@ -98,7 +110,23 @@ pub async fn run(args: &Args, server: &Server, base: &Base, number: u32) -> Resu
     ours_and_stock(&mut session).await?;
     copy::measure(&mut session, &rows).await?;
     rows.close().await;
+    if let Err(error) = growth::measure(&mut session).await {
+        session.left_out("growth", error);
+    }
+    if let Err(error) = dashboard::measure(&mut session).await {
+        session.left_out("dashboard", error);
+    }
     projections::measure(&mut session).await?;
+    // A process of its own with a database of its own: once is enough, and the last repetition is not held up by it.
+    if number == 1
+        && args.wants_any("process")
+        && let Err(error) = process::measure(&mut session).await
+    {
+        session.left_out("process", error);
+    }
+    if session.found.measured.is_empty() {
+        bail!("nothing is called like that; names are those of the table, such as append/many");
+    }
     Ok(session.found)
 }
 
@@ -114,7 +142,6 @@ async fn ours_and_stock(session: &mut Session<'_>) -> Result<()> {
     let yardsticks = Http::serve(http::yardsticks(&ledger, stock.clone(), &base.hot)).await?;
     let tokens = http::access_tokens(ours.address, &base.refresh_token).await?;
 
-    let mut spent = growth::measure(session, &ledger, &owner).await?;
     let mut loads = appends::Loads {
         ledger: &ledger,
         owner: &owner,
@@ -128,7 +155,7 @@ async fn ours_and_stock(session: &mut Session<'_>) -> Result<()> {
     loads.in_process(session).await?;
     loads.over_http(session, ours.address, yardsticks.address).await?;
     loads.batch_endpoint(session, ours.address).await?;
-    spent += loads.spent;
+    let spent = loads.spent;
     let stock_done = loads.stock_done;
 
     ours.stop();
@@ -146,8 +173,5 @@ async fn ours_and_stock(session: &mut Session<'_>) -> Result<()> {
     }
     owner.close().await;
     stock_owner.close().await;
-    if session.found.measured.is_empty() && !session.args.wants_any("projection") && !session.args.wants_any("import") {
-        bail!("nothing is called like that; names are those of the table, such as append/many");
-    }
     Ok(())
 }

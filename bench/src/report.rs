@@ -1,6 +1,6 @@
 //! What was found: one line each while it runs, a table at the end, JSON for machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ pub struct Measured {
     pub rate: f64,
     /// Half of all took at most so long, in milliseconds.
     pub p50_ms: Option<f64>,
+    /// 95 in a hundred.
+    pub p95_ms: Option<f64>,
     /// And 99 in a hundred.
     pub p99_ms: Option<f64>,
     /// Refused or failed.
@@ -51,10 +53,27 @@ impl Measured {
                 each_us(load.cpu.clients),
             ],
             p50_ms: percentile(&mut load.latencies_us, 0.5).map(milliseconds),
+            p95_ms: percentile(&mut load.latencies_us, 0.95).map(milliseconds),
             p99_ms: percentile(&mut load.latencies_us, 0.99).map(milliseconds),
             failed: load.failed,
             failure: load.failure,
             batches,
+        }
+    }
+
+    /// A figure that is no rate.
+    pub fn value(name: &str, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit,
+            rate: value,
+            p50_ms: None,
+            p95_ms: None,
+            p99_ms: None,
+            failed: 0,
+            failure: None,
+            batches: None,
+            cpu_us: [0.0; 3],
         }
     }
 
@@ -93,6 +112,8 @@ pub struct Repetition {
     pub measured: Vec<Measured>,
     /// What did not add up.
     pub faults: Vec<String>,
+    /// What could not be measured, and why.
+    pub left_out: Vec<String>,
 }
 
 impl Repetition {
@@ -122,24 +143,49 @@ impl Report {
         self.repetitions.push(repetition);
     }
 
-    /// The tables.
-    pub fn print(&self) {
-        println!(
-            "\nMedians of {} repetitions (min-max). Processor time per operation in us: Postgres + service + clients.\n",
-            self.repetitions.len()
+    /// The tables, as docs/benchmarks.md has them.
+    pub fn markdown(&self) -> String {
+        let mut lines = vec![
+            self.machine.describe(),
+            String::new(),
+            format!(
+                "Medians of {} repetitions (min-max). Processor time per operation in us: Postgres + service + clients.",
+                self.repetitions.len()
+            ),
+        ];
+        let busy: Vec<f64> = self
+            .repetitions
+            .iter()
+            .filter_map(|one| Some(one.busy_before?.0))
+            .collect();
+        if let Some(busy) = Spread::of(busy) {
+            lines.push(format!(
+                "Other work kept {:.0} to {:.0} % of the machine busy at the start of a repetition.",
+                busy.min, busy.max
+            ));
+        }
+        lines.push(String::new());
+        lines.push(
+            "| what | unit | median (min-max) | p50 / p99 ms | commands an append: mean / p50 / max | cpu us |"
+                .to_owned(),
         );
-        println!("| what | unit | median (min-max) | p50 / p99 ms | commands an append: mean / p50 / max | cpu us |");
-        println!("|---|---|--:|--:|--:|--:|");
-        for name in self.names() {
-            println!("{}", self.row(&name));
+        lines.push("|---|---|--:|--:|--:|--:|".to_owned());
+        lines.extend(self.names().iter().map(|name| self.row(name)));
+        lines.push(String::new());
+        lines.push("| # | target | wanted | median (min-max) of the ratios | |".to_owned());
+        lines.push("|---|---|--:|--:|---|".to_owned());
+        lines.extend(
+            targets::TARGETS
+                .iter()
+                .filter_map(|target| target.row(&self.repetitions)),
+        );
+        let left_out: BTreeSet<&String> = self.repetitions.iter().flat_map(|one| &one.left_out).collect();
+        if !left_out.is_empty() {
+            lines.push(String::new());
+            lines.extend(left_out.iter().map(|line| format!("- not measured: {line}")));
         }
-        println!("\n| # | target | wanted | median (min-max) of the ratios | |\n|---|---|--:|--:|---|");
-        for target in targets::TARGETS {
-            if let Some(row) = target.row(&self.repetitions) {
-                println!("{row}");
-            }
-        }
-        println!();
+        lines.push(String::new());
+        lines.join("\n")
     }
 
     /// All measurements, for machines.
@@ -152,7 +198,7 @@ impl Report {
                 json!({
                     "busy_percent_before": repetition.busy_before.map(|(busy, _)| busy),
                     "stolen_percent_before": repetition.busy_before.map(|(_, stolen)| stolen),
-                    "measured": measured, "faults": repetition.faults,
+                    "measured": measured, "faults": repetition.faults, "left_out": repetition.left_out,
                 })
             })
             .collect();
@@ -181,14 +227,15 @@ impl Report {
         Ok(())
     }
 
-    /// Names in the order of the first repetition.
+    /// Names in the order they were first measured in.
     fn names(&self) -> Vec<String> {
-        self.repetitions
-            .first()
-            .into_iter()
-            .flat_map(|first| &first.measured)
-            .map(|measured| measured.name.clone())
-            .collect()
+        let mut names: Vec<String> = Vec::new();
+        for measured in self.repetitions.iter().flat_map(|one| &one.measured) {
+            if !names.contains(&measured.name) {
+                names.push(measured.name.clone());
+            }
+        }
+        names
     }
 
     fn row(&self, name: &str) -> String {
@@ -201,7 +248,9 @@ impl Report {
             |value: fn(&Measured) -> Option<f64>| Spread::of(all.iter().filter_map(|measured| value(measured)));
         let median = |value: fn(&Measured) -> Option<f64>| spread(value).map(|spread| spread.median);
         let rate = spread(|measured| Some(measured.rate)).map_or_else(String::new, |rate| {
-            format!("{:.0} ({:.0}-{:.0})", rate.median, rate.min, rate.max)
+            // Seconds and mebibytes are small numbers.
+            let digits = if rate.max < 20.0 { 2 } else { 0 };
+            format!("{:.digits$} ({:.digits$}-{:.digits$})", rate.median, rate.min, rate.max)
         });
         let latency = match (median(|measured| measured.p50_ms), median(|measured| measured.p99_ms)) {
             (Some(p50), Some(p99)) => format!("{p50:.2} / {p99:.2}"),

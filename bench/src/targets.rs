@@ -14,8 +14,12 @@ pub enum Figure {
     Rate(&'static [&'static str]),
     /// A p50, in milliseconds.
     P50(&'static str),
+    /// A p95, in milliseconds.
+    P95(&'static str),
     /// A p99, in milliseconds.
     P99(&'static str),
+    /// Nothing: the figure above the line is the answer.
+    One,
     /// The cost of a command at the longest history measured.
     CostAtLongest,
     /// The cost of a command of a family without a history.
@@ -143,6 +147,13 @@ pub const TARGETS: &[Target] = &[
         wanted: Wanted::AtLeast(1.0),
     },
     Target {
+        number: "9",
+        what: "rebuild beside the live view / COPY of the same rows, then indexes",
+        over: Figure::Rate(&["rebuild/built"]),
+        under: Figure::Rate(&["rebuild/copy-then-index"]),
+        wanted: Wanted::AtLeast(0.8),
+    },
+    Target {
         number: "10",
         what: "replay with chain verification / read and folded typed",
         over: Figure::Rate(&["replay/book"]),
@@ -150,11 +161,60 @@ pub const TARGETS: &[Target] = &[
         wanted: Wanted::AtLeast(0.6),
     },
     Target {
+        number: "11",
+        what: "relay to Kafka / a relay that waits for acks per 500",
+        over: Figure::Rate(&["relay/ours"]),
+        under: Figure::Rate(&["relay/acks-per-500"]),
+        wanted: Wanted::AtLeast(1.3),
+    },
+    Target {
+        number: "12",
+        what: "dashboard of the longest family, 64 connections / the JWT no-op",
+        over: Figure::Rate(&["dashboard/64"]),
+        under: Figure::Rate(&["dashboard/no-op/64"]),
+        wanted: Wanted::AtLeast(0.4),
+    },
+    Target {
+        number: "12",
+        what: "its p95, ms",
+        over: Figure::P95("dashboard/64"),
+        under: Figure::One,
+        wanted: Wanted::AtMost(10.0),
+    },
+    Target {
         number: "13",
         what: "import, durable and visible / batch endpoint",
         over: Figure::Rate(&["import/visible"]),
         under: Figure::Rate(&["batch/8"]),
         wanted: Wanted::AtLeast(0.3),
+    },
+    Target {
+        number: "14",
+        what: "commit to visible at half of measure 1's load, p99, ms",
+        over: Figure::P99("visible/half"),
+        under: Figure::One,
+        wanted: Wanted::AtMost(100.0),
+    },
+    Target {
+        number: "15",
+        what: "second start to ready, s",
+        over: Figure::Rate(&["process/second-start"]),
+        under: Figure::One,
+        wanted: Wanted::AtMost(2.0),
+    },
+    Target {
+        number: "15",
+        what: "resident memory of the process idle, MiB",
+        over: Figure::Rate(&["process/idle"]),
+        under: Figure::One,
+        wanted: Wanted::AtMost(100.0),
+    },
+    Target {
+        number: "15",
+        what: "its largest under measure 1's load, MiB",
+        over: Figure::Rate(&["process/under-load"]),
+        under: Figure::One,
+        wanted: Wanted::AtMost(300.0),
     },
 ];
 
@@ -173,7 +233,9 @@ impl Figure {
                 .filter_map(|name| Some(repetition.get(name)?.rate))
                 .max_by(f64::total_cmp),
             Self::P50(name) => repetition.get(name)?.p50_ms,
+            Self::P95(name) => repetition.get(name)?.p95_ms,
             Self::P99(name) => repetition.get(name)?.p99_ms,
+            Self::One => Some(1.0),
             Self::CostAtLongest => serial().next_back().map(cost),
             Self::CostAtFirst => serial().next().map(cost),
         }
@@ -198,13 +260,17 @@ impl Target {
         }
     }
 
-    /// A line of the table; none when it was not measured.
+    /// A line of the table; a ratio that only explains has none when it was not measured.
     pub fn row(&self, repetitions: &[Repetition]) -> Option<String> {
-        let ratios = self.ratios(repetitions)?;
+        let ratios = self.ratios(repetitions);
         let wanted = match self.wanted {
             Wanted::AtLeast(wanted) => format!(">= {wanted}"),
             Wanted::AtMost(wanted) => format!("<= {wanted}"),
             Wanted::Shown => String::new(),
+        };
+        let Some(ratios) = ratios else {
+            let is_target = !self.number.is_empty();
+            return is_target.then(|| format!("| {} | {} | {wanted} |  | not measured |", self.number, self.what));
         };
         let verdict = self.verdict(ratios.median);
         Some(format!(

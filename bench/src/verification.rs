@@ -108,7 +108,12 @@ pub async fn balances_cents(pool: &PgPool) -> Result<(i64, i64)> {
             .await?,
     );
     let in_log = -cents_spent(pool, &nothing).await?;
-    let in_view = sqlx::query_scalar("select coalesce(sum(balance) * 100, 0)::bigint from views.accounts")
+    // A rebuild has moved the rows to another schema.
+    let live: String = sqlx::query_scalar("select split_part(search_path, ',', 1) from generations.live")
+        .fetch_one(pool)
+        .await?;
+    let statement = format!("select coalesce(sum(balance) * 100, 0)::bigint from {live}.accounts");
+    let in_view = sqlx::query_scalar(&statement)
         .fetch_one(pool)
         .await
         .context("the accounts' view cannot be summed")?;
