@@ -5,11 +5,13 @@
 
 mod check;
 mod export;
+mod key;
+mod pack;
 mod past;
 mod replay;
 mod verify;
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -18,6 +20,7 @@ use domain::id::FamilyId;
 use event_store::{
     Lane, Log,
     replay::{AsOf, ReplayError},
+    seal::verify::LaneFault,
     verify::Fault,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,6 +30,7 @@ use crate::rebuild::EXIT_DIFFERENT;
 
 pub use check::CheckOptions;
 pub use export::ExportOptions;
+pub use key::KeyOptions;
 pub use replay::ReplayOptions;
 pub use verify::VerifyOptions;
 
@@ -40,6 +44,8 @@ pub enum AuditCommand {
     Check(CheckOptions),
     /// Write a family's whole ledger to a file that hledger, beancount or a program can read and check.
     Export(ExportOptions),
+    /// Show or change the key that checkpoints are signed with.
+    Key(KeyOptions),
     /// Say what stood in a family's books as of any moment.
     Replay(ReplayOptions),
     /// Make every hash again, and name the first event that was altered.
@@ -76,8 +82,9 @@ impl AsOfOptions {
 }
 
 /// Runs an auditor's command against the database at `database_url`.
-pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
+pub async fn run(command: AuditCommand, database_url: &str, data_dir: &Path) -> ExitCode {
     let done = match command {
+        AuditCommand::Key(options) => key::run(options, database_url, data_dir).await,
         AuditCommand::Check(options) => check::run(&options),
         AuditCommand::Export(options) => export::run(options, database_url).await,
         AuditCommand::Replay(options) => replay::run(options, database_url).await,
@@ -98,10 +105,28 @@ pub async fn run(command: AuditCommand, database_url: &str) -> ExitCode {
     }
 }
 
+/// Verifies a pack, for which no database is needed. None when the command asks for something else.
+pub fn run_without_database(command: &AuditCommand) -> Option<ExitCode> {
+    let AuditCommand::Verify(options) = command else {
+        return None;
+    };
+    let pack = options.pack.as_deref()?;
+    let verdict = pack::verify(pack, &options.key, &options.family, &options.checkpoint, options.json);
+    Some(match verdict {
+        Ok(report) if report.is_whole() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(EXIT_ALTERED),
+        Err(error) => {
+            eprintln!("kinledger audit: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
 /// The log is not what was recorded.
 #[derive(Debug)]
 struct Altered {
     families: Vec<(FamilyId, i64, Fault)>,
+    lanes: Vec<LaneFault>,
 }
 
 impl fmt::Display for Altered {
@@ -109,6 +134,9 @@ impl fmt::Display for Altered {
         f.write_str("the log was altered")?;
         for (family, family_seq, fault) in &self.families {
             write!(f, "; {family}: the first bad event is family_seq {family_seq}: {fault}")?;
+        }
+        for fault in &self.lanes {
+            write!(f, "; {fault}")?;
         }
         Ok(())
     }
@@ -121,6 +149,7 @@ fn replay_error(family: FamilyId, error: ReplayError) -> anyhow::Error {
     match error {
         ReplayError::Altered { family_seq, fault } => anyhow::Error::new(Altered {
             families: vec![(family, family_seq, fault)],
+            lanes: Vec::new(),
         }),
         error => error.into(),
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
-use crate::{audit, contracts, embedded, import, parked, rebuild, serve, up};
+use crate::{audit, contracts, embedded, import, parked, rebuild, sealing, serve, up};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
@@ -73,6 +73,8 @@ struct UpOptions {
     /// Where HTTP listens.
     #[arg(long, default_value = "127.0.0.1:8080", env = "KINLEDGER_LISTEN")]
     listen: SocketAddr,
+    #[command(flatten)]
+    seal: sealing::SealOptions,
 }
 
 #[derive(Args)]
@@ -175,11 +177,19 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(options) => up::run(&options.data_dir, options.listen).await?,
+        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.seal).await?,
         Command::Import(options) => import::run(options).await?,
         Command::Audit(options) => {
             let command = options.command;
-            return on_ledger(options.place, async |url| Ok(audit::run(command, &url).await)).await;
+            if let Some(code) = audit::run_without_database(&command) {
+                return Ok(code);
+            }
+            let data_dir = options.place.data_dir.clone();
+            return on_ledger(
+                options.place,
+                async |url| Ok(audit::run(command, &url, &data_dir).await),
+            )
+            .await;
         }
         Command::Rebuild(options) => {
             let wanted = options.options;

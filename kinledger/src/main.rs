@@ -11,6 +11,7 @@ mod openapi;
 mod parked;
 mod parts;
 mod rebuild;
+mod sealing;
 mod serve;
 mod up;
 

@@ -23,7 +23,7 @@ use service_kit::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use crate::{http, parts};
+use crate::{http, parts, sealing};
 
 /// The parts there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +38,8 @@ pub enum Part {
     Reactors,
     /// The log to Kafka.
     Relay,
+    /// Trees and signed checkpoints over the log.
+    Sealer,
     /// Past views, replayed from the log.
     ReplayApi,
 }
@@ -67,6 +69,8 @@ pub struct ServeOptions {
     /// `openssl rand -hex 32`.
     #[arg(long, env = "KINLEDGER_SECRET", hide_env_values = true)]
     secret: Option<String>,
+    #[command(flatten)]
+    seal: sealing::SealOptions,
 }
 
 /// Runs a part until Ctrl-C or SIGTERM.
@@ -84,6 +88,7 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         Part::Projectors => projectors(&options, &health, shutdown.clone()).await?,
         Part::Reactors => reactors(&options, &health, shutdown.clone()).await?,
         Part::Relay => relay(&options, &health, shutdown.clone()).await?,
+        Part::Sealer => sealer(&options, &health, shutdown.clone()).await?,
         Part::ReplayApi => replay_api(&options, &health, shutdown.clone()).await?,
     };
     if part == Part::CommandApi {
@@ -247,6 +252,17 @@ async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown)
         routes: replay_api::router(replay_api::ReplayState::new(pool, verifier)),
         commands: None,
         work: None,
+    })
+}
+
+async fn sealer(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
+    let pool = database::connect(&options.database_url, DatabaseRole::Sealer, 1).await?;
+    parts::watch_database(health, pool, shutdown.clone());
+    let work = sealing::start(&options.database_url, &options.seal, None, health, shutdown).await?;
+    Ok(RunningPart {
+        routes: axum::Router::new(),
+        commands: None,
+        work: Some(work),
     })
 }
 

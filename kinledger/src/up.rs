@@ -20,19 +20,20 @@ use tokio::{sync::Notify, task::JoinHandle};
 use crate::{
     embedded::{DataFolder, Running, Server},
     http, parts,
+    sealing::{self, SealOptions},
 };
 
 /// Runs until Ctrl-C or SIGTERM; stops everything in order.
 ///
 /// # Errors
 /// When the folder is in use, the port is taken, or Postgres cannot be started.
-pub async fn run(data_dir: &Path, listen: SocketAddr) -> Result<()> {
+pub async fn run(data_dir: &Path, listen: SocketAddr, seal: &SealOptions) -> Result<()> {
     let began = Instant::now();
     let folder = DataFolder::open(data_dir)?;
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
-    let ran = serve(&folder, &server, listener, address, began).await;
+    let ran = serve(&folder, &server, listener, address, began, seal).await;
     folder.withdraw();
     let stopped = server.stop().await;
     ran?;
@@ -47,12 +48,15 @@ async fn serve(
     listener: tokio::net::TcpListener,
     address: SocketAddr,
     began: Instant,
+    seal: &SealOptions,
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
     database::migrate(server.url()).await?;
     let (stop, shutdown) = shutdown::channel();
     // Projectors go on while the last commands are answered, so they have a switch of their own.
     let (stop_projectors, projectors_shutdown) = shutdown::channel();
+    // And so does the sealer: what the last commands recorded is sealed before the end.
+    let (stop_sealer, sealer_shutdown) = shutdown::channel();
     let secret = Secret::new(folder.secret("secret")?);
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
@@ -68,6 +72,7 @@ async fn serve(
         projectors_shutdown,
     )
     .await?;
+    let sealer = sealing::start(server.url(), seal, Some(folder.path()), &health, sealer_shutdown).await?;
     let reader = database::connect(server.url(), DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
     parts::watch_database(&health, reader.clone(), shutdown.clone());
     let mut query = query_api::QueryState::new(reader, Arc::clone(&verifier));
@@ -105,6 +110,8 @@ async fn serve(
     commands.drain().await;
     stop_projectors.send_replace(true);
     drop(projectors.await);
+    stop_sealer.send_replace(true);
+    drop(sealer.await);
     served
 }
 

@@ -60,6 +60,24 @@ impl Kept {
         self.notes.push((name.into(), bytes));
     }
 
+    /// The notes, each with where it was found.
+    pub fn notes(&self) -> &[(String, Vec<u8>)] {
+        &self.notes
+    }
+
+    /// The sizes of the notes that claim to be checkpoints of this origin, ascending; signatures are not looked at.
+    pub fn sizes(&self, origin: &str) -> Vec<u64> {
+        let start = format!("{origin}\n");
+        let size = |(_, bytes): &(String, Vec<u8>)| {
+            let text = std::str::from_utf8(bytes).ok()?.strip_prefix(&start)?;
+            text.lines().next()?.parse().ok()
+        };
+        let mut sizes: Vec<u64> = self.notes.iter().filter_map(size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
     fn add_note(&mut self, path: &Path) -> io::Result<()> {
         if fs::metadata(path)?.len() > NOTE_BYTES_MAX as u64 {
             return Err(io::Error::other("it is too long for a note"));

@@ -11,6 +11,7 @@ mod events;
 mod export;
 mod openapi;
 mod query;
+mod seal;
 mod verify;
 
 use std::sync::Arc;
@@ -94,6 +95,18 @@ pub fn router(state: AuditState) -> Router {
         .route("/api/v1/families/{family_id}/audit/as-of", get(as_of::as_of))
         .route("/api/v1/families/{family_id}/audit/export", get(export::export))
         .route("/api/v1/families/{family_id}/audit/verify", get(verify::verify))
+        .route("/api/v1/families/{family_id}/audit/checkpoint", get(seal::checkpoint))
+        .route(
+            "/api/v1/families/{family_id}/audit/proof/inclusion",
+            get(seal::inclusion),
+        )
+        .route(
+            "/api/v1/families/{family_id}/audit/proof/consistency",
+            get(seal::consistency),
+        )
+        .route("/api/v1/families/{family_id}/audit/proof/head", get(seal::head))
+        .route("/api/v1/families/{family_id}/audit/pack", get(seal::download))
+        .route("/.well-known/kinledger-log-keys", get(seal::keys))
         .layer(not_kept)
         .with_state(state)
 }

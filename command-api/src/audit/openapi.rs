@@ -30,6 +30,53 @@ pub fn openapi_paths() -> Value {
             vec![],
             json!({"application/json": {"schema": verdict_schema()}}),
         )},
+        "/api/v1/families/{family_id}/audit/checkpoint": {"get": operation(
+            "audit-checkpoint",
+            "The newest signed checkpoint of the family's lane: a note as c2sp.org/tlog-checkpoint has it",
+            vec![parameter("size", json!({"type": "integer", "minimum": 1}), "The checkpoint for so many events of the lane")],
+            json!({"text/plain": {"schema": {"type": "string"}}}),
+        )},
+        "/api/v1/families/{family_id}/audit/proof/inclusion": {"get": operation(
+            "audit-proof-inclusion",
+            "Proof that an event is under a checkpoint (RFC 6962, 2.1.1)",
+            vec![
+                parameter("family_seq", json!({"type": "integer", "minimum": 1}), "The event; the last sealed one when absent"),
+                parameter("size", json!({"type": "integer", "minimum": 1}), "The checkpoint; the newest when absent"),
+            ],
+            json!({"application/json": {"schema": proof_schema(&["family_seq", "position", "tree_leaf", "hashes", "checkpoint"])}}),
+        )},
+        "/api/v1/families/{family_id}/audit/proof/consistency": {"get": operation(
+            "audit-proof-consistency",
+            "Proof that one checkpoint's log begins another's (RFC 6962, 2.1.2)",
+            vec![
+                parameter("from", json!({"type": "integer", "minimum": 1}), "The earlier checkpoint; the later one when absent"),
+                parameter("to", json!({"type": "integer", "minimum": 1}), "The later checkpoint; the newest when absent"),
+            ],
+            json!({"application/json": {"schema": proof_schema(&["from", "to", "hashes", "from_checkpoint", "to_checkpoint"])}}),
+        )},
+        "/api/v1/families/{family_id}/audit/proof/head": {"get": operation(
+            "audit-proof-head",
+            "Proof of where the family ended at the newest checkpoint",
+            vec![],
+            json!({"application/json": {"schema": proof_schema(&["family_seq", "position", "chain_hash", "siblings", "checkpoint"])}}),
+        )},
+        "/api/v1/families/{family_id}/audit/pack": {"get": operation(
+            "audit-pack",
+            "The auditor's pack: events, proofs, checkpoints and journals, to be verified without us; streamed",
+            vec![],
+            json!({"application/zip": {"schema": {"type": "string", "format": "binary"}}}),
+        )},
+        "/.well-known/kinledger-log-keys": {"get": {
+            "tags": ["audit"],
+            "operationId": "log-keys",
+            "summary": "The public keys that checkpoints are signed with",
+            "description": "Who may call: anybody.",
+            "security": [],
+            "responses": {
+                "200": {"description": "The newest last", "content": {"application/json": {"schema": proof_schema(&["log", "keys"])}}},
+                "503": problem("Not now: see Retry-After")
+            }
+        }},
     })
 }
 
@@ -132,6 +179,21 @@ fn statement_schema() -> Value {
         "entries": {"type": "object"}, "accounts": rows, "categories": rows, "members": rows, "budgets": rows,
         "chores": rows, "bank_connections": rows, "imports": rows
     }})
+}
+
+/// An object with these fields: hashes are lists of hexadecimal text, checkpoints signed notes.
+fn proof_schema(fields: &[&str]) -> Value {
+    let schema = |name: &str| match name {
+        "hashes" | "siblings" => json!({"type": "array", "items": {"type": "string"}}),
+        "keys" => json!({"type": "array", "items": {"type": "object", "properties": {
+            "number": {"type": "integer"}, "verifier_key": {"type": "string"}, "transition": {"type": ["string", "null"]}
+        }}}),
+        "family_seq" | "position" | "from" | "to" => json!({"type": "integer"}),
+        _ => json!({"type": "string"}),
+    };
+    let properties: serde_json::Map<String, Value> =
+        fields.iter().map(|name| ((*name).to_owned(), schema(name))).collect();
+    json!({"type": "object", "required": fields, "properties": properties})
 }
 
 fn verdict_schema() -> Value {

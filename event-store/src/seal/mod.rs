@@ -23,6 +23,7 @@ pub mod proofs;
 mod sealer;
 mod status;
 pub mod tree;
+pub mod verify;
 pub mod witness;
 
 use sqlx::PgPool;

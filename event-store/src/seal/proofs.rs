@@ -103,6 +103,19 @@ pub async fn consistency(pool: &PgPool, lane: Lane, from: u64, to: u64) -> Resul
     parts(pool, lane, &tree::consistency(from, to)).await
 }
 
+/// How many events of a family come after a checkpoint of this size.
+///
+/// # Errors
+/// [`LogError`].
+pub async fn unsealed(pool: &PgPool, lane: Lane, family_id: Uuid, size: u64) -> Result<i64, LogError> {
+    let statement = "select count(*) from log.events where lane = $1 and position > $3 and family_id = $2";
+    let count = sqlx::query_scalar(statement)
+        .bind(lane.0)
+        .bind(family_id)
+        .bind(i64::try_from(size).unwrap_or(i64::MAX));
+    Ok(count.fetch_one(pool).await?)
+}
+
 /// The newest checkpoint of a lane, and the way to a family's head in its map, of the same moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenHead {

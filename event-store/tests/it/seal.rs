@@ -6,4 +6,5 @@ mod altered_pack;
 mod checkpoints;
 mod proofs;
 mod sealed;
+mod vectors;
 mod witnesses;

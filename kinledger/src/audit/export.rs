@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{AsOfOptions, advance, lane_of, open, progress_bar, replay_error};
+use super::{AsOfOptions, advance, lane_of, open, pack, progress_bar, replay_error};
 
 /// Pages on their way at most.
 const CHUNKS_MAX: usize = 2;
@@ -29,8 +29,15 @@ pub struct ExportOptions {
     #[arg(long, value_name = "FAMILY")]
     pub family: FamilyId,
     /// The format.
-    #[arg(long, value_parser = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name())))]
-    pub format: String,
+    #[arg(long, value_parser = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name())), required_unless_present = "pack")]
+    pub format: Option<String>,
+    /// Write the auditor's pack: events, proofs, signed checkpoints and journals, to be verified without us. The output is a
+    /// zip file if its name ends so, else a folder.
+    #[arg(long, conflicts_with_all = ["format", "as_of_recorded", "as_of_seq", "as_of_effective"])]
+    pub pack: bool,
+    /// For a pack: checkpoints that were kept elsewhere, and that it should be comparable with.
+    #[arg(long, value_name = "FILE|DIR", requires = "pack")]
+    pub checkpoint: Vec<PathBuf>,
     /// The file to write; stdout when absent.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -43,7 +50,18 @@ pub struct ExportOptions {
 }
 
 pub(super) async fn run(options: ExportOptions, database_url: &str) -> Result<()> {
-    let format = event_store::export::format(&options.format).context("there is no such format")?;
+    if options.pack {
+        return pack::export(
+            options.family,
+            options.output,
+            &options.checkpoint,
+            options.json,
+            database_url,
+        )
+        .await;
+    }
+    let format = options.format.as_deref().and_then(event_store::export::format);
+    let format = format.context("there is no such format")?;
     let log = open(database_url).await?;
     let lane = lane_of(&log, options.family).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
@@ -65,7 +83,7 @@ pub(super) async fn run(options: ExportOptions, database_url: &str) -> Result<()
     let chain_hash = exported.chain_hash.map(hex::encode);
     let said = if options.json {
         json!({
-            "family_id": options.family, "format": options.format, "file": file, "written": exported.written,
+            "family_id": options.family, "format": format.name(), "file": file, "written": exported.written,
             "events": exported.events, "family_seq": exported.family_seq, "chain_hash": chain_hash,
         })
         .to_string()

@@ -2,7 +2,7 @@
 //!
 //! The two are told apart: rows that were altered leave the chain whole and the log right, and can be built again.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,13 +10,15 @@ use domain::id::FamilyId;
 use event_store::{
     Lane, Log,
     replay::families,
+    seal::verify::{LaneFault, verify_lane},
     verify::{ChainError, verify_family},
 };
 use projectors::verify::{Difference, Verifier};
 use serde_json::{Value, json};
 use service_kit::database::{self, DatabaseRole};
+use verifier::Kept;
 
-use super::{Altered, advance, lane_of, open, progress_bar, read_only};
+use super::{Altered, advance, lane_of, open, pack, progress_bar, read_only};
 
 /// Whose chain to verify.
 #[derive(Debug, Args)]
@@ -27,6 +29,15 @@ pub struct VerifyOptions {
     /// Fold the log afresh as well, and compare with the views' rows; names every view and family that differs.
     #[arg(long)]
     pub views: bool,
+    /// Verify a pack instead of the database: a zip file or a folder that `audit export --pack` wrote.
+    #[arg(long, value_name = "PACK", conflicts_with = "views")]
+    pub pack: Option<PathBuf>,
+    /// The public key of the log, as `audit key show` prints it; not from the pack. May be given more than once.
+    #[arg(long, value_name = "KEY", requires = "pack")]
+    pub key: Vec<String>,
+    /// Checkpoints that were kept elsewhere: a note, or the folder they were written to. May be given more than once.
+    #[arg(long, visible_alias = "checkpoints", value_name = "FILE|DIR")]
+    pub checkpoint: Vec<PathBuf>,
     /// Print one line of JSON per family.
     #[arg(long)]
     pub json: bool,
@@ -82,6 +93,9 @@ pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()
             tally.strangers().await?;
         }
     }
+    if wanted.is_none() {
+        tally.lanes(&log, &pack::kept_at(&options.checkpoint)?).await?;
+    }
     tally.verdict()
 }
 
@@ -103,6 +117,7 @@ struct Tally {
     families: u64,
     events: i64,
     bad: Vec<(FamilyId, i64, event_store::verify::Fault)>,
+    bad_lanes: Vec<LaneFault>,
 }
 
 impl Tally {
@@ -150,6 +165,34 @@ impl Tally {
         Ok(())
     }
 
+    /// The trees of all lanes, their checkpoints, and those that were kept elsewhere.
+    async fn lanes(&mut self, log: &Log, kept: &Kept) -> Result<()> {
+        let (mut checkpoints, mut compared) = (0, 0);
+        for lane in (0..log.lanes().await.context("cannot read the log")?).map(Lane) {
+            let verified = verify_lane(log.pool(), lane, kept.notes()).await;
+            match verified.with_context(|| format!("cannot verify lane {lane}"))? {
+                Ok(verified) => {
+                    checkpoints += verified.checkpoints;
+                    compared += verified.kept;
+                }
+                Err(fault) if self.is_json => {
+                    let what = &fault.what;
+                    println!(
+                        "{}",
+                        json!({"lane": lane.0, "verified": false, "first_bad_position": fault.position, "fault": what})
+                    );
+                    self.bad_lanes.push(fault);
+                }
+                Err(fault) => {
+                    println!("ALTERED: {fault}");
+                    self.bad_lanes.push(fault);
+                }
+            }
+        }
+        eprintln!("{checkpoints} checkpoints verified, {compared} kept elsewhere compared");
+        Ok(())
+    }
+
     /// Rows of families that no log knows.
     async fn strangers(&mut self) -> Result<()> {
         if let Some(rows) = &mut self.rows {
@@ -184,8 +227,11 @@ impl Tally {
     }
 
     fn verdict(self) -> Result<()> {
-        if !self.bad.is_empty() {
-            bail!(Altered { families: self.bad });
+        if !self.bad.is_empty() || !self.bad_lanes.is_empty() {
+            bail!(Altered {
+                families: self.bad,
+                lanes: self.bad_lanes,
+            });
         }
         if !self.differing.is_empty() {
             let families: BTreeSet<FamilyId> = self.differing.iter().map(|found| found.family_id).collect();

@@ -2,6 +2,7 @@
 
 mod auditor;
 mod living;
+mod proof;
 mod restarts;
 mod samples;
 mod statements;
