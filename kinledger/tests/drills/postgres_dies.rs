@@ -85,11 +85,15 @@ fn commits_answered_before_they_are_durable_are_found_to_be_lost() {
     });
     fleet.kill("projectors");
     let (recovery, histories) = under_load(&ledgers, 4, &mut random, |progress| {
-        progress.wait_for_accepted(80, Duration::from_secs(60));
-        postgres.kill();
-        postgres.start_again()
+        // Several times, for now and then somebody else's commit has just made all of it durable.
+        let die = |_| {
+            progress.wait_for_accepted(40, Duration::from_secs(60));
+            postgres.kill();
+            postgres.start_again()
+        };
+        (0..5).map(die).max().unwrap_or_default()
     });
     let report = compare(&database.url(), &ledgers, &histories);
     assert!(!report.lost.is_empty(), "the drill does not see what is lost: {report}");
-    verdict("negative-control", &report, "kills=1", recovery, seed);
+    verdict("negative-control", &report, "kills=5", recovery, seed);
 }
