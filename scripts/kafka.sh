@@ -151,7 +151,8 @@ format() {
 await_answer() {
     local port=$1 waited=0
     until grep -q 'Kafka Server started' "$log" && port_answers "$port"; do
-        if ! running || [ "$waited" -ge $((START_SECONDS_MAX * 10)) ]; then
+        # A busy machine needs a moment until the new process has become java and can be told by its command line.
+        if { [ "$waited" -ge 50 ] && ! running; } || [ "$waited" -ge $((START_SECONDS_MAX * 10)) ]; then
             say "Kafka did not start; the end of $log:"
             log_tail "$log"
             stop_process "$(pid)" "$config" KILL

@@ -49,8 +49,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
         }
     }
     for (changes, family, wallet) in &big.wallets {
-        for kind in ["cold", "warm"] {
-            let name = format!("{kind}/wallet/{changes}");
+        for name in [format!("cold/wallet/{changes}"), format!("cold/wallet/{changes}/next")] {
             if !session.args.wants(&name) {
                 continue;
             }
