@@ -4,7 +4,7 @@
 -- without its lease finds the checkpoint moved and writes nothing. Not in the schema `views`: a rebuild of the rows must not
 -- touch who works. projectors/src/leases.rs tells the protocol.
 --
--- Advisory lock classes: 4713 is held for the moment in which a group's leases change.
+-- Advisory lock classes: 4714 is held for the moment in which a group's leases change.
 
 create schema leases;
 revoke all on schema leases from public;
@@ -47,7 +47,7 @@ declare
     v_before integer;
     v_share integer;
 begin
-    perform pg_advisory_xact_lock(4713, hashtext(p_group || '/' || p_version));
+    perform pg_advisory_xact_lock(4714, hashtext(p_group || '/' || p_version));
     -- Read under the lock: a process that waited for it long is not taken for one that stalled.
     v_now := clock_timestamp();
     insert into leases.processes as p (group_name, version, process, backend, until_at)
