@@ -374,8 +374,8 @@ impl Commands for InProcess {
 
 /// The longest history read again: its hashes checked, its book folded, both.
 async fn history(session: &mut Session<'_>) -> Result<()> {
-    let grown = session.base.big.iter().flat_map(|big| &big.grown);
-    let Some((_, family)) = grown.filter(|(entries, _)| *entries <= REPLAYED_MAX).last() else {
+    let mut grown = session.base.big.iter().flat_map(|big| &big.grown).rev();
+    let Some((_, family)) = grown.find(|(entries, _)| *entries <= REPLAYED_MAX) else {
         return Ok(());
     };
     if !session.args.wants_any("replay") {
