@@ -139,9 +139,12 @@ async fn a_process_that_is_not_heard_of_loses_its_lanes_by_the_clock_of_the_data
     let ledger = Ledger::new().await;
     // Its connection stays open, so that only the time tells.
     let mut stalled = ledger.views.acquire().await.expect("a connection").detach();
-    let beat = "select count(*) from leases.beat('views', 1, gen_random_uuid(), array[0,1,2,3,4,5,6,7]::smallint[], '{}', $1::interval)";
-    let seconds = leases::TTL.as_secs_f64();
-    let held: i64 = sqlx::query_scalar(&beat.replace("$1", &format!("'{seconds} s'")))
+    let beat = "select count(*)
+        from leases.beat($1, $2, gen_random_uuid(), array[0,1,2,3,4,5,6,7]::smallint[], '{}', make_interval(secs => $3))";
+    let held: i64 = sqlx::query_scalar(beat)
+        .bind(projectors::GROUP)
+        .bind(projectors::VERSION)
+        .bind(leases::TTL.as_secs_f64())
         .fetch_one(&mut stalled)
         .await
         .expect("a beat");
