@@ -22,8 +22,8 @@ case " $* " in *" chain_verify "*) features= ;; esac
 # One input may take this long and this much memory.
 INPUT_SECONDS_MAX=60
 MEMORY_MB_MAX=1024
-# Statements with some rows fit; short inputs are quick ones.
-BYTES_MAX=4096
+# Statements with some rows fit, and a pack of few events; short inputs are quick ones.
+bytes_max() { case $1 in pack_verify) echo 16384 ;; *) echo 4096 ;; esac; }
 have c++ || have g++ || have clang++ || fail "libFuzzer is compiled from C++: a C++ compiler is needed; scripts/setup.sh installs it or says how"
 
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -49,7 +49,7 @@ fuzz() {
     mkdir -p "$work/$target" "artifacts/$target" "regressions/$target"
     [ ! -f "dictionaries/$target" ] || dictionary=("-dict=dictionaries/$target")
     "$programs/$target" "$work/$target" "seeds/$target" "regressions/$target" \
-        -max_total_time="$seconds" -seed="$seed" -max_len="$BYTES_MAX" -timeout="$INPUT_SECONDS_MAX" \
+        -max_total_time="$seconds" -seed="$seed" -max_len="$(bytes_max "$target")" -timeout="$INPUT_SECONDS_MAX" \
         -rss_limit_mb="$MEMORY_MB_MAX" -artifact_prefix="artifacts/$target/" -print_final_stats=1 -verbosity=0 \
         ${dictionary[@]+"${dictionary[@]}"} >"$work/$target.log" 2>&1
 }

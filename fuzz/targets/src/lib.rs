@@ -10,12 +10,14 @@ mod commands;
 mod events;
 #[cfg(feature = "log")]
 mod input;
+mod pack;
 mod statements;
 
 #[cfg(feature = "log")]
 pub use chain::chain_verify;
 pub use commands::command_body;
 pub use events::{decode, upcast};
+pub use pack::pack_verify;
 pub use statements::{statement_camt, statement_csv, statement_mt940, statement_ofx};
 
 /// One entry point.
@@ -40,6 +42,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "decode",
         run: decode,
+    },
+    Target {
+        name: "pack_verify",
+        run: pack_verify,
     },
     Target {
         name: "statement_camt",

@@ -14,7 +14,7 @@ use fuzz_targets::TARGETS;
 /// Mutations of one target's seeds, in a debug build.
 const MUTATIONS: u64 = 400;
 /// Longest input.
-const BYTES_MAX: usize = 4_096;
+const BYTES_MAX: usize = 16_384;
 
 fn folder(kind: &str, target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind).join(target)

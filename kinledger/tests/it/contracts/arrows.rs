@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event-store", &["domain"]),
     (
         "fuzz-targets",
-        &["connectors", "domain", "event-store", "previous-release"],
+        &["connectors", "domain", "event-store", "previous-release", "verifier"],
     ),
     (
         "kinledger",
