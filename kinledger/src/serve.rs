@@ -59,7 +59,7 @@ pub struct ServeOptions {
     /// The topic the relay writes and projectors follow; every log needs one of its own.
     #[arg(long, env = "KINLEDGER_TOPIC", default_value = relay::TOPIC)]
     topic: String,
-    /// Redis, for the query side's cache; without it nothing is cached.
+    /// Redis, for the query side's cache; without it each process keeps a few answers in memory.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
     /// The command side, for reactors.

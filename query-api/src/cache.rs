@@ -1,9 +1,11 @@
-//! Answers kept outside the process. A lost cache costs time, never a wrong answer: a key is the answer's ETag, which names
-//! the family's `family_seq`, the viewer and the parameters, so a newer row has another key.
+//! Answers kept for a while, in this process or in Redis. A lost cache costs time, never a wrong answer: a key is the answer's
+//! ETag, which names the family's `family_seq`, the generation of the rows, the viewer and the parameters, so a newer row has
+//! another key. Who asks is looked up in the rows every time; only then is an answer looked for here.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use quick_cache::{Weighter, sync::Cache};
 use redis::{AsyncCommands, aio::ConnectionManager};
 
 /// How long an answer is kept, in seconds.
@@ -22,16 +24,59 @@ pub trait ResponseCache: Send + Sync {
     async fn put(&self, etag: &str, body: &[u8]);
 }
 
-/// Keeps nothing: the embedded way, where the database is as near as a cache would be.
-pub struct NoCache;
+/// Keeps answers in this process: the embedded way. The least useful go when their bytes are more than it may hold.
+pub struct MemoryCache {
+    answers: Cache<String, Vec<u8>, Bytes>,
+}
+
+/// An answer weighs what it takes up, and something for being there.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<String, Vec<u8>> for Bytes {
+    fn weight(&self, etag: &String, body: &Vec<u8>) -> u64 {
+        const OVERHEAD: usize = 64;
+        (etag.len() + body.len() + OVERHEAD) as u64
+    }
+}
+
+impl MemoryCache {
+    /// A cache of at most so many bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        const USUAL_ANSWER_BYTES: u64 = 4_096;
+        let answers = usize::try_from(bytes_max / USUAL_ANSWER_BYTES)
+            .unwrap_or(usize::MAX)
+            .max(1);
+        Self {
+            answers: Cache::with_weighter(answers, bytes_max, Bytes),
+        }
+    }
+}
+
+impl Default for MemoryCache {
+    /// 16 MiB: the first pages of some thousand people.
+    fn default() -> Self {
+        Self::new(16 << 20)
+    }
+}
 
 #[async_trait]
-impl ResponseCache for NoCache {
-    async fn get(&self, _: &str) -> Option<Vec<u8>> {
-        None
+impl ResponseCache for MemoryCache {
+    async fn get(&self, etag: &str) -> Option<Vec<u8>> {
+        counted(self.answers.get(etag))
     }
 
-    async fn put(&self, _: &str, _: &[u8]) {}
+    async fn put(&self, etag: &str, body: &[u8]) {
+        if body.len() <= BODY_BYTES_MAX {
+            self.answers.insert(etag.to_owned(), body.to_vec());
+        }
+    }
+}
+
+fn counted(body: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let outcome = if body.is_some() { "hit" } else { "miss" };
+    metrics::counter!("kinledger_view_cache_total", "outcome" => outcome).increment(1);
+    body
 }
 
 /// Keeps answers in Redis for five minutes. Every failure reads as "not there".
@@ -59,10 +104,7 @@ impl ResponseCache for RedisCache {
     async fn get(&self, etag: &str) -> Option<Vec<u8>> {
         let mut connection = self.connection.clone();
         let kept = tokio::time::timeout(PATIENCE, connection.get::<_, Option<Vec<u8>>>(Self::key(etag))).await;
-        let body = kept.ok().and_then(Result::ok).flatten();
-        let outcome = if body.is_some() { "hit" } else { "miss" };
-        metrics::counter!("kinledger_view_cache_total", "outcome" => outcome).increment(1);
-        body
+        counted(kept.ok().and_then(Result::ok).flatten())
     }
 
     async fn put(&self, etag: &str, body: &[u8]) {
@@ -74,5 +116,30 @@ impl ResponseCache for RedisCache {
         if !matches!(tokio::time::timeout(PATIENCE, put).await, Ok(Ok(()))) {
             tracing::debug!("an answer was not kept: the cache did not take it in time");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_kept_by_its_tag_and_a_large_one_is_not() {
+        let cache = MemoryCache::default();
+        cache.put("\"a\"", b"one").await;
+        cache.put("\"b\"", &vec![0; BODY_BYTES_MAX + 1]).await;
+        assert_eq!(cache.get("\"a\"").await.as_deref(), Some(&b"one"[..]));
+        assert_eq!(cache.get("\"b\"").await, None);
+        assert_eq!(cache.get("\"c\"").await, None);
+    }
+
+    #[tokio::test]
+    async fn the_bytes_kept_never_exceed_their_bound() {
+        let cache = MemoryCache::new(1 << 20);
+        for number in 0..2_000 {
+            cache.put(&format!("\"{number}\""), &[0; 4_000]).await;
+            assert!(cache.answers.weight() <= 1 << 20);
+        }
+        assert!(cache.answers.len() >= 100, "and most of the room is used");
     }
 }

@@ -8,7 +8,7 @@ use service_kit::auth::TokenVerifier;
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::cache::{NoCache, ResponseCache};
+use crate::cache::{MemoryCache, ResponseCache};
 
 /// Requests that may wait for their own write at once; further ones are told to come back at once.
 const WAITERS_MAX: usize = 512;
@@ -30,13 +30,13 @@ pub struct QueryState {
 }
 
 impl QueryState {
-    /// Without a bell, without a cache, on the system's clock.
+    /// Without a bell, with a small cache in memory, on the system's clock.
     pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>) -> Self {
         Self {
             pool,
             verifier,
             rows_changed: None,
-            cache: Arc::new(NoCache),
+            cache: Arc::new(MemoryCache::default()),
             clock: Utc::now,
             waiters: Arc::new(Semaphore::new(WAITERS_MAX)),
         }
