@@ -2,5 +2,6 @@
 
 mod arrows;
 mod fixtures;
+mod guarantees;
 mod previous;
 mod released;
