@@ -22,6 +22,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 /// How long open requests may take once the process should stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+/// How long a whole process may take to finish what it has in hand: its requests, and what they still write.
+pub const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
 /// Opens the port.
 ///

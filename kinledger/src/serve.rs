@@ -111,13 +111,23 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         None => shutdown::signal().await.context("cannot listen for signals"),
     };
     stop.send_replace(true);
-    let served = serving.await.context("the HTTP server failed")?;
-    if let Some(commands) = running.commands {
-        commands.drain().await;
+    let mut served = Ok(());
+    let mut worked = Ok(());
+    let finish = async {
+        served = serving.await.context("the HTTP server failed").flatten();
+        if let Some(commands) = running.commands {
+            commands.drain().await;
+        }
+        if let Some(work) = work.filter(|work| !work.is_finished()) {
+            worked = work.await.context("the part failed").flatten();
+        }
+    };
+    if !shutdown::finish(http::FINISH_WITHIN, finish).await {
+        tracing::warn!(
+            "not everything could be finished; what was acknowledged is on disk, the rest is taken up at the next start"
+        );
     }
-    if let Some(work) = work.filter(|work| !work.is_finished()) {
-        work.await.context("the part failed")??;
-    }
+    worked?;
     ended?;
     served
 }

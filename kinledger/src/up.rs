@@ -106,12 +106,20 @@ async fn serve(
     shutdown::signal().await.context("cannot listen for signals")?;
     println!("stopping: finishing what is in hand");
     stop.send_replace(true);
-    let served = serving.await.context("the HTTP server failed")?;
-    commands.drain().await;
-    stop_projectors.send_replace(true);
-    drop(projectors.await);
-    stop_sealer.send_replace(true);
-    drop(sealer.await);
+    let mut served = Ok(());
+    let finish = async {
+        served = serving.await.context("the HTTP server failed").flatten();
+        commands.drain().await;
+        stop_projectors.send_replace(true);
+        drop(projectors.await);
+        stop_sealer.send_replace(true);
+        drop(sealer.await);
+    };
+    if !shutdown::finish(http::FINISH_WITHIN, finish).await {
+        println!(
+            "not everything could be finished; what was acknowledged is on disk, the rest is taken up at the next start"
+        );
+    }
     served
 }
 

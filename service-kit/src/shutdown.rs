@@ -32,3 +32,11 @@ pub async fn signal() -> std::io::Result<()> {
         _ = terminate.recv() => Ok(()),
     }
 }
+
+/// Finishes what is in hand: false when it takes longer than `within`, or the signal comes a second time.
+pub async fn finish(within: std::time::Duration, work: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        finished = tokio::time::timeout(within, work) => finished.is_ok(),
+        _ = signal() => false,
+    }
+}

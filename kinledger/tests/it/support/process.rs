@@ -155,6 +155,11 @@ impl Kinledger {
         signal("-KILL", database.unwrap());
     }
 
+    /// kill -9 of the database server alone, as when memory runs out.
+    pub fn kill_its_database(&self) {
+        signal("-KILL", self.database_pid().unwrap());
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
