@@ -30,7 +30,9 @@ pub enum What {
     #[error("the checkpoint is not one of this lane, or out of order")]
     CheckpointPlace,
     /// There is no checkpoint to hold anything against.
-    #[error("there is no checkpoint that a trusted key has signed")]
+    #[error(
+        "there is no checkpoint that a trusted key has signed: it is altered, another log's, or signed by a key you did not name"
+    )]
     NoCheckpoint,
     /// The pack is about somebody else.
     #[error("the pack is of another family than the one asked for")]

@@ -216,7 +216,8 @@ impl SealingKey {
         Ok(format!("{text}\n{}", self.signature(text)))
     }
 
-    fn signature(&self, text: &str) -> String {
+    /// A line that signs this text.
+    pub(super) fn signature(&self, text: &str) -> String {
         let signature = self.pair.sign(text.as_bytes());
         let blob = [self.id().as_slice(), signature.as_ref()].concat();
         format!("— {} {}\n", self.log, STANDARD.encode(blob))

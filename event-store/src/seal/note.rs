@@ -33,6 +33,12 @@ pub fn checkpoint(key: &SealingKey, lane: Lane, size: u64, root: &Hash, heads: &
     key.sign(&text)
 }
 
+/// One more signature under a note, as its line; none when it is no note.
+pub(super) fn cosignature(key: &SealingKey, note: &str) -> Option<String> {
+    let (text, _) = note.rsplit_once("\n\n")?;
+    Some(key.signature(&note[..=text.len()]))
+}
+
 /// Size and root of a checkpoint, without looking at its signatures; none when it is of another origin or no checkpoint.
 pub(super) fn claims(note: &str, origin: &str) -> Option<(u64, Hash)> {
     let mut lines = note.strip_prefix(origin)?.strip_prefix('\n')?.lines();

@@ -41,7 +41,7 @@ pub async fn checkpoint(
     size: Option<u64>,
 ) -> Result<Option<StoredCheckpoint>, LogError> {
     let size = size.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
-    let statement = "select size, root, note from log.checkpoints \
+    let statement = "select size, root, note from log.signed_checkpoints \
          where lane = $1 and ($2::bigint is null or size = $2) order by size desc limit 1";
     let row: Option<Row> = sqlx::query_as(statement)
         .bind(lane.0)

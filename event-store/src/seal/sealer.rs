@@ -61,6 +61,8 @@ struct Sealing {
     /// Checkpoints found outside: the tree has to come by them.
     known: BTreeMap<u64, Vec<(Hash, String)>>,
     sealed_at: Instant,
+    /// The key that is known to have signed the last checkpoint.
+    signed_by: Option<String>,
 }
 
 /// Seals until told to stop, and what is left then. Failures are waited out; a fork halts its lane and shows in `status`.
@@ -228,6 +230,7 @@ impl Session {
             heads,
             known,
             sealed_at: Instant::now(),
+            signed_by: None,
         })
     }
 
@@ -242,6 +245,7 @@ impl Session {
         let Self { connection, lanes, .. } = self;
         lanes.retain(|lane, _| !status.is_forked(*lane));
         for sealing in lanes.values_mut() {
+            sealing.sign_last(connection, &key).await?;
             loop {
                 match sealing.step(connection, &key, is_urgent, settings.every).await? {
                     Step::Sealed { head } => status.moved(sealing.lane, sealing.edge.size(), head),
@@ -278,6 +282,36 @@ struct Unsealed {
 }
 
 impl Sealing {
+    /// After a change of keys the new one signs the last checkpoint too: who knows only the new key could prove nothing
+    /// about a lane that stays quiet.
+    async fn sign_last(&mut self, connection: &mut PgConnection, key: &SealingKey) -> Result<(), SealError> {
+        let verifier_key = key.verifier_key();
+        if self.signed_by.as_ref() == Some(&verifier_key) {
+            return Ok(());
+        }
+        let statement = "select size, note from log.signed_checkpoints where lane = $1 order by size desc limit 1";
+        let last: Option<(i64, String)> = sqlx::query_as(statement)
+            .bind(self.lane.0)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some((size, note)) = last
+            && !keys::is_signed(&note, &verifier_key)
+            && let Some(signature) = note::cosignature(key, &note)
+        {
+            let statement = "insert into log.checkpoint_signatures (lane, size, verifier_key, signature) \
+                 values ($1, $2, $3, $4) on conflict do nothing";
+            sqlx::query(statement)
+                .bind(self.lane.0)
+                .bind(size)
+                .bind(&verifier_key)
+                .bind(signature)
+                .execute(connection)
+                .await?;
+        }
+        self.signed_by = Some(verifier_key);
+        Ok(())
+    }
+
     /// One checkpoint, if there is anything new.
     async fn step(
         &mut self,

@@ -138,7 +138,7 @@ async fn read(pool: &PgPool, lane: Lane, from: u64, to: u64) -> Result<BTreeMap<
 }
 
 async fn checkpoints(pool: &PgPool, lane: Lane, from: u64, to: u64) -> Result<BTreeMap<u64, (Hash, String)>, LogError> {
-    let statement = "select size, root, note from log.checkpoints where lane = $1 and size > $2 and size <= $3";
+    let statement = "select size, root, note from log.signed_checkpoints where lane = $1 and size > $2 and size <= $3";
     let rows: Vec<(i64, Vec<u8>, String)> = sqlx::query_as(statement)
         .bind(lane.0)
         .bind(i64::try_from(from).unwrap_or(i64::MAX))

@@ -228,7 +228,8 @@ async fn export_lane(pool: &PgPool, witness: &Witness, lane: Lane) -> Result<(),
             .bind(lane.0)
             .fetch_one(pool)
             .await?;
-        let statement = "select size, note from log.checkpoints where lane = $1 and size > $2 order by size limit $3";
+        let statement =
+            "select size, note from log.signed_checkpoints where lane = $1 and size > $2 order by size limit $3";
         let page: Vec<(i64, String)> = sqlx::query_as(statement)
             .bind(lane.0)
             .bind(exported)

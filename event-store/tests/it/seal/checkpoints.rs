@@ -111,6 +111,39 @@ async fn who_holds_only_the_old_key_follows_to_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_new_key_signs_the_last_checkpoint_of_lanes_that_stay_quiet() {
+    let sealed = Sealed::with_families(20).await;
+    let old = sealed.key().await;
+    let log = log_name(&sealed.sealer).await.unwrap();
+    let before = count(&sealed).await;
+    for _ in 0..2 {
+        rotate(&sealed.sealer, &sealed.settings.key_file, &log, false)
+            .await
+            .unwrap();
+        sealed.seal().await;
+        sealed.seal().await;
+    }
+    assert_eq!(count(&sealed).await, before, "nothing new was to be sealed");
+    let new = sealed.key().await;
+    assert_ne!(old, new);
+    for key in [&old, &new] {
+        let report = verdict(sealed.pack(family(1)).await, key, family(1));
+        assert!(report.is_whole(), "{:?}", report.faults);
+    }
+    let signed: Vec<(i16, i64)> =
+        sqlx::query_as("select lane, count(*) from log.checkpoint_signatures group by lane, size")
+            .fetch_all(sealed.log.pool())
+            .await
+            .unwrap();
+    assert_eq!(
+        signed,
+        [(LANE.0, 2)],
+        "both new keys, the last checkpoint of the one lane"
+    );
+    sealed.end().await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_of_the_logs_does_not_sign() {
     let sealed = Sealed::with_families(5).await;
     std::fs::remove_file(&sealed.settings.key_file).unwrap();
