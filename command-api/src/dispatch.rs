@@ -3,7 +3,7 @@
 //! Who may call: a signed-in person. Membership and role are taken from the family's own state when the command is decided;
 //! a person outside the family gets the same 404 as for a family that does not exist.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -22,18 +22,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use service_kit::{
     auth::{SignedIn, TokenVerifier},
+    bodies::{Bodies, SMALL_BYTES_MAX},
     problem::Problem,
 };
 use uuid::Uuid;
 
-use crate::{
-    CommandApi,
-    bodies::{Bodies, LARGE_BYTES_MAX, SMALL_BYTES_MAX},
-    receipt::Receipt,
-};
+use crate::{CommandApi, receipt::Receipt};
 
 /// Most commands in one batch.
 const BATCH_MAX: usize = 1_000;
+/// Largest body of `sync-bank` and of a batch, in bytes.
+const LARGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Large bodies that are in memory at once.
+const LARGE_AT_ONCE: usize = 8;
+/// How long a client may take to send its body.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the routes of commands need.
 #[derive(Clone, FromRef)]
@@ -56,7 +59,7 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
         .with_state(Routes {
             api,
             verifier,
-            bodies: Bodies::default(),
+            bodies: Bodies::new(LARGE_AT_ONCE, READ_WITHIN),
         })
 }
 

@@ -3,7 +3,6 @@
 //! Follow one command: [`dispatch`] parses it by name, [`lanes`] decides and appends it, `receipt` answers.
 
 pub mod audit;
-mod bodies;
 mod cache;
 pub mod dispatch;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! The list of every command a client may post, one line each: HTTP, OpenAPI and authorisation follow from it.
 
 use schemars::Schema;
+use serde::de::DeserializeOwned;
 
 use crate::{
     actor::Role,
@@ -51,7 +52,31 @@ impl<C: Decide> AnyCommand for C {
 }
 
 /// How a body becomes a command.
-pub type Parse = fn(&str) -> Result<Box<dyn AnyCommand>, serde_json::Error>;
+pub type Parse = fn(&str) -> Result<Box<dyn AnyCommand>, BodyError>;
+
+/// Why a body is none of its command: the field where there is one, and what is wrong there.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{source}", .field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default())]
+pub struct BodyError {
+    field: Option<String>,
+    source: serde_json::Error,
+}
+
+/// Reads a body; one that is wrong is read a second time to learn at which field.
+fn parse<C: Decide + DeserializeOwned + 'static>(body: &str) -> Result<Box<dyn AnyCommand>, BodyError> {
+    match serde_json::from_str::<C>(body) {
+        Ok(command) => Ok(Box::new(command)),
+        Err(source) => {
+            let again = serde_path_to_error::deserialize::<_, C>(&mut serde_json::Deserializer::from_str(body));
+            let field = again.err().map(|error| error.path().to_string());
+            Err(BodyError {
+                // The body as a whole is called so.
+                field: field.filter(|path| path != "." && path != "?"),
+                source,
+            })
+        }
+    }
+}
 
 /// One line of the list.
 pub struct CommandKind {
@@ -76,7 +101,7 @@ macro_rules! commands {
                 summary: <$command as Decide>::SUMMARY,
                 allowed: <$command as Decide>::ALLOWED,
                 schema: || schemars::schema_for!($command),
-                parse: |body| Ok(Box::new(serde_json::from_str::<$command>(body)?)),
+                parse: parse::<$command>,
             },
         )+];
     };
@@ -116,6 +141,31 @@ pub fn find(name: &str) -> Option<&'static CommandKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_that_is_wrong_says_at_which_field() {
+        let said = |name: &str, body: &str| match (find(name).expect("a command").parse)(body) {
+            Ok(_) => "taken".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let id = "acc_01890a5d-ac96-774b-bcce-b302099a8057";
+        let expense = |rest: &str| {
+            said(
+                "add-expense",
+                &format!(r#"{{"account_id":"{id}","money":{{"amount":"1.00","currency":"EUR"}}{rest}}}"#),
+            )
+        };
+        assert_eq!(expense(""), "taken");
+        let place = |text: String| text.split(" at line").next().unwrap_or_default().to_owned();
+        assert_eq!(
+            place(expense(r#","effective_on":"2025-02-29""#)),
+            "effective_on: input is out of range"
+        );
+        assert!(expense(r#","splits":[{"category_id":7}]"#).starts_with("splits[0].category_id: "));
+        assert!(expense(r#","colour":1"#).contains("unknown field `colour`"));
+        assert_eq!(place(said("add-expense", "{}")), "missing field `account_id`");
+        assert_eq!(place(said("add-expense", "")), "EOF while parsing a value");
+    }
 
     #[test]
     fn names_are_kebab_case_and_unique_and_sorted() {

@@ -13,7 +13,7 @@ pub const NOTE_CHARS_MAX: usize = 500;
 /// [`FamilyRefusal::BadText`] naming `field`.
 pub fn name(field: &'static str, text: &str) -> Result<String, FamilyRefusal> {
     let text = text.trim();
-    if text.is_empty() {
+    if !text.chars().any(is_visible) {
         Err(FamilyRefusal::BadText {
             field,
             max: NAME_CHARS_MAX,
@@ -52,8 +52,24 @@ fn is_misleading(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
+/// Characters that show nothing at all; joiners and marks of direction are not among them, scripts and emoji need those.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}' | '\u{2060}'
+            ..='\u{2064}' | '\u{3164}' | '\u{FFA0}'
+    )
+}
+
+/// Does it show anything by itself? Joiners, marks of direction, variation selectors and tags only change what is beside them.
+fn is_visible(c: char) -> bool {
+    !(c.is_whitespace()
+        || is_invisible(c)
+        || matches!(c, '\u{200C}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0000}'..='\u{E01EF}'))
+}
+
 fn bounded(field: &'static str, text: &str, max: usize) -> Result<String, FamilyRefusal> {
-    if text.chars().count() > max || text.chars().any(is_misleading) {
+    if text.chars().count() > max || text.chars().any(|c| is_misleading(c) || is_invisible(c)) {
         return Err(FamilyRefusal::BadText { field, max });
     }
     Ok(text.to_owned())
@@ -70,5 +86,28 @@ mod tests {
         assert!(name("name", &"x".repeat(NAME_CHARS_MAX + 1)).is_err());
         assert!(name("name", "a\u{0}b").is_err());
         assert!(name("name", "a\u{202E}b").is_err());
+    }
+
+    #[test]
+    fn a_name_shows_something() {
+        for nothing in [
+            "\u{200B}",
+            "\u{200D}",
+            "\u{200E}\u{FE0F}",
+            "\u{3164}",
+            "a\u{200B}b",
+            "\u{AD}",
+        ] {
+            assert!(name("name", nothing).is_err(), "{nothing:?}");
+        }
+        // A family of four, an English flag, Persian with a non-joiner, a name from right to left.
+        for seen in [
+            "👨\u{200D}👩\u{200D}👧\u{200D}👦",
+            "🏴\u{E0067}\u{E0062}\u{E007F}",
+            "می\u{200C}خواهم",
+            "\u{200F}דנה",
+        ] {
+            assert_eq!(name("name", seen).as_deref(), Ok(seen));
+        }
     }
 }

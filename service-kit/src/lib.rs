@@ -1,6 +1,7 @@
 //! What every binary needs: configuration, telemetry, health, shutdown, problem details and the signed-in actor.
 
 pub mod auth;
+pub mod bodies;
 pub mod database;
 pub mod health;
 pub mod problem;

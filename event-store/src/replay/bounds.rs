@@ -63,8 +63,8 @@ fn instant(text: &str) -> Result<DateTime<Utc>, BoundError> {
         .ok_or(BoundError::Instant)
 }
 
-/// The last day of the years that four digits hold.
-const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 31) {
+/// The last day whose year has four digits in every zone.
+const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 30) {
     Some(day) => day,
     None => NaiveDate::MAX,
 };
@@ -100,6 +100,18 @@ mod tests {
     fn an_offset_with_a_bare_plus_is_understood() {
         let plain = bounds("2026-11-21T13:00:00+01:00", "", "").expect("bounds");
         assert_eq!(bounds("2026-11-21T13:00:00 01:00", "", "").expect("bounds"), plain);
+    }
+
+    #[test]
+    fn an_instant_has_a_year_of_four_digits_in_every_zone() {
+        assert!(bounds("9999-12-30T23:59:59Z", "", "").is_ok());
+        for late in [
+            "9999-12-31T00:00:00Z",
+            "9999-12-30T23:59:59-12:00",
+            "9999-12-31T23:59:60Z",
+        ] {
+            assert_eq!(bounds(late, "", ""), Err(BoundError::Instant), "{late}");
+        }
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The file of an import request, and what was said about it.
 
 use axum::{
-    body::to_bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, Multipart, Request},
     http::{StatusCode, header},
 };
 use connectors::banks::statement_file::{FILE_BYTES_MAX, Options, Reading, StatementError};
 use domain::id::AccountId;
-use service_kit::problem::Problem;
+use service_kit::{
+    bodies::{Bodies, Read},
+    problem::Problem,
+};
 use sha2::{Digest, Sha256};
 
 /// What the query string says.
@@ -83,38 +86,35 @@ fn decoded(text: &str) -> Result<String, Problem> {
     String::from_utf8(out).map_err(|_| bad())
 }
 
-/// The file's bytes: the body itself, or the first file of a form.
-pub(super) async fn bytes(request: Request) -> Result<Vec<u8>, Problem> {
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            format!("a file may have at most {FILE_BYTES_MAX} bytes"),
-        )
-    };
+/// Bytes that a form has around its file, at most.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// The file's bytes: the body itself, or the first file of a form; and the body that they lie in.
+pub(super) async fn bytes(bodies: &Bodies, request: Request) -> Result<(Read, Bytes), Problem> {
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data"));
+    let (head, body) = request.into_parts();
+    let bytes_max = FILE_BYTES_MAX + if is_form { FORM_BYTES_MAX } else { 0 };
+    let body = bodies.read(&head.headers, body, bytes_max).await?;
     if !is_form {
-        return to_bytes(request.into_body(), FILE_BYTES_MAX)
-            .await
-            .map(|bytes| bytes.to_vec())
-            .map_err(|_| too_large());
+        let bytes = body.bytes();
+        return Ok((body, bytes));
     }
     let malformed = |error: String| Problem::malformed(format!("the form cannot be read: {error}"));
-    let mut form = Multipart::from_request(request, &())
+    let mut form = Multipart::from_request(Request::from_parts(head, Body::from(body.bytes())), &())
         .await
         .map_err(|error| malformed(error.to_string()))?;
     let field = form.next_field().await.map_err(|error| malformed(error.to_string()))?;
     let field = field.ok_or_else(|| Problem::malformed("the form holds no file"))?;
     let bytes = field.bytes().await.map_err(|error| malformed(error.to_string()))?;
     if bytes.len() > FILE_BYTES_MAX {
-        Err(too_large())
-    } else {
-        Ok(bytes.to_vec())
+        let detail = format!("a file may have at most {FILE_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
     }
+    Ok((body, bytes))
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
@@ -136,6 +136,39 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Reading, Problem> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request(content_type: &str, body: Vec<u8>) -> Request {
+        Request::post("/")
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(body.into())
+            .expect("a request")
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_body_or_the_first_of_a_form_and_counts_until_it_is_let_go() {
+        let bodies = Bodies::new(1, std::time::Duration::from_secs(5));
+        let file = vec![b'x'; 100 * 1024];
+        let (held, bytes_of_body) = bytes(&bodies, request("text/csv", file.clone())).await.expect("a body");
+        assert_eq!(bytes_of_body, file);
+        let second = bytes(&bodies, request("text/csv", file.clone())).await;
+        assert_eq!(
+            second.expect_err("one at a time").status(),
+            StatusCode::TOO_MANY_REQUESTS
+        );
+        let small = bytes(&bodies, request("text/csv", b"small".to_vec())).await;
+        assert_eq!(small.expect("small ones go on").1, "small");
+        drop(held);
+        let form = [
+            b"--b\r\ncontent-disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n".as_slice(),
+            &file,
+            b"\r\n--b--\r\n",
+        ];
+        let (_held, bytes_of_form) = bytes(&bodies, request("multipart/form-data; boundary=b", form.concat()))
+            .await
+            .expect("a form");
+        assert_eq!(bytes_of_form, file);
+    }
 
     #[test]
     fn a_query_names_the_account_and_how_to_read_the_file() {

@@ -8,7 +8,7 @@ mod file;
 mod openapi;
 mod report;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -17,11 +17,7 @@ use axum::{
     http::{HeaderMap, header},
     routing::post,
 };
-use connectors::banks::{
-    proof::Proof,
-    reading::StatementReading,
-    statement_file::{FILE_BYTES_MAX, Format},
-};
+use connectors::banks::{proof::Proof, reading::StatementReading, statement_file::Format};
 use domain::{
     Currency,
     aggregate::Stored,
@@ -35,12 +31,18 @@ use event_store::Log;
 use serde_json::{Value, json};
 use service_kit::{
     auth::{SignedIn, TokenVerifier},
+    bodies::Bodies,
     problem::Problem,
 };
 use uuid::Uuid;
 
 pub use openapi::openapi_paths;
 pub use report::{ImportReport, StatementReport};
+
+/// Files above 64 KiB that are in memory at once; the largest takes some hundred MiB while it is read.
+const FILES_AT_ONCE: usize = 4;
+/// How long a client may take to send its file: the largest over a slow line.
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// Who asks, as a command needs to know it.
 #[derive(Clone, Debug)]
@@ -81,9 +83,16 @@ pub struct ImportState {
     pub verifier: Arc<TokenVerifier>,
 }
 
-impl FromRef<ImportState> for Arc<TokenVerifier> {
-    fn from_ref(state: &ImportState) -> Self {
-        Arc::clone(&state.verifier)
+/// What the route needs besides.
+#[derive(Clone, FromRef)]
+struct Routes {
+    imports: ImportState,
+    bodies: Bodies,
+}
+
+impl FromRef<Routes> for Arc<TokenVerifier> {
+    fn from_ref(routes: &Routes) -> Self {
+        Arc::clone(&routes.imports.verifier)
     }
 }
 
@@ -93,12 +102,17 @@ impl FromRef<ImportState> for Arc<TokenVerifier> {
 pub fn router(state: ImportState) -> Router {
     Router::new()
         .route("/api/v1/families/{family_id}/imports", post(import))
-        .layer(DefaultBodyLimit::max(FILE_BYTES_MAX + 64 * 1024))
-        .with_state(state)
+        // The body has been read, within its own limits, when a form is looked into.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Routes {
+            imports: state,
+            bodies: Bodies::new(FILES_AT_ONCE, READ_WITHIN),
+        })
 }
 
 async fn import(
     State(state): State<ImportState>,
+    State(bodies): State<Bodies>,
     Path(family_id): Path<String>,
     signed_in: SignedIn,
     headers: HeaderMap,
@@ -119,7 +133,8 @@ async fn import(
         traceparent: text(header::HeaderName::from_static("traceparent")),
     };
     let currency = account_currency(&state.log, &caller, family_id, query.account_id).await?;
-    let bytes = file::bytes(request).await?;
+    // It counts as one of the files in memory until the import is over: what is read from it is larger than itself.
+    let (body, bytes) = file::bytes(&bodies, request).await?;
     let sha256 = file::sha256(&bytes);
     let mut options = query.options.clone();
     options.currency = options.currency.or(Some(currency));
@@ -143,6 +158,7 @@ async fn import(
     });
     let receipt = sync_bank(&state, &caller, family_id, account_id, key, sync).await?;
     metrics::counter!("kinledger_imports_total", "format" => source.clone()).increment(1);
+    drop(body);
     ImportReport::of(account_id, source, sha256, chosen, reading.refused, &receipt).map(Json)
 }
 

@@ -1,7 +1,7 @@
-//! Reading the bodies of commands: bounded in bytes and in time, and large ones also in how many are read at once.
+//! Reading bodies: bounded in bytes and in time, and large ones also in how many are in memory at once.
 //!
 //! A small body is bounded by itself, and there is at most one a connection. Large ones (statements, batches) would add up to
-//! gigabytes over a few hundred connections, so only [`LARGE_AT_ONCE`] of them are in memory; one more is told to come back.
+//! gigabytes over a few hundred connections, so only a few of them are in memory; one more is told to come back.
 //! Handlers read the body themselves, after they know who asks: a stranger's body is never read.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -11,30 +11,31 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
-use service_kit::problem::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Largest body of one command, in bytes; statements have their own.
-pub(crate) const SMALL_BYTES_MAX: usize = 64 * 1024;
-/// Largest body of `sync-bank` and of a batch, in bytes.
-pub(crate) const LARGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Bodies above [`SMALL_BYTES_MAX`], or of unknown length, that are in memory at once.
-const LARGE_AT_ONCE: usize = 8;
-/// How long a client may take to send its body.
-const READ_WITHIN: Duration = Duration::from_secs(30);
+use crate::problem::Problem;
 
+/// Largest body that is bounded by itself, in bytes.
+pub const SMALL_BYTES_MAX: usize = 64 * 1024;
 /// The bodies one process reads; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Bodies {
+pub struct Bodies {
     large: Arc<Semaphore>,
     read_within: Duration,
 }
 
-/// A body in memory.
+/// A body in memory; what holds it counts as one of the large ones.
 #[derive(Debug)]
-pub(crate) struct Read {
+pub struct Read {
     bytes: Bytes,
     _held: Option<OwnedSemaphorePermit>,
+}
+
+impl Read {
+    /// The bytes, which share the memory of the body; keep the body as long.
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
 }
 
 impl Deref for Read {
@@ -45,22 +46,21 @@ impl Deref for Read {
     }
 }
 
-impl Default for Bodies {
-    fn default() -> Self {
+impl Bodies {
+    /// So many large bodies are in memory at once, and a client may take so long to send one.
+    pub fn new(large_at_once: usize, read_within: Duration) -> Self {
         Self {
-            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
-            read_within: READ_WITHIN,
+            large: Arc::new(Semaphore::new(large_at_once)),
+            read_within,
         }
     }
-}
 
-impl Bodies {
     /// Reads a body of at most so many bytes.
     ///
     /// # Errors
     /// 413 when it is larger, at once when it says so; 429 when too many large ones are being read; 408 when it does not
     /// arrive in time.
-    pub(crate) async fn read(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Read, Problem> {
+    pub async fn read(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Read, Problem> {
         let declared = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -126,6 +126,13 @@ mod tests {
 
     use super::*;
 
+    const LARGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+    const LARGE_AT_ONCE: usize = 8;
+
+    fn bodies() -> Bodies {
+        Bodies::new(LARGE_AT_ONCE, Duration::from_secs(30))
+    }
+
     fn declared(length: usize) -> HeaderMap {
         HeaderMap::from_iter([(header::CONTENT_LENGTH, length.into())])
     }
@@ -144,9 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_says_it_is_too_large_is_not_read_at_all() {
         let (body, read) = pieces(65);
-        let refused = Bodies::default()
-            .read(&declared(65 * 1024), body, SMALL_BYTES_MAX)
-            .await;
+        let refused = bodies().read(&declared(65 * 1024), body, SMALL_BYTES_MAX).await;
         assert_eq!(refused.expect_err("too large").status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(read.available_permits(), 0);
     }
@@ -155,7 +160,7 @@ mod tests {
     async fn a_body_of_unknown_length_is_read_to_its_limit_and_no_further() {
         for (count, is_taken) in [(0, true), (1, true), (64, true), (65, false), (1_000_000, false)] {
             let (body, read) = pieces(count);
-            let answer = Bodies::default().read(&HeaderMap::new(), body, SMALL_BYTES_MAX).await;
+            let answer = bodies().read(&HeaderMap::new(), body, SMALL_BYTES_MAX).await;
             match answer {
                 Ok(body) if is_taken => assert_eq!(body.len(), count * 1024),
                 Err(problem) if !is_taken => assert_eq!(problem.status(), StatusCode::PAYLOAD_TOO_LARGE),
@@ -167,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_large_bodies_are_in_memory_at_once() {
-        let bodies = Bodies::default();
+        let bodies = bodies();
         let mut held = Vec::new();
         for _ in 0..LARGE_AT_ONCE {
             let (body, _) = pieces(65);
@@ -193,10 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_never_ends_is_given_up() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::convert::Infallible>>());
-        let bodies = Bodies {
-            read_within: Duration::from_millis(20),
-            ..Bodies::default()
-        };
+        let bodies = Bodies::new(LARGE_AT_ONCE, Duration::from_millis(20));
         let refused = bodies.read(&HeaderMap::new(), body, LARGE_BYTES_MAX).await;
         assert_eq!(refused.expect_err("too slow").status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(bodies.large.available_permits(), LARGE_AT_ONCE);
