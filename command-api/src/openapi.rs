@@ -88,7 +88,8 @@ fn batch() -> Value {
                     "status": {"type": "integer"}, "receipt": inlined(schema_for!(Receipt)), "problem": {"$ref": "#/components/schemas/Problem"}
                 }}}
             }}}}},
-            "400": problem("Malformed"), "401": problem("Not signed in"), "413": problem("Too large")
+            "400": problem("Malformed"), "401": problem("Not signed in"), "408": problem("The body did not arrive in time"),
+            "413": problem("Too large"), "429": problem("Too many large bodies just now: see Retry-After")
         }
     })
 }
@@ -110,6 +111,7 @@ fn answers(success: u16, description: &str) -> Value {
         "401": problem("Not signed in"),
         "403": problem("The role may not"),
         "404": problem("No such family, or not yours; no such thing in it"),
+        "408": problem("The body did not arrive in time"),
         "409": problem("Lost race, or a key used for another request"),
         "412": problem("The ledger has moved on from If-Match"),
         "413": problem("The body is too large"),

@@ -40,7 +40,7 @@ pub fn openapi_paths() -> Value {
                 }}}}},
                 "400": problem("Malformed"), "401": problem("Not signed in"), "403": problem("The role may not"),
                 "404": problem("No such family, or not yours; no such account"), "409": problem("A key used for another request"),
-                "413": problem("The file is too large"), "422": problem("Unreadable, does not add up, or refused by a rule"),
+                "408": problem("The file did not arrive in time"), "413": problem("The file is too large"), "422": problem("Unreadable, does not add up, or refused by a rule"),
                 "429": problem("Too fast"), "503": problem("Not now")
             }
         }}
