@@ -2,12 +2,14 @@
 //!
 //! Every process verifies tokens by itself, from public keys it holds in memory; only `command-api` can sign. A session that
 //! ended is refused at once in the process that ended it, and in every other within [`POLL_SECONDS`] and a round trip: they
-//! read the ended sessions from `identity.revoked_sessions`. Ended sessions are remembered for as long as their last
+//! read the ended sessions from `identity.revoked_sessions`. A token whose key is not known waits until the keys were read again.
+//! Ended sessions are remembered for as long as their last
 //! access token could live.
 
 mod cache;
 mod clock;
 mod revocations;
+mod unknown_key;
 mod verifier;
 
 use std::sync::Arc;
@@ -79,21 +81,31 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Arc::<TokenVerifier>::from_ref(state).signed_in(&parts.headers)
+        Arc::<TokenVerifier>::from_ref(state).signed_in(&parts.headers).await
     }
 }
 
 impl TokenVerifier {
-    /// The person a request's `Authorization: Bearer` header names.
+    /// The person a request's `Authorization: Bearer` header names. Waits when the token's key has to be read first.
     ///
     /// # Errors
-    /// 401 when the header is missing, or its token is not one of ours, has expired, or belongs to an ended session.
-    pub fn signed_in(&self, headers: &HeaderMap) -> Result<SignedIn, Problem> {
+    /// 401 when the header is missing, or its token is not one of ours, has expired, or belongs to an ended session. 503 when its
+    /// key is not known and the keys cannot be read in time.
+    pub async fn signed_in(&self, headers: &HeaderMap) -> Result<SignedIn, Problem> {
         let token = bearer(headers).ok_or_else(|| {
             Problem::not_signed_in("sign in first, and send the access token as `Authorization: Bearer …`")
         })?;
-        self.verify(token)
-            .map_err(|refused| Problem::not_signed_in(refused.to_string()))
+        let verified = match self.verify(token) {
+            Err(TokenError::Invalid) if self.may_be_of_a_new_key(token) => {
+                let read = self.read_keys().await;
+                read.map_err(|_| {
+                    Problem::unavailable(1, "the keys of access tokens cannot be read just now; try again")
+                })?;
+                self.verify(token)
+            }
+            verified => verified,
+        };
+        verified.map_err(|refused| Problem::not_signed_in(refused.to_string()))
     }
 }
 

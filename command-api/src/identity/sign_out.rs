@@ -98,7 +98,7 @@ async fn ending(
     refresh_token: Option<String>,
 ) -> Result<Option<Ending>, Problem> {
     let Some(token) = refresh_token else {
-        let signed_in = Arc::clone(identity.verifier()).signed_in(headers)?;
+        let signed_in = Arc::clone(identity.verifier()).signed_in(headers).await?;
         let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
         return Ok(Some(Ending {
             user_id,

@@ -5,6 +5,7 @@
 mod attacks;
 mod families;
 mod invitations;
+mod keys;
 mod sessions;
 mod storage;
 

@@ -20,6 +20,7 @@ use super::{
     cache::{TokenCache, Verified},
     clock::Clock,
     revocations::{self, Revocations},
+    unknown_key::{Looks, NotRead},
 };
 use crate::shutdown::Shutdown;
 
@@ -67,6 +68,11 @@ pub struct TokenVerifier {
     clock: Clock,
     /// Of `clock`.
     polled_at: AtomicI64,
+    /// Where keys are read from; none where they were given once for all.
+    source: Option<PgPool>,
+    looks: Looks,
+    /// Held while keys are read, so that none that were read earlier take the place of newer ones.
+    polling: tokio::sync::Mutex<()>,
 }
 
 impl TokenVerifier {
@@ -86,6 +92,9 @@ impl TokenVerifier {
             validation,
             clock: Clock::default(),
             polled_at: AtomicI64::new(0),
+            source: None,
+            looks: Looks::new(),
+            polling: tokio::sync::Mutex::default(),
         };
         verifier.replace_keys(keys);
         verifier
@@ -96,7 +105,10 @@ impl TokenVerifier {
     /// # Errors
     /// [`VerifierError`] when the database does not answer.
     pub async fn load(pool: &PgPool) -> Result<Arc<Self>, VerifierError> {
-        let verifier = Self::new(Vec::new());
+        let verifier = Self {
+            source: Some(pool.clone()),
+            ..Self::new(Vec::new())
+        };
         verifier.poll(pool).await?;
         Ok(Arc::new(verifier))
     }
@@ -157,16 +169,27 @@ impl TokenVerifier {
         Ok(verified.signed_in)
     }
 
+    /// Is it a token of ours in form, of a key that is not known, where keys can be read again?
+    pub(super) fn may_be_of_a_new_key(&self, token: &str) -> bool {
+        if self.source.is_none() || token.len() > TOKEN_BYTES_MAX {
+            return false;
+        }
+        let kid = our_header(token).and_then(|header| header.kid);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        kid.is_some_and(|kid| !keys.contains_key(&kid))
+    }
+
+    /// Reads the keys once more, with whoever else waits for them.
+    pub(super) async fn read_keys(&self) -> Result<(), NotRead> {
+        let Some(pool) = &self.source else { return Err(NotRead) };
+        self.looks.wait(async || self.poll(pool).await).await
+    }
+
     /// Signature and claims. `jku`, `jwk` and their like are never looked at; a critical extension is one we do not know.
     fn check(&self, token: &str) -> Result<Verified, TokenError> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let is_ours = header.alg == Algorithm::EdDSA
-            && header
-                .typ
-                .as_deref()
-                .is_some_and(|typ| typ.eq_ignore_ascii_case(TOKEN_TYPE))
-            && header.crit.is_none();
-        let kid = header.kid.filter(|_| is_ours).ok_or(TokenError::Invalid)?;
+        let kid = our_header(token)
+            .and_then(|header| header.kid)
+            .ok_or(TokenError::Invalid)?;
         let key = {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             keys.get(&kid).cloned().ok_or(TokenError::Invalid)?
@@ -229,6 +252,7 @@ impl TokenVerifier {
 
     /// Reads keys and ended sessions once.
     async fn poll(&self, pool: &PgPool) -> Result<(), VerifierError> {
+        let _alone = self.polling.lock().await;
         let database_now: i64 = sqlx::query_scalar("select extract(epoch from clock_timestamp())::bigint")
             .fetch_one(pool)
             .await?;
@@ -268,6 +292,18 @@ impl TokenVerifier {
         self.polled_at.store(now, Ordering::SeqCst);
         Ok(())
     }
+}
+
+/// The header of a token in our form.
+fn our_header(token: &str) -> Option<jsonwebtoken::Header> {
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    let is_ours = header.alg == Algorithm::EdDSA
+        && header
+            .typ
+            .as_deref()
+            .is_some_and(|typ| typ.eq_ignore_ascii_case(TOKEN_TYPE))
+        && header.crit.is_none();
+    is_ours.then_some(header)
 }
 
 #[cfg(test)]

@@ -22,15 +22,15 @@ use uuid::Uuid;
 
 use crate::support::{Client, Entrance, Route, program, signal, wait_until};
 
-/// Every part, in the order they start here: the relay makes the topic, and command-api the first key, which a part that runs
-/// already learns of only when it polls.
+/// Every part, in the order they start here: the relay makes the topic. Views are there before command-api makes the first key,
+/// and take its first token all the same.
 pub const PARTS: [&str; 6] = [
     "relay",
     "projectors",
-    "command-api",
     "query-api",
-    "reactors",
     "replay-api",
+    "command-api",
+    "reactors",
 ];
 
 const READY_WITHIN: Duration = Duration::from_secs(60);

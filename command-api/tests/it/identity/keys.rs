@@ -1,0 +1,103 @@
+//! Tokens whose key a process does not know yet.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::future::join_all;
+use serde_json::json;
+use service_kit::{
+    auth::{TOKEN_TYPE, TokenVerifier},
+    database::DatabaseRole,
+    problem::Problem,
+    testing::{TestDatabase, statements::Wire},
+};
+
+use super::{App, quick};
+
+fn bearer(token: &str) -> HeaderMap {
+    let value = format!("Bearer {token}").parse().unwrap();
+    HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+}
+
+/// A token of our form under a key that nobody made.
+fn of_a_made_up_key(token: &str, kid: usize) -> String {
+    let header = json!({"typ": TOKEN_TYPE, "alg": "EdDSA", "kid": format!("made up {kid}")}).to_string();
+    let (_, rest) = token.split_once('.').unwrap();
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+}
+
+#[tokio::test]
+async fn a_process_that_was_there_before_the_first_key_takes_its_first_token() {
+    let database = TestDatabase::create().await;
+    let elsewhere = TokenVerifier::load(&database.pool(DatabaseRole::Reader).await)
+        .await
+        .unwrap();
+    let app = App::on(database, &quick(), [7; 32]).await;
+    let registered = app.register("ada@example.org").await;
+    let token = registered["access_token"].as_str().unwrap();
+    // Nobody polls here: the request itself has the key read.
+    assert!(elsewhere.verify(token).is_err());
+    let signed_in = elsewhere.signed_in(&bearer(token)).await.unwrap();
+    assert_eq!(signed_in.user_id.to_string(), registered["user_id"].as_str().unwrap());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn tokens_of_made_up_keys_are_refused_and_share_their_looks() {
+    let app = App::start().await;
+    let registered = app.register("ada@example.org").await;
+    let token = registered["access_token"].as_str().unwrap();
+    let wire = Wire::to(&app.database).await;
+    let pool = service_kit::database::connect(wire.url(), DatabaseRole::Reader, 4)
+        .await
+        .unwrap();
+    let elsewhere = TokenVerifier::load(&pool).await.unwrap();
+    wire.take();
+    let tokens: Vec<String> = (0..100).map(|kid| of_a_made_up_key(token, kid)).collect();
+    let headers: Vec<HeaderMap> = tokens.iter().map(|token| bearer(token)).collect();
+    let refused = join_all(headers.iter().map(|headers| elsewhere.signed_in(headers))).await;
+    assert!(refused.iter().all(|refused| {
+        let status = refused.as_ref().map_err(Problem::status);
+        status == Err(StatusCode::UNAUTHORIZED)
+    }));
+    let looks = wire
+        .take_statements()
+        .iter()
+        .filter(|statement| statement.contains("identity.public_keys"))
+        .count();
+    assert!((1..=2).contains(&looks), "{looks} looks for 100 tokens");
+    assert!(elsewhere.signed_in(&bearer(token)).await.is_ok());
+    app.end().await;
+}
+
+#[tokio::test]
+async fn while_keys_cannot_be_read_a_token_of_an_unknown_one_is_put_off_and_others_count() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool(DatabaseRole::Reader).await;
+    let early = TokenVerifier::load(&pool).await.unwrap();
+    let app = App::on(database, &quick(), [7; 32]).await;
+    let registered = app.register("ada@example.org").await;
+    let token = registered["access_token"].as_str().unwrap();
+    let late = TokenVerifier::load(&pool).await.unwrap();
+    // Away, and then not even refusing: the connections of the pool are all lent out and never come back.
+    let mut lent = Vec::new();
+    for _ in 0..10 {
+        lent.push(pool.acquire().await.unwrap());
+    }
+    for verifier in [&early, &late] {
+        let began = Instant::now();
+        let put_off = verifier.signed_in(&bearer(&of_a_made_up_key(token, 0))).await;
+        let response = put_off.unwrap_err().into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+    assert!(late.signed_in(&bearer(token)).await.is_ok());
+    drop(lent);
+    assert!(early.signed_in(&bearer(token)).await.is_ok());
+    app.end().await;
+}
