@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
-use crate::{audit, contracts, embedded, import, parked, rebuild, sealing, serve, up};
+use crate::{audit, connections, contracts, embedded, import, parked, rebuild, sealing, serve, up};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
@@ -73,6 +73,8 @@ struct UpOptions {
     /// Where HTTP listens.
     #[arg(long, default_value = "127.0.0.1:8080", env = "KINLEDGER_LISTEN")]
     listen: SocketAddr,
+    #[command(flatten)]
+    connections: connections::ConnectionOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
 }
@@ -177,7 +179,7 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.seal).await?,
+        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.connections, &options.seal).await?,
         Command::Import(options) => import::run(options).await?,
         Command::Audit(options) => {
             let command = options.command;

@@ -10,18 +10,12 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use service_kit::{
-    health::Health,
-    problem::Problem,
-    shutdown::{self, Shutdown},
-};
+use service_kit::{health::Health, problem::Problem};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa_swagger_ui::SwaggerUi;
 
-/// How long open requests may take once the process should stop.
-const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// How long a whole process may take to finish what it has in hand: its requests, and what they still write.
 pub const FINISH_WITHIN: Duration = Duration::from_secs(30);
 
@@ -33,26 +27,6 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}: is another program using the port? Name another address with --listen")
     })
-}
-
-/// Serves until shutdown, then finishes open requests.
-///
-/// # Errors
-/// When the server fails.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown::requested(shutdown.clone()));
-    let overdue = async {
-        shutdown::requested(shutdown).await;
-        tokio::time::sleep(DRAIN_WITHIN).await;
-    };
-    tokio::select! {
-        served = server => served.context("the HTTP server failed"),
-        () = overdue => {
-            tracing::warn!("some requests did not end in time and were cut off");
-            Ok(())
-        }
-    }
 }
 
 /// Puts everything around the routes of one process.

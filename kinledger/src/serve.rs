@@ -23,7 +23,10 @@ use service_kit::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use crate::{http, parts, sealing};
+use crate::{
+    connections::{self, ConnectionOptions},
+    http, parts, sealing,
+};
 
 /// The parts there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +73,8 @@ pub struct ServeOptions {
     #[arg(long, env = "KINLEDGER_SECRET", hide_env_values = true)]
     secret: Option<String>,
     #[command(flatten)]
+    connections: ConnectionOptions,
+    #[command(flatten)]
     seal: sealing::SealOptions,
 }
 
@@ -101,7 +106,7 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         .unwrap_or_default();
     tracing::info!(part = name, listen = %options.listen, "ready");
     let router = http::finish(running.routes, health, "one part of several");
-    let serving = tokio::spawn(http::serve(listener, router, shutdown));
+    let serving = tokio::spawn(connections::serve(listener, router, options.connections, shutdown));
     let mut work = running.work;
     let ended = match work.as_mut() {
         Some(work) => tokio::select! {

@@ -18,6 +18,7 @@ use service_kit::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
+    connections::{self, ConnectionOptions},
     embedded::{DataFolder, Running, Server},
     http, parts,
     sealing::{self, SealOptions},
@@ -27,13 +28,18 @@ use crate::{
 ///
 /// # Errors
 /// When the folder is in use, the port is taken, or Postgres cannot be started.
-pub async fn run(data_dir: &Path, listen: SocketAddr, seal: &SealOptions) -> Result<()> {
+pub async fn run(
+    data_dir: &Path,
+    listen: SocketAddr,
+    connections: &ConnectionOptions,
+    seal: &SealOptions,
+) -> Result<()> {
     let began = Instant::now();
     let folder = DataFolder::open(data_dir)?;
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
-    let ran = serve(&folder, &server, listener, address, began, seal).await;
+    let ran = serve(&folder, &server, (listener, address), began, connections, seal).await;
     folder.withdraw();
     let stopped = server.stop().await;
     ran?;
@@ -45,9 +51,9 @@ pub async fn run(data_dir: &Path, listen: SocketAddr, seal: &SealOptions) -> Res
 async fn serve(
     folder: &DataFolder,
     server: &Server,
-    listener: tokio::net::TcpListener,
-    address: SocketAddr,
+    (listener, address): (tokio::net::TcpListener, SocketAddr),
     began: Instant,
+    connections: &ConnectionOptions,
     seal: &SealOptions,
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
@@ -102,7 +108,7 @@ async fn serve(
     println!("  stop with Ctrl-C");
     println!("  try next  \"A first session\" in README.md, or: kinledger import --help");
 
-    let serving = tokio::spawn(http::serve(listener, router, shutdown));
+    let serving = tokio::spawn(connections::serve(listener, router, *connections, shutdown));
     shutdown::signal().await.context("cannot listen for signals")?;
     println!("stopping: finishing what is in hand");
     stop.send_replace(true);

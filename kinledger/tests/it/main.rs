@@ -7,6 +7,7 @@
 
 mod apart;
 mod as_of;
+mod connections;
 mod contracts;
 mod crash;
 mod isolation;
