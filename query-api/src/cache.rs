@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::body::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 use redis::{AsyncCommands, aio::ConnectionManager};
 
@@ -19,22 +20,22 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 #[async_trait]
 pub trait ResponseCache: Send + Sync {
     /// A kept answer.
-    async fn get(&self, etag: &str) -> Option<Vec<u8>>;
+    async fn get(&self, etag: &str) -> Option<Bytes>;
     /// Keeps an answer, or not.
-    async fn put(&self, etag: &str, body: &[u8]);
+    async fn put(&self, etag: &str, body: &Bytes);
 }
 
 /// Keeps answers in this process: the embedded way. The least useful go when their bytes are more than it may hold.
 pub struct MemoryCache {
-    answers: Cache<String, Vec<u8>, Bytes>,
+    answers: Cache<String, Bytes, Weight>,
 }
 
 /// An answer weighs what it takes up, and something for being there.
 #[derive(Clone)]
-struct Bytes;
+struct Weight;
 
-impl Weighter<String, Vec<u8>> for Bytes {
-    fn weight(&self, etag: &String, body: &Vec<u8>) -> u64 {
+impl Weighter<String, Bytes> for Weight {
+    fn weight(&self, etag: &String, body: &Bytes) -> u64 {
         const OVERHEAD: usize = 64;
         (etag.len() + body.len() + OVERHEAD) as u64
     }
@@ -48,7 +49,7 @@ impl MemoryCache {
             .unwrap_or(usize::MAX)
             .max(1);
         Self {
-            answers: Cache::with_weighter(answers, bytes_max, Bytes),
+            answers: Cache::with_weighter(answers, bytes_max, Weight),
         }
     }
 }
@@ -62,18 +63,18 @@ impl Default for MemoryCache {
 
 #[async_trait]
 impl ResponseCache for MemoryCache {
-    async fn get(&self, etag: &str) -> Option<Vec<u8>> {
+    async fn get(&self, etag: &str) -> Option<Bytes> {
         counted(self.answers.get(etag))
     }
 
-    async fn put(&self, etag: &str, body: &[u8]) {
+    async fn put(&self, etag: &str, body: &Bytes) {
         if body.len() <= BODY_BYTES_MAX {
-            self.answers.insert(etag.to_owned(), body.to_vec());
+            self.answers.insert(etag.to_owned(), body.clone());
         }
     }
 }
 
-fn counted(body: Option<Vec<u8>>) -> Option<Vec<u8>> {
+fn counted(body: Option<Bytes>) -> Option<Bytes> {
     let outcome = if body.is_some() { "hit" } else { "miss" };
     metrics::counter!("kinledger_view_cache_total", "outcome" => outcome).increment(1);
     body
@@ -101,18 +102,18 @@ impl RedisCache {
 
 #[async_trait]
 impl ResponseCache for RedisCache {
-    async fn get(&self, etag: &str) -> Option<Vec<u8>> {
+    async fn get(&self, etag: &str) -> Option<Bytes> {
         let mut connection = self.connection.clone();
         let kept = tokio::time::timeout(PATIENCE, connection.get::<_, Option<Vec<u8>>>(Self::key(etag))).await;
-        counted(kept.ok().and_then(Result::ok).flatten())
+        counted(kept.ok().and_then(Result::ok).flatten().map(Bytes::from))
     }
 
-    async fn put(&self, etag: &str, body: &[u8]) {
+    async fn put(&self, etag: &str, body: &Bytes) {
         if body.len() > BODY_BYTES_MAX {
             return;
         }
         let mut connection = self.connection.clone();
-        let put = connection.set_ex::<_, _, ()>(Self::key(etag), body, KEEP_SECONDS);
+        let put = connection.set_ex::<_, _, ()>(Self::key(etag), &body[..], KEEP_SECONDS);
         if !matches!(tokio::time::timeout(PATIENCE, put).await, Ok(Ok(()))) {
             tracing::debug!("an answer was not kept: the cache did not take it in time");
         }
@@ -126,8 +127,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_kept_by_its_tag_and_a_large_one_is_not() {
         let cache = MemoryCache::default();
-        cache.put("\"a\"", b"one").await;
-        cache.put("\"b\"", &vec![0; BODY_BYTES_MAX + 1]).await;
+        cache.put("\"a\"", &Bytes::from_static(b"one")).await;
+        cache.put("\"b\"", &Bytes::from(vec![0; BODY_BYTES_MAX + 1])).await;
         assert_eq!(cache.get("\"a\"").await.as_deref(), Some(&b"one"[..]));
         assert_eq!(cache.get("\"b\"").await, None);
         assert_eq!(cache.get("\"c\"").await, None);
@@ -137,7 +138,9 @@ mod tests {
     async fn the_bytes_kept_never_exceed_their_bound() {
         let cache = MemoryCache::new(1 << 20);
         for number in 0..2_000 {
-            cache.put(&format!("\"{number}\""), &[0; 4_000]).await;
+            cache
+                .put(&format!("\"{number}\""), &Bytes::from_static(&[0; 4_000]))
+                .await;
             assert!(cache.answers.weight() <= 1 << 20);
         }
         assert!(cache.answers.len() >= 100, "and most of the room is used");

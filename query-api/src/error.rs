@@ -1,5 +1,7 @@
 //! What can go wrong behind a view, and how it is answered.
 
+use std::sync::Arc;
+
 use service_kit::problem::Problem;
 
 /// Why there is no answer.
@@ -11,6 +13,9 @@ pub enum QueryError {
     /// The database.
     #[error("the views cannot be read")]
     Database(#[from] sqlx::Error),
+    /// The database, of a look for several requests at once.
+    #[error("the views cannot be read")]
+    Look(#[source] Arc<sqlx::Error>),
     /// A row holds what no projection writes.
     #[error("a row of {what} cannot be understood")]
     Row {
@@ -32,19 +37,26 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Refused(problem) => *problem,
-            QueryError::Database(cause) if is_passing(&cause) => {
-                tracing::warn!(error = %cause, "a view could not be read in time");
-                Problem::unavailable(1, "the answer took too long or the database is away; try again")
-            }
+            QueryError::Database(cause) if is_passing(&cause) => not_now(&cause),
+            QueryError::Look(cause) if is_passing(&cause) => not_now(&cause),
             other => Problem::ours(&other),
         }
     }
 }
 
+fn not_now(cause: &sqlx::Error) -> Problem {
+    tracing::warn!(error = %cause, "a view could not be read in time");
+    Problem::unavailable(1, "the answer took too long or the database is away; try again")
+}
+
 /// Busy or away rather than wrong: time-outs of statement, lock and pool, and a connection that broke.
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::BeginFailed => true,
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             ["08", "40", "53", "55", "57"]
                 .iter()

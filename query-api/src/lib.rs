@@ -13,6 +13,7 @@ mod error;
 mod etag;
 mod openapi;
 mod params;
+mod places;
 pub mod serve;
 mod state;
 pub mod view;

@@ -1,15 +1,18 @@
 //! How a view is served: the same way for all of them.
 //!
 //! 1. The parameters are read; what cannot be read is a 400 that tells nothing of any family.
-//! 2. One read-only snapshot is opened that the database confines to the family of the URL. Which tables it answers from is
-//!    read in that same snapshot, so a rebuild that is switched to meanwhile changes nothing in the middle of an answer.
-//! 3. The member who asks is looked up in it. A stranger and an unknown family get the same 404. With `min_family_seq`, this
-//!    is repeated for up to [`WAIT_MAX`] until the rows hold that event, and after that answered 202.
-//! 4. The role is checked, the ETag compared, and only then the view read, in that same snapshot.
+//! 2. The member who asks is looked up ([`crate::places`]), after the request has arrived and together with whoever else asks
+//!    then. A stranger and an unknown family get the same 404. With `min_family_seq`, this is repeated for up to [`WAIT_MAX`]
+//!    until the rows hold that event, and after that answered 202.
+//! 3. The role is checked, the ETag compared, and a kept answer of that ETag given. For most requests that is all.
+//! 4. Otherwise one read-only snapshot is opened that the database confines to the family of the URL. Which tables it answers
+//!    from is read in that same snapshot, so a rebuild that is switched to meanwhile changes nothing in the middle of an answer.
+//!    The member is looked up in it again and the view read, so that answer, role and ETag are of one moment.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::{Body, Bytes},
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -26,7 +29,8 @@ use uuid::Uuid;
 use crate::{
     answer,
     error::QueryError,
-    etag, params,
+    etag,
+    params::{self, Asked},
     state::QueryState,
     view::{View, Viewer},
 };
@@ -51,30 +55,45 @@ pub(crate) async fn serve<V: View>(
     let asked = params::read::<V::Params>(query.as_deref())?;
     answer::check_day::<V>(&asked)?;
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-    let (mut tx, viewer) = wait_for(&state, family_id, signed_in.user_id, asked.min_family_seq).await?;
+    let viewer = wait_for(&state, family_id, signed_in.user_id, asked.min_family_seq).await?;
     answer::check_role::<V>(&viewer)?;
     let viewer = viewer.looking_at(asked.effective_on);
     let etag = etag::of(V::NAME, &asked.query, &viewer);
     if etag::is_held(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, etag::headers(&etag)).into_response());
     }
-    let body = match state.cache.get(&etag).await {
-        Some(body) => body,
-        None => {
-            let body = answer::body::<V>(&mut tx, &viewer, asked.params).await?;
-            state.cache.put(&etag, &body).await;
-            body
-        }
+    let (etag, body) = match state.cache.get(&etag).await {
+        Some(body) => (etag, body),
+        None => read::<V>(&state, family_id, signed_in.user_id, asked).await?,
     };
-    // Nothing was written, so however the transaction ends, the answer stands.
-    drop(tx);
     metrics::histogram!("kinledger_view_seconds", "view" => V::NAME).record(started.elapsed().as_secs_f64());
     Ok(json(&etag, body))
 }
 
-pub(crate) fn json(etag: &str, body: Vec<u8>) -> Response {
+/// The answer from the rows, with its tag. The snapshot is younger than the look that was made before, so the member's place is
+/// looked up in it once more: it is the one that counts.
+async fn read<V: View>(
+    state: &QueryState,
+    family_id: FamilyId,
+    user_id: UserId,
+    asked: Asked<V::Params>,
+) -> Result<(String, Bytes), Problem> {
+    let mut tx = snapshot(state, Scope::Family(family_id)).await?;
+    let viewer = Viewer::load(&mut tx, family_id, user_id, (state.clock)()).await?;
+    let viewer = viewer.ok_or_else(Problem::unknown_family)?;
+    answer::check_role::<V>(&viewer)?;
+    let viewer = viewer.looking_at(asked.effective_on);
+    let etag = etag::of(V::NAME, &asked.query, &viewer);
+    let body = Bytes::from(answer::body::<V>(&mut tx, &viewer, asked.params).await?);
+    // Nothing was written, so however the transaction ends, the answer stands.
+    drop(tx);
+    state.cache.put(&etag, &body).await;
+    Ok((etag, body))
+}
+
+pub(crate) fn json(etag: &str, body: impl Into<Body>) -> Response {
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (StatusCode::OK, content_type, etag::headers(etag), body).into_response()
+    (StatusCode::OK, content_type, etag::headers(etag), body.into()).into_response()
 }
 
 /// Whose rows a snapshot may show.
@@ -98,13 +117,13 @@ pub(crate) async fn snapshot(state: &QueryState, scope: Scope) -> Result<Transac
     Ok(state.pool.begin_with(begin).await?)
 }
 
-/// The snapshot and the member who asks, once the rows hold the event that was asked for.
+/// The member who asks, once the rows hold the event that was asked for.
 async fn wait_for(
     state: &QueryState,
     family_id: FamilyId,
     user_id: UserId,
     min_family_seq: Option<i64>,
-) -> Result<(Transaction<'static, Postgres>, Viewer), Problem> {
+) -> Result<Viewer, Problem> {
     let deadline = Instant::now() + WAIT_MAX;
     let mut pause = PAUSE_FIRST;
     let mut place = None;
@@ -115,23 +134,20 @@ async fn wait_for(
         tokio::pin!(rung);
         rung.as_mut().enable();
 
-        let mut tx = snapshot(state, Scope::Family(family_id)).await?;
-        let viewer = Viewer::load(&mut tx, family_id, user_id, (state.clock)()).await?;
-        let current = viewer.as_ref().map(|viewer| viewer.family_seq);
-        match (viewer, min_family_seq) {
-            (Some(viewer), wanted) if wanted.is_none_or(|wanted| viewer.family_seq >= wanted) => {
-                return Ok((tx, viewer));
+        let found = state.places.of(family_id, user_id).await?;
+        match (&found, min_family_seq) {
+            (Some(found), wanted) if wanted.is_none_or(|wanted| found.family_seq >= wanted) => {
+                return Ok(Viewer::of_place(family_id, found, (state.clock)())?);
             }
             (None, None) => return Err(Problem::unknown_family()),
             _ => {}
         }
-        drop(tx);
         if place.is_none() {
             place = state.waiters.try_acquire().ok();
         }
         if place.is_none() || Instant::now() >= deadline {
             // A family that was founded a moment ago may have no rows yet; to a stranger it reads the same after the same wait.
-            return Err(current.map_or_else(Problem::unknown_family, not_yet));
+            return Err(found.map_or_else(Problem::unknown_family, |found| not_yet(found.family_seq)));
         }
         tokio::select! {
             () = rung => {}

@@ -8,7 +8,10 @@ use service_kit::auth::TokenVerifier;
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::cache::{MemoryCache, ResponseCache};
+use crate::{
+    cache::{MemoryCache, ResponseCache},
+    places::Places,
+};
 
 /// Requests that may wait for their own write at once; further ones are told to come back at once.
 const WAITERS_MAX: usize = 512;
@@ -17,7 +20,9 @@ const WAITERS_MAX: usize = 512;
 #[derive(Clone)]
 pub struct QueryState {
     /// Acts in the role of the reader.
-    pub pool: PgPool,
+    pub(crate) pool: PgPool,
+    /// Looks up who asks.
+    pub(crate) places: Places,
     /// Tells who is signed in.
     pub verifier: Arc<TokenVerifier>,
     /// Rung when rows changed, where projectors run in the same process; otherwise polling alone finds out.
@@ -33,6 +38,7 @@ impl QueryState {
     /// Without a bell, with a small cache in memory, on the system's clock.
     pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>) -> Self {
         Self {
+            places: Places::new(pool.clone()),
             pool,
             verifier,
             rows_changed: None,

@@ -13,12 +13,13 @@ use domain::{
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};
 use service_kit::problem::Problem;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     answer::{self, Onlooker},
     error::QueryError,
+    places::Place,
     serve,
     state::QueryState,
 };
@@ -129,27 +130,15 @@ pub struct Viewer {
     pub effective_on: Option<NaiveDate>,
 }
 
-#[derive(FromRow)]
-struct ViewerRow {
-    member_id: Uuid,
-    role: String,
-    family_seq: i64,
-    generation: String,
-    name: String,
-    currency: String,
-    zone: String,
-    week_start: String,
-}
-
 impl Viewer {
-    /// The person's place in the family; none for a stranger and for a family that does not exist.
+    /// The person's place in the family, in the snapshot of `tx`; none for a stranger and for a family that does not exist.
     pub(crate) async fn load(
         tx: &mut PgConnection,
         family_id: FamilyId,
         user_id: UserId,
         now: DateTime<Utc>,
     ) -> Result<Option<Self>, QueryError> {
-        let row: Option<ViewerRow> = sqlx::query_as(
+        let row: Option<Place> = sqlx::query_as(
             "select m.member_id, m.role, h.family_seq, coalesce(current_setting('kinledger.generation', true), '') as generation,
                 f.name, f.currency, f.zone, f.week_start
             from members m
@@ -162,7 +151,7 @@ impl Viewer {
         .bind(user_id.uuid())
         .fetch_optional(tx)
         .await?;
-        row.map(|row| Self::of_row(family_id, row, now)).transpose()
+        row.map(|row| Self::of_place(family_id, &row, now)).transpose()
     }
 
     /// Somebody whose role was settled elsewhere, looking at rows of another time; none when the family is not in them, and for a
@@ -175,7 +164,7 @@ impl Viewer {
     }
 
     async fn load_onlooker(tx: &mut PgConnection, onlooker: &Onlooker) -> Result<Option<Self>, QueryError> {
-        let row: Option<ViewerRow> = sqlx::query_as(
+        let row: Option<Place> = sqlx::query_as(
             "select $2::uuid as member_id, $3::text as role, h.family_seq, '' as generation, f.name, f.currency, f.zone,
                 f.week_start
             from families f
@@ -189,19 +178,20 @@ impl Viewer {
         .bind(ADULTS_AND_AUDITOR.contains(&onlooker.role))
         .fetch_optional(tx)
         .await?;
-        row.map(|row| Self::of_row(onlooker.family_id, row, onlooker.now))
+        row.map(|row| Self::of_place(onlooker.family_id, &row, onlooker.now))
             .transpose()
     }
 
-    fn of_row(family_id: FamilyId, row: ViewerRow, now: DateTime<Utc>) -> Result<Self, QueryError> {
+    /// The member who has this place.
+    pub(crate) fn of_place(family_id: FamilyId, row: &Place, now: DateTime<Utc>) -> Result<Self, QueryError> {
         let calendar = calendar(&row.zone, &row.week_start)?;
         Ok(Self {
             family_id,
             member_id: MemberId::from_uuid(row.member_id),
             role: row.role.parse().map_err(|_| QueryError::Row { what: "members" })?,
             family_seq: row.family_seq,
-            generation: row.generation,
-            family_name: row.name,
+            generation: row.generation.clone(),
+            family_name: row.name.clone(),
             currency: row.currency.parse().map_err(|_| QueryError::Row { what: "families" })?,
             calendar,
             today: calendar.day_of(now),

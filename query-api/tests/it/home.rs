@@ -62,6 +62,19 @@ impl Home {
     }
 
     pub async fn with(change: impl FnOnce(QueryState) -> QueryState) -> Self {
+        let home = Self::on_pool(async |database| database.pool(DatabaseRole::Reader).await).await;
+        home.changed(change)
+    }
+
+    /// The same home behind routes with another state.
+    pub fn changed(mut self, change: impl FnOnce(QueryState) -> QueryState) -> Self {
+        self.state = change(self.state);
+        self.router = query_api::router(self.state.clone());
+        self
+    }
+
+    /// A home whose views are read through this pool.
+    pub async fn on_pool(pool: impl AsyncFnOnce(&TestDatabase) -> PgPool) -> Self {
         let database = TestDatabase::create().await;
         let rows = database.pool(DatabaseRole::Projector).await;
         let pair = Ed25519KeyPair::generate().expect("a key");
@@ -71,11 +84,10 @@ impl Home {
             public_key,
         }]);
         let key = EncodingKey::from_ed_der(pair.to_pkcs8().expect("a document").as_ref());
-        let mut state = QueryState::new(database.pool(DatabaseRole::Reader).await, Arc::new(verifier));
+        let mut state = QueryState::new(pool(&database).await, Arc::new(verifier));
         state.clock = noon;
         // These tests write rows by hand and leave the number of the last event as it is.
         state.cache = Arc::new(MemoryCache::new(0));
-        let state = change(state);
         let router = query_api::router(state.clone());
         let home = Self {
             database,

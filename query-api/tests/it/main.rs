@@ -3,7 +3,9 @@
 mod as_of;
 mod conditional;
 mod entries;
+mod fresh;
 mod home;
 mod people;
+mod statements;
 mod sums;
 mod walls;

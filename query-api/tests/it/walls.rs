@@ -146,3 +146,56 @@ async fn the_database_shows_a_reader_one_family_at_a_time() {
     drop(tx);
     home.database.drop().await;
 }
+
+/// The look for several askers at once goes past that wall, so it has one of its own: a place is told to whoever has it.
+#[tokio::test]
+async fn a_shared_look_tells_each_asker_their_own_place_and_nothing_else() {
+    let home = Home::new().await;
+    let reader = home.database.pool(DatabaseRole::Reader).await;
+    let pairs = [
+        (FAMILY, PARENT, Some("parent")),
+        (FAMILY, STRANGER, None),
+        (OTHER, STRANGER, Some("parent")),
+        (OTHER, CHILD, None),
+        (0xDEAD, PARENT, None),
+        (FAMILY, CHILD, Some("child")),
+    ];
+    let families: Vec<_> = pairs.iter().map(|(family, ..)| uuid(*family)).collect();
+    let users: Vec<_> = pairs.iter().map(|(_, user, _)| uuid(*user)).collect();
+    let mut told: Vec<(i32, String, String)> =
+        sqlx::query_as("select place, role, name from generations.places($1, $2)")
+            .bind(&families)
+            .bind(&users)
+            .fetch_all(&reader)
+            .await
+            .expect("places");
+    told.sort();
+    let wanted: Vec<_> = (1..)
+        .zip(pairs)
+        .filter_map(|(place, (family, _, role))| {
+            let name = if family == FAMILY { "Lovelace" } else { "Babbage" };
+            Some((place, role?.to_owned(), name.to_owned()))
+        })
+        .collect();
+    assert_eq!(told, wanted);
+    // Without a person there is no place, whatever the family.
+    let nobody: i64 =
+        sqlx::query_scalar("select count(*) from generations.places($1, array_fill(null::uuid, array[6]))")
+            .bind(&families)
+            .fetch_one(&reader)
+            .await
+            .expect("a count");
+    assert_eq!(nobody, 0);
+    for role in [
+        DatabaseRole::Writer,
+        DatabaseRole::Relay,
+        DatabaseRole::Sealer,
+        DatabaseRole::Replayer,
+    ] {
+        let asked = sqlx::query("select generations.places('{}', '{}')")
+            .execute(&home.database.pool(role).await)
+            .await;
+        assert!(asked.is_err(), "{role:?} may not ask");
+    }
+    home.database.drop().await;
+}
