@@ -26,8 +26,8 @@ const SIGNS_DAYS: i32 = 30;
 const PUBLISHED_MINUTES: i32 = 10;
 /// The old one verifies for so many minutes after the new one has begun to sign.
 const VERIFIES_ON_MINUTES: i32 = 75;
-/// Held while a key is made. The log's lanes lock under 4711.
-const LOCK: (i32, i32) = (4712, 0);
+/// Held while a key is made. Relays own their lanes under 4712 for as long as they live, so it must not be that class.
+const LOCK: (i32, i32) = (4715, 0);
 
 /// All keys that verify, and the one that signs.
 #[derive(Clone)]

@@ -47,6 +47,28 @@ async fn a_process_that_was_there_before_the_first_key_takes_its_first_token() {
 }
 
 #[tokio::test]
+async fn what_owns_lanes_for_good_keeps_no_key_from_being_made() {
+    let database = TestDatabase::create().await;
+    let everything = database.superuser().await;
+    let mut owner = everything.acquire().await.unwrap();
+    // A relay, a sealer, projectors, and whoever looks after the topic, on every lane.
+    for class in [4712, 4713, 4714, 4716] {
+        for lane in 0..8 {
+            sqlx::query("select pg_advisory_lock($1, $2)")
+                .bind(class)
+                .bind(lane)
+                .execute(&mut *owner)
+                .await
+                .unwrap();
+        }
+    }
+    let app = App::on(database, &quick(), [7; 32]).await;
+    app.register("ada@example.org").await;
+    drop(owner);
+    app.end().await;
+}
+
+#[tokio::test]
 async fn tokens_of_made_up_keys_are_refused_and_share_their_looks() {
     let app = App::start().await;
     let registered = app.register("ada@example.org").await;
