@@ -150,17 +150,27 @@ impl Streams {
     }
 }
 
-/// What a decision may look at: the family's streams, who asks, and when.
+/// What a decision may look at: the family's streams, how long its log is, who asks, and when.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     streams: &'a Streams,
     meta: &'a Meta,
+    family_seq: i64,
 }
 
 impl<'a> Context<'a> {
-    /// A context over streams in memory.
-    pub fn new(streams: &'a Streams, meta: &'a Meta) -> Self {
-        Self { streams, meta }
+    /// A context over streams in memory, as they are after the family's event `family_seq`; 0 when it has none.
+    pub fn new(streams: &'a Streams, meta: &'a Meta, family_seq: i64) -> Self {
+        Self {
+            streams,
+            meta,
+            family_seq,
+        }
+    }
+
+    /// The family's last event; 0 when it has none.
+    pub fn family_seq(&self) -> u64 {
+        u64::try_from(self.family_seq).unwrap_or(0)
     }
 
     /// Family, command and person of this request.

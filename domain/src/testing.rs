@@ -67,6 +67,7 @@ fn now() -> DateTime<Utc> {
 #[derive(Clone)]
 pub struct Scenario {
     streams: Streams,
+    family_seq: i64,
     user: UserId,
     members: u128,
     commands: u128,
@@ -82,6 +83,7 @@ impl Scenario {
     pub fn empty() -> Self {
         Self {
             streams: Streams::default(),
+            family_seq: 0,
             user: user_id(Role::Parent),
             members: 0,
             commands: 0,
@@ -214,6 +216,7 @@ impl Scenario {
             .expect("the stored form reads back");
             assert_eq!(read, new.event, "the stored form says the same");
             self.streams.apply(new.stream, &read);
+            self.family_seq += 1;
         }
         self.commands += 1;
         self
@@ -250,7 +253,7 @@ impl Scenario {
         let text = serde_json::to_string(command).expect("commands are JSON");
         let command: C = serde_json::from_str(&text).expect("commands read back");
         for _ in 0..100 {
-            match decide(&command, &Context::new(&streams, &meta)) {
+            match decide(&command, &Context::new(&streams, &meta, self.family_seq)) {
                 Ok(decision) => {
                     return Outcome {
                         result: Ok(decision.events),

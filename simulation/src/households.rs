@@ -99,7 +99,7 @@ impl Household {
             user_id: self.parent,
             at: DateTime::<Utc>::UNIX_EPOCH,
         };
-        Context::new(&Streams::default(), &meta).new_id(0)
+        Context::new(&Streams::default(), &meta, 0).new_id(0)
     }
 
     fn founder(&self) -> MemberId {

@@ -289,7 +289,7 @@ impl<'a> Replay<'a> {
     fn decide(&mut self, order: &Order) -> Result<Decision, String> {
         let meta = order.meta(self.at);
         loop {
-            match order.command.decide(&Context::new(&self.streams, &meta)) {
+            match order.command.decide(&Context::new(&self.streams, &meta, self.head)) {
                 Ok(decision) => return Ok(decision),
                 Err(Stop::Refused(refusal)) => return Err(refusal.code.to_string()),
                 Err(Stop::Load(streams)) => {

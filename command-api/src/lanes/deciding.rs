@@ -137,7 +137,8 @@ impl<T> Deciding<T> {
     /// Decides one command; the streams it needs, when they are not in memory.
     fn decide(&mut self, queued: Queued<T>, meta: Meta, loads: usize) -> Option<Vec<StreamId>> {
         let cached = self.cached.as_mut()?;
-        let refused = match queued.job.command.decide(&Context::new(&cached.streams, &meta)) {
+        let context = Context::new(&cached.streams, &meta, cached.head);
+        let refused = match queued.job.command.decide(&context) {
             Ok(decision) => {
                 // After the decision, so that only who may ask at all learns where the ledger stands.
                 if queued.job.if_match.is_some_and(|wanted| wanted != cached.head) {
@@ -205,7 +206,7 @@ impl<T> Deciding<T> {
 }
 
 fn append_of<T>(queued: &Queued<T>, meta: &Meta, cached: &mut Cached, decision: Decision) -> AppendCommand {
-    let actor = Context::new(&cached.streams, meta).actor();
+    let actor = Context::new(&cached.streams, meta, cached.head).actor();
     let expected_family_seq = cached.head;
     let events: Vec<AppendEvent> = decision
         .events

@@ -52,6 +52,7 @@ pub fn command_body(data: &[u8]) {
 #[derive(Clone)]
 struct Household {
     streams: Streams,
+    head: i64,
     names: HashMap<String, String>,
     commands: u128,
     /// What each wallet holds, by its postings.
@@ -86,6 +87,7 @@ impl Household {
     fn found() -> Self {
         let mut household = Self {
             streams: Streams::default(),
+            head: 0,
             names: HashMap::new(),
             commands: 0,
             wallets: BTreeMap::new(),
@@ -213,6 +215,7 @@ impl Household {
                 command.name()
             );
             self.streams.apply(new.stream, &new.event);
+            self.head += 1;
             self.take_names(&written.payload);
             self.wallets(&new.event);
         }
@@ -228,7 +231,7 @@ impl Household {
     fn decide(&mut self, command: &dyn AnyCommand, meta: &Meta) -> Option<Decision> {
         // Every round brings in streams that were missing; a decision that needs more has run away.
         for _ in 0..64 {
-            match command.decide(&Context::new(&self.streams, meta)) {
+            match command.decide(&Context::new(&self.streams, meta, self.head)) {
                 Ok(decision) => return Some(decision),
                 Err(Stop::Refused(_)) => return None,
                 Err(Stop::Load(missing)) => {

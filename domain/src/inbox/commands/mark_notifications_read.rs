@@ -13,7 +13,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkNotificationsRead {
-    /// The `family_seq` of the newest notification read.
+    /// The `family_seq` of the newest notification read; not beyond the ledger's last event, or what is still to come would be
+    /// read before anybody could.
     pub up_to_family_seq: u64,
 }
 
@@ -24,7 +25,10 @@ impl Decide for MarkNotificationsRead {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member_id = context.asking_member()?.member_id;
-        let up_to_family_seq = self.up_to_family_seq.min(i64::MAX as u64);
+        let up_to_family_seq = self.up_to_family_seq;
+        if up_to_family_seq > context.family_seq() {
+            return Err(InboxRefusal::BeyondHead.into());
+        }
         if up_to_family_seq <= context.get::<Inbox>(member_id.uuid())?.read_up_to() {
             return Err(InboxRefusal::NothingNew.into());
         }
@@ -46,8 +50,18 @@ mod tests {
     #[test]
     fn reading_goes_forward_only() {
         let read = |up_to_family_seq| MarkNotificationsRead { up_to_family_seq };
-        let scenario = Scenario::family().after(&read(7));
-        scenario.when(&read(7)).refused("nothing-new");
-        assert_eq!(scenario.when(&read(8)).accepted().len(), 1);
+        // Created, a parent added and joined: three events, and the reading is the fourth.
+        let scenario = Scenario::family().after(&read(3));
+        scenario.when(&read(3)).refused("nothing-new");
+        assert_eq!(scenario.when(&read(4)).accepted().len(), 1);
+    }
+
+    #[test]
+    fn what_is_still_to_come_cannot_be_read() {
+        let read = |up_to_family_seq| MarkNotificationsRead { up_to_family_seq };
+        let scenario = Scenario::family();
+        scenario.when(&read(4)).refused("beyond-head");
+        scenario.when(&read(u64::MAX)).refused("beyond-head");
+        assert_eq!(scenario.when(&read(3)).accepted().len(), 1);
     }
 }

@@ -21,7 +21,7 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
         "close-account" => json!({"account_id": ids.account}),
         "connect-bank" => json!({"account_id": ids.other_account}),
         "create-family" => json!({"name": "Intruders", "currency": "EUR"}),
-        "mark-notifications-read" => json!({"up_to_family_seq": 1_000_000}),
+        "mark-notifications-read" => json!({"up_to_family_seq": 1}),
         "offer-chore" => {
             json!({"title": "Intrude", "reward": {"money": money, "pay_from": ids.account}, "offered_to": ids.member})
         }
