@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use command_api::{
     CommandApi,
-    audit::AuditState,
+    audit::{AuditLimits, AuditState},
     dispatch::Request,
     identity::{Identity, IdentityConfig, Secret},
     lanes::LaneSettings,
@@ -75,7 +75,12 @@ impl CommandSide {
     /// Its routes: commands, identity, audit.
     pub fn router(&self) -> axum::Router {
         let verifier = self.identity.verifier();
-        let audit = AuditState::new(self.api.log().clone(), Arc::new(self.api.clone()), Arc::clone(verifier));
+        let audit = AuditState::new(
+            self.api.log().clone(),
+            Arc::new(self.api.clone()),
+            Arc::clone(verifier),
+            AuditLimits::default(),
+        );
         command_api::dispatch::router(self.api.clone(), Arc::clone(verifier))
             .merge(command_api::identity::router(self.identity.clone()))
             .merge(command_api::audit::router(audit))

@@ -264,7 +264,11 @@ async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let verifier = verifier(&pool, shutdown).await?;
     Ok(RunningPart {
-        routes: replay_api::router(replay_api::ReplayState::new(pool, verifier)),
+        routes: replay_api::router(replay_api::ReplayState::new(
+            pool,
+            verifier,
+            replay_api::ReplayLimits::default(),
+        )),
         commands: None,
         work: None,
     })

@@ -93,7 +93,11 @@ async fn serve(
         .router()
         .merge(query_api::router(query))
         .merge(reactors::imports::router(imports))
-        .merge(replay_api::router(replay_api::ReplayState::new(replayer, verifier)));
+        .merge(replay_api::router(replay_api::ReplayState::new(
+            replayer,
+            verifier,
+            replay_api::ReplayLimits::default(),
+        )));
     let router = http::finish(routes, health, "all parts in one process");
 
     folder.announce(&Running {

@@ -13,4 +13,4 @@ mod place;
 pub mod serve;
 
 pub use openapi::openapi_paths;
-pub use serve::{ReplayState, router};
+pub use serve::{ReplayLimits, ReplayState, router};

@@ -4,9 +4,9 @@
 //! what a teen may see, also of the time before they were a teen, and an auditor sees the whole history, also of the time
 //! before they were given leave. A teen or child sees nothing of the time before they came.
 //!
-//! **What bounds a request**: a replay costs as much as the history is long. So [`REPLAYS_AT_ONCE`] run at a time, further ones
-//! are answered 429; a history of more than [`EVENTS_MAX`] events is refused, and the command line is named, which has no such
-//! limit; what takes longer than [`PATIENCE`] is ended.
+//! **What bounds a request**, see [`ReplayLimits`]: a replay costs as much as the history is long. So only so many run at a time,
+//! further ones are answered 429; a longer history is refused (422), and the command line is named, which has no such limit; what
+//! takes too long is ended (503).
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ use crate::{
 pub const REPLAYS_AT_ONCE: usize = 2;
 /// The longest history that is replayed for one request, in events.
 pub const EVENTS_MAX: i64 = 50_000;
-/// The longest a request may take.
+/// The longest a replay may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Connections: one for each replay, and two for looking up who asks and whose sessions ended.
 pub const CONNECTIONS: u32 = REPLAYS_AT_ONCE as u32 + 2;
@@ -58,20 +58,40 @@ pub struct ReplayState {
     pub verifier: Arc<TokenVerifier>,
     /// What time it is, for requests that name no moment.
     pub clock: fn() -> DateTime<Utc>,
-    /// See [`EVENTS_MAX`].
-    pub events_max: i64,
+    limits: ReplayLimits,
     replays: Arc<Semaphore>,
+}
+
+/// What the replays of one process may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayLimits {
+    /// Replays that run at the same time. Each takes a connection; [`ReplayState::pool`] has two more than that.
+    pub at_once: usize,
+    /// The longest history that is replayed for one request, in events.
+    pub events_max: i64,
+    /// The longest a replay may take.
+    pub patience: Duration,
+}
+
+impl Default for ReplayLimits {
+    fn default() -> Self {
+        Self {
+            at_once: REPLAYS_AT_ONCE,
+            events_max: EVENTS_MAX,
+            patience: PATIENCE,
+        }
+    }
 }
 
 impl ReplayState {
     /// On the system's clock.
-    pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>) -> Self {
+    pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>, limits: ReplayLimits) -> Self {
         Self {
             pool,
             verifier,
             clock: Utc::now,
-            events_max: EVENTS_MAX,
-            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+            limits,
+            replays: Arc::new(Semaphore::new(limits.at_once)),
         }
     }
 }
@@ -111,7 +131,7 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
                 let detail = format!("a {} may not see {}", member.role.as_str(), view.name);
                 return Err(Problem::not_allowed(detail));
             }
-            let answered = timeout(PATIENCE, answer(&state, view, family, &member, &asked)).await;
+            let answered = timeout(state.limits.patience, answer(&state, view, family, &member, &asked)).await;
             let (body, last) = answered
                 .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;
             Ok(with_chain_hash(respond(&headers, body), last))
@@ -132,7 +152,7 @@ async fn answer(
     let past = Past::begin(&mut connection, family).await.map_err(problem)?;
     let mut past = past.ok_or_else(Problem::unknown_family)?;
     let started = tokio::time::Instant::now();
-    let last = replayed(&mut past, &asked.as_of, state.events_max)
+    let last = replayed(&mut past, &asked.as_of, state.limits.events_max)
         .await
         .map_err(problem)?;
     let onlooker = Onlooker {

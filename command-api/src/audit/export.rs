@@ -3,7 +3,7 @@
 //! Once the first byte is out the status cannot change, so a failure on the way breaks the connection off, and every format
 //! ends with a mark that a broken file does not have.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io};
 
 use axum::{
     body::{Body, Bytes},
@@ -24,14 +24,13 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     AuditState,
+    delivery::{Delivery, Pieces},
     query::{Bounds, parameters},
     replay_problem,
 };
 
 /// Pages on their way at most; each is up to a thousand events.
 const CHUNKS_MAX: usize = 2;
-/// A client that takes nothing for so long is gone.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,18 +85,14 @@ fn start(
 ) -> Result<Source, Problem> {
     let permit = state.permit()?;
     let (written, mut pages) = mpsc::channel::<Chunk>(CHUNKS_MAX);
-    let (taken, chunks) = mpsc::channel::<Bytes>(CHUNKS_MAX);
+    let (delivery, pieces) = Delivery::new(state.stalled_after());
     let log = state.log.clone();
     let task = tokio::spawn(async move {
         let _permit = permit;
         let forward = async {
-            while let Some(chunk) = pages.recv().await.filter(|_| !taken.is_closed()) {
-                if chunk.text.is_empty() {
-                    continue;
-                }
-                // An error means that the client is gone or asleep; dropping `pages` ends the export.
-                let sent = tokio::time::timeout(STALLED_AFTER, taken.send(Bytes::from(chunk.text))).await;
-                if !matches!(sent, Ok(Ok(()))) {
+            while let Some(chunk) = pages.recv().await.filter(|_| !delivery.is_over()) {
+                // The client is gone or asleep; dropping `pages` ends the export.
+                if delivery.send(Bytes::from(chunk.text)).await.is_err() {
                     break;
                 }
             }
@@ -111,21 +106,21 @@ fn start(
         exported
     });
     Ok(Source {
-        chunks,
+        pieces,
         task: Some(task),
     })
 }
 
 /// An export on its way to the client.
 struct Source {
-    chunks: mpsc::Receiver<Bytes>,
+    pieces: Pieces,
     task: Option<JoinHandle<Result<Exported, ExportError>>>,
 }
 
 impl Source {
     async fn first(&mut self) -> Result<Option<Bytes>, Problem> {
-        if let Some(chunk) = self.chunks.recv().await {
-            return Ok(Some(chunk));
+        if let Some(piece) = self.pieces.next().await {
+            return Ok(Some(piece));
         }
         match self.finish().await {
             Ok(()) => Ok(None),
@@ -149,11 +144,11 @@ impl Source {
 
     fn stream(self, first: Option<Bytes>) -> impl futures::Stream<Item = io::Result<Bytes>> + Send {
         stream::unfold((self, first), |(mut source, first)| async move {
-            if let Some(chunk) = first {
-                return Some((Ok(chunk), (source, None)));
+            if let Some(piece) = first {
+                return Some((Ok(piece), (source, None)));
             }
-            if let Some(chunk) = source.chunks.recv().await {
-                return Some((Ok(chunk), (source, None)));
+            if let Some(piece) = source.pieces.next().await {
+                return Some((Ok(piece), (source, None)));
             }
             let error = source.finish().await.err()?;
             match error {

@@ -4,9 +4,11 @@
 //! person outside it gets the same 404 as for a family that does not exist. Everything is read from the log, nothing from
 //! read models.
 //!
-//! A replay costs as much as the history is long, so only [`REPLAYS_AT_ONCE`] run at a time; further ones are answered 429.
+//! A replay costs as much as the history is long, so only so many run at a time; further ones are answered 429. A client that
+//! takes nothing of its export or pack for a while is gone. [`AuditLimits`] has both.
 
 mod as_of;
+mod delivery;
 mod events;
 mod export;
 mod openapi;
@@ -14,7 +16,7 @@ mod query;
 mod seal;
 mod verify;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -38,6 +40,9 @@ pub use openapi::openapi_paths;
 /// Replays, exports and verifications that run at the same time in one process.
 pub const REPLAYS_AT_ONCE: usize = 4;
 
+/// How long a client may take nothing of what it asked for.
+pub const STALLED_AFTER: Duration = Duration::from_secs(60);
+
 const ALLOWED: &[Role] = &[Role::Parent, Role::Partner, Role::Auditor];
 
 /// What the auditor's routes need; cheap to clone.
@@ -46,18 +51,42 @@ pub struct AuditState {
     log: Log,
     families: Arc<dyn Families>,
     verifier: Arc<TokenVerifier>,
+    limits: AuditLimits,
     replays: Arc<Semaphore>,
+}
+
+/// What the histories that one process reads may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditLimits {
+    /// Replays, exports, packs and verifications at the same time.
+    pub at_once: usize,
+    /// How long a client may take nothing of an export or a pack; then it is broken off.
+    pub stalled_after: Duration,
+}
+
+impl Default for AuditLimits {
+    fn default() -> Self {
+        Self {
+            at_once: REPLAYS_AT_ONCE,
+            stalled_after: STALLED_AFTER,
+        }
+    }
 }
 
 impl AuditState {
     /// The log to read, who belongs to a family, and who is signed in.
-    pub fn new(log: Log, families: Arc<dyn Families>, verifier: Arc<TokenVerifier>) -> Self {
+    pub fn new(log: Log, families: Arc<dyn Families>, verifier: Arc<TokenVerifier>, limits: AuditLimits) -> Self {
         Self {
             log,
             families,
             verifier,
-            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+            limits,
+            replays: Arc::new(Semaphore::new(limits.at_once)),
         }
+    }
+
+    fn stalled_after(&self) -> Duration {
+        self.limits.stalled_after
     }
 
     /// The family and its lane, if this person may look into its log.

@@ -4,13 +4,13 @@
 //! A checkpoint tells how many events its lane has, of all families in it, and nothing else of them.
 
 use std::{
-    io::{self, Write},
+    io,
     time::{Duration, Instant},
 };
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -25,7 +25,6 @@ use event_store::{
         tree,
     },
 };
-use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::{auth::SignedIn, problem::Problem};
@@ -33,16 +32,13 @@ use tokio::sync::mpsc;
 
 use super::{
     AuditState,
+    delivery::Delivery,
     query::{number, parameters},
 };
 use crate::log_problem;
 
 /// How long a request waits for the first checkpoint over a family.
 const SEALED_WITHIN: Duration = Duration::from_secs(5);
-/// Pieces of a pack on their way to a client at most.
-const CHUNKS_MAX: usize = 4;
-/// Bytes of such a piece.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,28 +197,24 @@ pub(super) async fn download(
     // What would fail at once still gets a proper answer.
     head_of(&state.log, lane, family).await?;
     let (sender, parts) = mpsc::channel(PARTS_MAX);
-    let (taken, chunks) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_MAX);
+    let (delivery, pieces) = Delivery::new(state.stalled_after());
     let log = state.log.clone();
     tokio::spawn(async move {
         let _permit = permit;
-        let failing = taken.clone();
-        let zipping = tokio::task::spawn_blocking(move || {
-            let writer = write_zip(parts, Chunks::new(taken), |_| ())?;
-            writer.end()
-        });
+        let writer = delivery.clone().writer();
+        let zipping = tokio::task::spawn_blocking(move || write_zip(parts, writer, |_| ())?.end());
         let packed = pack(&log, lane, family, &[], sender).await;
         let zipped = zipping.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let failure = packed
             .err()
             .map(|error| error.to_string())
             .or(zipped.err().map(|error| error.to_string()));
-        if let Some(error) = failure {
-            tracing::warn!(error, "a pack did not come to its end");
-            drop(failing.try_send(Err(io::Error::other("the pack did not come to its end"))));
+        match failure {
+            Some(error) => tracing::warn!(error, "a pack did not come to its end"),
+            None => delivery.complete(),
         }
     });
-    let body = stream::unfold(chunks, |mut chunks| async move { Some((chunks.recv().await?, chunks)) });
-    let mut response = Body::from_stream(body).into_response();
+    let mut response = Body::from_stream(pieces.body()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     let filename = format!("attachment; filename=\"kinledger-{}.zip\"", family.uuid());
@@ -230,44 +222,6 @@ pub(super) async fn download(
         headers.insert(header::CONTENT_DISPOSITION, filename);
     }
     Ok(response)
-}
-
-/// Writes into a channel, in pieces; a client that is gone ends the writing.
-struct Chunks {
-    to: mpsc::Sender<io::Result<Bytes>>,
-    held: Vec<u8>,
-}
-
-impl Chunks {
-    fn new(to: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        Self {
-            to,
-            held: Vec::with_capacity(CHUNK_BYTES),
-        }
-    }
-
-    fn end(mut self) -> io::Result<()> {
-        self.flush()
-    }
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.held.extend_from_slice(bytes);
-        if self.held.len() >= CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        let held = std::mem::take(&mut self.held);
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader went away");
-        self.to.blocking_send(Ok(Bytes::from(held))).map_err(gone)
-    }
 }
 
 fn hex_all(hashes: &[Hash]) -> Vec<String> {

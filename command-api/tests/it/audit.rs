@@ -9,7 +9,7 @@ use axum::{
 };
 use command_api::{
     CommandApi,
-    audit::{self, AuditState},
+    audit::{self, AuditLimits, AuditState},
     dispatch,
     identity::{self, Families, Identity, IdentityConfig, Secret},
     lanes::LaneSettings,
@@ -59,7 +59,7 @@ impl App {
             .await
             .expect("identity opens");
         let verifier = Arc::clone(identity.verifier());
-        let state = AuditState::new(log, families, Arc::clone(&verifier));
+        let state = AuditState::new(log, families, Arc::clone(&verifier), AuditLimits::default());
         let router = identity::router(identity)
             .merge(dispatch::router(api, verifier))
             .merge(audit::router(state));

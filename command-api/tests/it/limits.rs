@@ -6,11 +6,15 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode, header},
 };
-use command_api::lanes::LaneSettings;
+use command_api::{audit::AuditLimits, lanes::LaneSettings};
 use domain::id::FamilyId;
+use event_store::seal::{SealSettings, SealStatus, seal_now};
 use futures::{StreamExt, future::join_all};
 use serde_json::json;
-use service_kit::testing::{TestDatabase, statements::Wire};
+use service_kit::{
+    database::DatabaseRole,
+    testing::{TestDatabase, statements::Wire},
+};
 use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -240,20 +244,92 @@ async fn bodies_and_batches_end_at_their_limits() {
     database.drop().await;
 }
 
-#[tokio::test]
-async fn an_export_reads_no_further_than_its_reader() {
-    const EVENTS: i64 = 12_000;
-    let database = TestDatabase::create().await;
-    let wire = Wire::to(&database).await;
-    let served = Served::start(wire.url(), LaneSettings::default()).await;
+/// So many thousand expenses.
+async fn spend(served: &Served, thousands: usize) {
     let path = format!("/api/v1/families/{}/commands", served.household.id);
-    for _ in 0..EVENTS / 1_000 {
+    for _ in 0..thousands {
         let items: Vec<_> = (0..1_000)
             .map(|_| json!({"name": "add-expense", "idempotency_key": Uuid::new_v4(), "body": served.household.expense("0.01")}))
             .collect();
         let answer = served.post(&path, json!({"commands": items}).to_string()).await;
         assert_eq!(answer.status, StatusCode::OK);
     }
+}
+
+/// A client that neither reads nor goes away is told from a slow one by pieces, not by the whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_an_export_or_a_pack_makes_room_for_the_next() {
+    let database = TestDatabase::create().await;
+    let limits = AuditLimits {
+        at_once: 1,
+        stalled_after: Duration::from_secs(1),
+    };
+    let served = Served::start_with(&database.url(), LaneSettings::default(), limits).await;
+    spend(&served, 12).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = SealSettings {
+        key_file: folder.path().join("sealing-key"),
+        every: Duration::from_millis(10),
+        witnesses: Vec::new(),
+    };
+    let sealer = database.pool(DatabaseRole::Sealer).await;
+    seal_now(&sealer, &settings, &SealStatus::default())
+        .await
+        .expect("it is sealed");
+    let ask = |what: &str| {
+        let path = format!("/api/v1/families/{}/audit/{what}", served.household.id);
+        let request = served.http(Request::get(path)).body(Body::empty()).expect("a request");
+        tower::ServiceExt::oneshot(served.router.clone(), request)
+    };
+    for what in ["export?format=ndjson", "export?format=hledger", "pack"] {
+        let stalled = ask(what).await.expect("an answer");
+        assert_eq!(stalled.status(), StatusCode::OK, "{what}");
+        assert_eq!(
+            ask(what).await.expect("an answer").status(),
+            StatusCode::TOO_MANY_REQUESTS
+        );
+        let makes_room = async {
+            loop {
+                let next = ask("export?format=ndjson").await.expect("an answer");
+                if next.status() == StatusCode::OK {
+                    return next;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let next = tokio::time::timeout(SOON, makes_room)
+            .await
+            .expect("there is room again");
+        // Who comes back to it finds it broken off, and never whole.
+        let mut body = stalled.into_body().into_data_stream();
+        let mut is_broken = false;
+        while let Some(piece) = body.next().await {
+            is_broken |= piece.is_err();
+        }
+        assert!(is_broken, "{what}");
+        // One that reads slowly, but reads, gets the whole.
+        let mut body = next.into_body().into_data_stream();
+        let mut pieces = 0;
+        while let Some(piece) = body.next().await {
+            pieces += 1;
+            assert!(piece.expect("bytes").len() <= 64 * 1024);
+            if pieces % 16 == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert!(pieces > 100, "{pieces} pieces");
+    }
+    sealer.close().await;
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn an_export_reads_no_further_than_its_reader() {
+    const EVENTS: i64 = 12_000;
+    let database = TestDatabase::create().await;
+    let wire = Wire::to(&database).await;
+    let served = Served::start(wire.url(), LaneSettings::default()).await;
+    spend(&served, 12).await;
     let pages = |wire: &Wire| {
         let statements = wire.take_statements();
         statements
@@ -298,14 +374,7 @@ async fn an_export_reads_no_further_than_its_reader() {
 async fn only_so_many_histories_are_read_at_once() {
     let database = TestDatabase::create().await;
     let served = Served::start(&database.url(), LaneSettings::default()).await;
-    let path = format!("/api/v1/families/{}/commands", served.household.id);
-    for _ in 0..6 {
-        let items: Vec<_> = (0..1_000)
-            .map(|_| json!({"name": "add-expense", "idempotency_key": Uuid::new_v4(), "body": served.household.expense("0.01")}))
-            .collect();
-        let answer = served.post(&path, json!({"commands": items}).to_string()).await;
-        assert_eq!(answer.status, StatusCode::OK);
-    }
+    spend(&served, 6).await;
     let export = || {
         let path = format!("/api/v1/families/{}/audit/export?format=ndjson", served.household.id);
         let request = served.http(Request::get(path)).body(Body::empty()).expect("a request");

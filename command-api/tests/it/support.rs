@@ -9,7 +9,7 @@ use axum::{
 };
 use command_api::{
     CommandApi, Receipt,
-    audit::{self, AuditState},
+    audit::{self, AuditLimits, AuditState},
     dispatch::{self, Request, traceparent},
     identity::{self, Families, Identity, IdentityConfig, Secret},
     lanes::LaneSettings,
@@ -130,6 +130,10 @@ pub struct Answer {
 
 impl Served {
     pub async fn start(url: &str, settings: LaneSettings) -> Self {
+        Self::start_with(url, settings, AuditLimits::default()).await
+    }
+
+    pub async fn start_with(url: &str, settings: LaneSettings, limits: AuditLimits) -> Self {
         let side = WriteSide::start(url, 8, settings).await;
         let families: Arc<dyn Families> = Arc::new(side.api.clone());
         let config = IdentityConfig {
@@ -146,7 +150,7 @@ impl Served {
         .await
         .expect("identity opens");
         let verifier = Arc::clone(identity.verifier());
-        let audit = AuditState::new(side.log.clone(), families, Arc::clone(&verifier));
+        let audit = AuditState::new(side.log.clone(), families, Arc::clone(&verifier), limits);
         let router = identity::router(identity)
             .merge(dispatch::router(side.api.clone(), verifier))
             .merge(audit::router(audit));

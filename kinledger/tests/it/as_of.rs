@@ -1,5 +1,6 @@
 //! Looking back: past views, over HTTP and from the command line, against what the views said then.
 
+mod limits;
 mod moments;
 mod naive;
 mod random;

@@ -1,7 +1,7 @@
 //! The whole of Kinledger in one process, without its clockwork: commands go in one by one, are folded at once, and views are
 //! read right after.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::{
@@ -10,7 +10,13 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use chrono::Utc;
-use command_api::{CommandApi, audit::AuditState, dispatch, identity::Families, lanes::LaneSettings};
+use command_api::{
+    CommandApi,
+    audit::{AuditLimits, AuditState},
+    dispatch,
+    identity::Families,
+    lanes::LaneSettings,
+};
 use domain::{
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId, UserId},
@@ -19,7 +25,7 @@ use event_store::{Lane, Log, Record};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use projectors::{apply::Applier, generation};
 use query_api::QueryState;
-use replay_api::ReplayState;
+use replay_api::{ReplayLimits, ReplayState};
 use serde_json::{Value, json};
 use service_kit::{
     auth::{AUDIENCE, ISSUER, PublicKey, SignedIn, TOKEN_TYPE, TokenVerifier},
@@ -28,6 +34,7 @@ use service_kit::{
     testing::TestDatabase,
 };
 use sqlx::{PgPool, Postgres, Transaction};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -43,12 +50,18 @@ pub struct Stack {
 impl Stack {
     pub async fn start() -> Self {
         let database = TestDatabase::create().await;
+        let url = database.url();
+        Self::start_on(database, &url, ReplayLimits::default()).await
+    }
+
+    /// With replays that reach the database at `replayer_url` and keep to these limits.
+    pub async fn start_on(database: TestDatabase, replayer_url: &str, limits: ReplayLimits) -> Self {
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [9; 32]);
         let (api, _) = CommandApi::start(log.clone(), LaneSettings::default()).await.unwrap();
         let projector = database.pool(DatabaseRole::Projector).await;
         let applier = Applier::new(projector.clone(), Log::new(projector, [0; 32]));
         let reader = database.pool(DatabaseRole::Reader).await;
-        let replayer = database::connect(&database.url(), DatabaseRole::Replayer, 6)
+        let replayer = database::connect(replayer_url, DatabaseRole::Replayer, 6)
             .await
             .unwrap();
         let pair = Ed25519KeyPair::generate().unwrap();
@@ -61,8 +74,14 @@ impl Stack {
             .merge(replay_api::router(ReplayState::new(
                 replayer.clone(),
                 Arc::clone(&verifier),
+                limits,
             )))
-            .merge(command_api::audit::router(AuditState::new(log, families, verifier)));
+            .merge(command_api::audit::router(AuditState::new(
+                log,
+                families,
+                verifier,
+                AuditLimits::default(),
+            )));
         Self {
             database,
             api,
@@ -133,13 +152,22 @@ impl Stack {
         answer.into_body()
     }
 
-    async fn send(&self, by: UserId, path: &str) -> Response<Body> {
+    /// Serves the routes on a port of their own, as the process does; where.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = self.routes.clone();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        address
+    }
+
+    pub async fn send(&self, by: UserId, path: &str) -> Response<Body> {
         let request = Request::get(path).header("authorization", format!("Bearer {}", self.token(by)));
         let request = request.body(Body::empty()).unwrap();
         self.routes.clone().oneshot(request).await.unwrap()
     }
 
-    fn token(&self, user: UserId) -> String {
+    pub fn token(&self, user: UserId) -> String {
         let now = Utc::now().timestamp();
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());

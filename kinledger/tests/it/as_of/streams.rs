@@ -23,7 +23,7 @@ const ROWS: u64 = 2_000;
 const STATEMENTS: u64 = 4;
 
 /// A family whose history takes several pages to read.
-async fn long_history(stack: &Stack) -> (FamilyId, UserId) {
+pub(super) async fn long_history(stack: &Stack) -> (FamilyId, UserId) {
     let (family, parent) = (FamilyId::from_uuid(Uuid::new_v4()), UserId::from_uuid(Uuid::new_v4()));
     let created = json!({"name": "Long", "currency": "EUR"});
     stack.command(family, parent, "create-family", &created).await.unwrap();
