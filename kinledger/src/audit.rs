@@ -1,7 +1,8 @@
 //! `kinledger audit`: replay, verify and export, straight from the log.
 //!
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 all is well, 1 it could not be done, 2 the log was
-//! altered, 3 rows of views are not those of the log. The database is only read.
+//! altered, 3 rows of views are not those of the log, or a pack is whole but older than what was kept elsewhere. The database
+//! is only read.
 
 mod check;
 mod export;
@@ -36,6 +37,8 @@ pub use verify::VerifyOptions;
 
 /// The log was altered.
 const EXIT_ALTERED: u8 = 2;
+/// A pack is whole, but not everything that was kept elsewhere could be compared with it.
+const EXIT_NOT_COMPARED: u8 = 3;
 
 /// What an auditor may ask for.
 #[derive(Debug, Subcommand)]
@@ -113,7 +116,8 @@ pub fn run_without_database(command: &AuditCommand) -> Option<ExitCode> {
     let pack = options.pack.as_deref()?;
     let verdict = pack::verify(pack, &options.key, &options.family, &options.checkpoint, options.json);
     Some(match verdict {
-        Ok(report) if report.is_whole() => ExitCode::SUCCESS,
+        Ok(report) if report.is_whole() && report.is_all_compared() => ExitCode::SUCCESS,
+        Ok(report) if report.is_whole() => ExitCode::from(EXIT_NOT_COMPARED),
         Ok(_) => ExitCode::from(EXIT_ALTERED),
         Err(error) => {
             eprintln!("kinledger audit: {error:#}");

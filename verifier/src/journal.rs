@@ -1,13 +1,14 @@
-//! Reads the two journals of a pack and holds them against the events: every entry, in order, and every balance.
+//! Reads a journal of a pack and holds it against the events: every entry, in order, and every balance.
 //!
 //! Only what the export writes is understood. A line that could mean something to hledger or beancount and is not understood
 //! here is a fault: nothing may hide in it.
+//! Entries are compared block by block.
 
 use std::{collections::BTreeSet, io};
 
 use crate::{
     pack::Content,
-    postings::{Line, Postings, amount},
+    postings::{BLOCK, Entry, Line, Postings, amount},
     report::{Fault, What},
 };
 
@@ -42,6 +43,20 @@ struct Reading<'a> {
     end_line: &'a str,
 }
 
+/// What is wrong with a journal.
+pub(crate) enum Bad {
+    /// This.
+    Fault(Fault),
+    /// It differs from the events in its entries, from `first` on: these are the ones it has there.
+    Entries { first: usize, mine: Vec<Entry> },
+}
+
+impl From<Fault> for Bad {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// Compares; the last line has to begin with `end` after its semicolon.
 pub(crate) fn compare(
     content: &mut Content<'_>,
@@ -49,7 +64,7 @@ pub(crate) fn compare(
     kind: Kind,
     events: &Postings,
     end: &str,
-) -> io::Result<Result<(), Fault>> {
+) -> io::Result<Result<(), Bad>> {
     let mut reading = Reading {
         kind,
         name,
@@ -63,17 +78,17 @@ pub(crate) fn compare(
     let mut line = Vec::new();
     while content.next_line(&mut line)? {
         let Ok(text) = std::str::from_utf8(&line) else {
-            return Ok(Err(Fault::file(name, What::Journal)));
+            return Ok(Err(reading.journal()));
         };
-        if let Err(fault) = reading.line(text) {
-            return Ok(Err(fault));
+        if let Err(bad) = reading.line(text) {
+            return Ok(Err(bad));
         }
     }
     Ok(reading.end())
 }
 
 impl Reading<'_> {
-    fn line(&mut self, line: &str) -> Result<(), Fault> {
+    fn line(&mut self, line: &str) -> Result<(), Bad> {
         if self.ends {
             return Err(self.journal());
         }
@@ -86,7 +101,7 @@ impl Reading<'_> {
             return if self.ends {
                 Ok(())
             } else {
-                Err(Fault::file(self.name, What::End))
+                Err(Fault::file(self.name, What::End).into())
             };
         }
         if line.starts_with(' ') {
@@ -99,7 +114,7 @@ impl Reading<'_> {
         }
     }
 
-    fn hledger(&mut self, line: &str) -> Result<(), Fault> {
+    fn hledger(&mut self, line: &str) -> Result<(), Bad> {
         if [";", "account ", "commodity ", "decimal-mark "]
             .iter()
             .any(|start| line.starts_with(start))
@@ -122,7 +137,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn beancount(&mut self, line: &str) -> Result<(), Fault> {
+    fn beancount(&mut self, line: &str) -> Result<(), Bad> {
         if line.starts_with(';') || line.starts_with("option ") {
             return Ok(());
         }
@@ -152,19 +167,23 @@ impl Reading<'_> {
     }
 
     /// A line within a transaction or a directive.
-    fn inner(&mut self, line: &str) -> Result<(), Fault> {
-        let bad = self.journal();
+    fn inner(&mut self, line: &str) -> Result<(), Bad> {
         if self.kind == Kind::Hledger && line.starts_with(';') {
             return Ok(());
         }
-        let (first, rest) = line.split_once(' ').ok_or(bad.clone())?;
+        let (first, rest) = line.split_once(' ').ok_or_else(|| self.journal())?;
         if self.kind == Kind::Beancount && first.ends_with(':') && first.starts_with(|c: char| c.is_ascii_lowercase()) {
-            if let (Some(open), "family-seq:") = (&mut self.open, first) {
-                open.family_seq = Some(rest.parse().map_err(|_| bad)?);
+            if first == "family-seq:" {
+                let family_seq = rest.parse().map_err(|_| self.journal())?;
+                if let Some(open) = &mut self.open {
+                    open.family_seq = Some(family_seq);
+                }
             }
             return Ok(());
         }
-        let open = self.open.as_mut().ok_or(bad.clone())?;
+        let Some(open) = &mut self.open else {
+            return Err(self.journal());
+        };
         let words: Vec<&str> = rest.split_whitespace().collect();
         match words[..] {
             [amount, currency] if !open.is_balances => {
@@ -173,13 +192,13 @@ impl Reading<'_> {
             ["0", currency, "=", amount, again] if open.is_balances && currency == again => {
                 self.balances.push([first, amount, currency].map(str::to_owned));
             }
-            _ => return Err(bad),
+            _ => return Err(self.journal()),
         }
         Ok(())
     }
 
     /// The transaction that was being read is over.
-    fn close(&mut self) -> Result<(), Fault> {
+    fn close(&mut self) -> Result<(), Bad> {
         let Some(open) = self.open.take().filter(|open| !open.is_balances) else {
             return Ok(());
         };
@@ -193,27 +212,35 @@ impl Reading<'_> {
                 currency,
             })
             .collect();
-        let index = self.mine.len();
-        let bad = |seq: u64| Fault::at(self.name, seq, What::Journal);
-        let wanted = self.events.nth(index);
-        self.mine
-            .entry(family_seq, &open.day, &lines)
-            .ok_or_else(|| bad(family_seq))?;
-        match (wanted, self.mine.nth(index)) {
-            (Some(wanted), mine) if mine == Some(wanted) => Ok(()),
-            (Some((wanted, _)), _) => Err(bad(wanted.min(family_seq))),
-            (None, _) => Err(bad(family_seq)),
+        if self.mine.entry(family_seq, &open.day, &lines).is_none() {
+            return Err(self.journal());
+        }
+        if self.mine.last_block().len() == BLOCK {
+            self.same_block()
+        } else {
+            Ok(())
         }
     }
 
-    fn end(self) -> Result<(), Fault> {
+    /// The last block has to be that of the events.
+    fn same_block(&self) -> Result<(), Bad> {
+        let number = self.mine.blocks_before();
+        if self.mine.block(number) == self.events.block(number) {
+            Ok(())
+        } else {
+            Err(self.journal())
+        }
+    }
+
+    fn end(self) -> Result<(), Bad> {
         if !self.ends {
-            return Err(Fault::file(self.name, What::End));
+            return Err(Fault::file(self.name, What::End).into());
         }
-        if let Some((missing, _)) = self.events.nth(self.mine.len()) {
-            return Err(Fault::at(self.name, missing, What::Journal));
+        self.same_block()?;
+        if self.mine.len() != self.events.len() {
+            return Err(self.journal());
         }
-        let wrong = || Fault::file(self.name, What::Balance);
+        let wrong = || Fault::file(self.name, What::Balance).into();
         let mut asserted = BTreeSet::new();
         for [account, text, currency] in &self.balances {
             // An account that nothing was posted to has the balance zero.
@@ -233,10 +260,11 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn journal(&self) -> Fault {
-        match self.events.nth(self.mine.len()) {
-            Some((family_seq, _)) => Fault::at(self.name, family_seq, What::Journal),
-            None => Fault::file(self.name, What::Journal),
+    /// Something is wrong here, or was before in this block.
+    fn journal(&self) -> Bad {
+        Bad::Entries {
+            first: self.mine.blocks_before() * BLOCK,
+            mine: self.mine.last_block().to_vec(),
         }
     }
 }

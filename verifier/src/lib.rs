@@ -5,17 +5,21 @@
 //! that one mistake cannot be in both. Nothing of the pack is trusted: every length is bounded, nothing panics, nothing is
 //! written.
 
+mod checkpoints;
 mod event;
 mod hash;
 mod heads;
 mod journal;
+mod journals;
 mod kept;
+mod manifest;
 mod note;
 mod pack;
 mod postings;
 mod report;
 mod tree;
 mod verify;
+mod walk;
 
 pub use hash::{Hash, chain, empty_root, hex, tree_leaf, tree_node, unhex, uuid};
 pub use heads::{Head, is_head};

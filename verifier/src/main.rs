@@ -1,6 +1,7 @@
 //! `kinledger-verify PACK --key KEY [--checkpoint FILE|DIR]... [--family UUID]`: the verifier alone, without a database.
 //!
-//! Exit codes: 0 the pack is whole, 1 it could not be verified, 2 it was altered.
+//! Exit codes: 0 the pack is whole, 1 it could not be verified, 2 it was altered, 3 it is whole, but not everything that was kept
+//! elsewhere could be compared with it: it is older than that, or was not exported with `--checkpoint`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,7 +29,20 @@ fn main() -> ExitCode {
                 "  {} entries balance, {} journals say the same",
                 report.entries, report.journals
             );
-            ExitCode::SUCCESS
+            if report.unsigned > 0 {
+                println!(
+                    "  {} kept notes are signed by no key given, and show nothing",
+                    report.unsigned
+                );
+            }
+            for open in &report.not_compared {
+                println!("not compared: {open}");
+            }
+            if report.is_all_compared() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(3)
+            }
         }
         Ok(report) => {
             for fault in &report.faults {

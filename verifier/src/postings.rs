@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+/// Entries whose digests are held at once; of those before them one digest a block is left, so that memory hardly grows.
+pub(crate) const BLOCK: usize = 1_024;
 /// Decimal places that amounts are brought to; no currency has more.
 const PLACES: usize = 8;
 /// Accounts, and sums, at most.
@@ -16,7 +18,7 @@ const ACCOUNTS_MAX: usize = 1 << 20;
 
 /// What an event of an entry says; everything else in it is not about money.
 #[derive(Deserialize)]
-struct Entry {
+struct Payload {
     postings: Vec<Posting>,
 }
 
@@ -32,12 +34,16 @@ struct Money {
     currency: String,
 }
 
+/// An entry: the number of its event, and its digest.
+pub(crate) type Entry = (u64, [u8; 8]);
+
 /// Entries folded: digests in order, and a sum per account and currency.
 #[derive(Debug, Default)]
 pub(crate) struct Postings {
     accounts: HashMap<String, u32>,
     sums: BTreeMap<(u32, String), i128>,
-    entries: Vec<(u64, [u8; 8])>,
+    blocks: Vec<[u8; 16]>,
+    block: Vec<Entry>,
 }
 
 /// One posting, in words.
@@ -50,7 +56,7 @@ pub(crate) struct Line<'a> {
 impl Postings {
     /// Folds the payload of an entry's event. None when it cannot be read or does not sum to zero in each currency.
     pub(crate) fn event(&mut self, family_seq: u64, day: &str, payload: &str) -> Option<()> {
-        let entry: Entry = serde_json::from_str(payload).ok()?;
+        let entry: Payload = serde_json::from_str(payload).ok()?;
         let lines: Vec<Line<'_>> = entry
             .postings
             .iter()
@@ -82,7 +88,11 @@ impl Postings {
         }
         let hash = hash.finalize();
         let digest = hash.first_chunk::<8>()?;
-        self.entries.push((family_seq, *digest));
+        if self.block.len() == BLOCK {
+            self.blocks.push(digest_of(&self.block));
+            self.block.clear();
+        }
+        self.block.push((family_seq, *digest));
         (self.sums.len() <= ACCOUNTS_MAX && zero.values().all(|sum| *sum == 0)).then_some(())
     }
 
@@ -99,13 +109,25 @@ impl Postings {
     }
 
     /// How many entries there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    pub(crate) fn len(&self) -> u64 {
+        (self.blocks.len() * BLOCK + self.block.len()) as u64
     }
 
-    /// The number and digest of an entry.
-    pub(crate) fn nth(&self, index: usize) -> Option<(u64, [u8; 8])> {
-        self.entries.get(index).copied()
+    /// How many blocks come before the last one.
+    pub(crate) fn blocks_before(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The last block, which may be full.
+    pub(crate) fn last_block(&self) -> &[Entry] {
+        &self.block
+    }
+
+    /// The digest of a block; none when it has no entry.
+    pub(crate) fn block(&self, number: usize) -> Option<[u8; 16]> {
+        let is_last = number == self.blocks.len() && !self.block.is_empty();
+        let last = is_last.then(|| digest_of(&self.block));
+        self.blocks.get(number).copied().or(last)
     }
 
     /// The sum of an account by its name, in a currency; none when it was never posted to.
@@ -119,6 +141,17 @@ impl Postings {
     pub(crate) fn sums(&self) -> &BTreeMap<(u32, String), i128> {
         &self.sums
     }
+}
+
+fn digest_of(block: &[Entry]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for (family_seq, digest) in block {
+        hash.update(family_seq.to_be_bytes());
+        hash.update(digest);
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
 }
 
 /// A decimal number in units of 10^-8.

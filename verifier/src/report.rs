@@ -73,7 +73,9 @@ pub enum What {
         whose: String,
     },
     /// A kept checkpoint is newer than the pack.
-    #[error("the pack ends at {size} events of the lane, before the checkpoint you hold for {kept}")]
+    #[error(
+        "the pack ends at {size} events of the lane, before the checkpoint you hold for {kept}: what was recorded since is not in it"
+    )]
     EndsBefore {
         /// The pack's checkpoint.
         size: u64,
@@ -176,6 +178,10 @@ pub struct Report {
     pub entries: u64,
     /// Journals that say the same as the events.
     pub journals: usize,
+    /// Notes kept elsewhere that no trusted key has signed, such as those of an earlier key. They show nothing, either way.
+    pub unsigned: usize,
+    /// What was kept elsewhere and could not be compared with this pack. None of it says that anything was altered.
+    pub not_compared: Vec<Fault>,
     /// What is wrong; nothing, when the pack is whole.
     pub faults: Vec<Fault>,
 }
@@ -186,12 +192,24 @@ impl Report {
         self.faults.is_empty()
     }
 
+    /// Was everything compared that was kept elsewhere? Who holds a newer checkpoint than the pack's has to ask for a newer pack,
+    /// for an old one says nothing of what came after it.
+    pub fn is_all_compared(&self) -> bool {
+        self.not_compared.is_empty()
+    }
+
     /// The fault with the lowest event, exact ones first; without any, the first fault.
     pub fn first_bad(&self) -> Option<&Fault> {
         let placed = self.faults.iter().filter(|fault| fault.family_seq.is_some());
         placed
             .min_by_key(|fault| (fault.family_seq, !fault.is_exact()))
             .or(self.faults.first())
+    }
+
+    pub(crate) fn pass_over(&mut self, fault: Fault) {
+        if self.not_compared.len() < FAULTS_MAX {
+            self.not_compared.push(fault);
+        }
     }
 
     pub(crate) fn blame(&mut self, fault: Fault) {

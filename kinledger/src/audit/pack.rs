@@ -177,11 +177,9 @@ pub(super) fn verify(path: &Path, keys: &[String], family: &str, kept: &[PathBuf
     let mut pack = Pack::open(path, Limits::default()).with_context(cannot)?;
     let report = verifier::verify(&mut pack, &trust).with_context(cannot)?;
     if is_json {
-        let faults: Vec<_> = report
-            .faults
-            .iter()
-            .map(|fault| json!({"file": fault.file, "family_seq": fault.family_seq, "until": fault.until, "fault": fault.what.to_string()}))
-            .collect();
+        let told = |fault: &verifier::Fault| json!({"file": fault.file, "family_seq": fault.family_seq, "until": fault.until, "fault": fault.what.to_string()});
+        let faults: Vec<_> = report.faults.iter().map(told).collect();
+        let not_compared: Vec<_> = report.not_compared.iter().map(told).collect();
         let first = report.first_bad();
         println!(
             "{}",
@@ -190,6 +188,7 @@ pub(super) fn verify(path: &Path, keys: &[String], family: &str, kept: &[PathBuf
                 "chain_hash": report.chain_hash, "log": report.log, "lane": report.lane, "checkpoint": report.checkpoint,
                 "checkpoints": report.checkpoints, "kept_checkpoints": report.kept_checkpoints, "kept_events": report.kept_events,
                 "entries": report.entries, "journals": report.journals, "faults": faults,
+                "unsigned": report.unsigned, "not_compared": not_compared,
                 "first_bad_family_seq": first.and_then(|fault| fault.family_seq),
             })
         );
@@ -206,6 +205,15 @@ pub(super) fn verify(path: &Path, keys: &[String], family: &str, kept: &[PathBuf
             "  {} entries balance, {} journals say the same",
             report.entries, report.journals
         );
+        if report.unsigned > 0 {
+            println!(
+                "  {} kept notes are signed by no key given, and show nothing",
+                report.unsigned
+            );
+        }
+        for open in &report.not_compared {
+            println!("not compared: {open}");
+        }
     } else {
         for fault in &report.faults {
             println!("ALTERED: {fault}");

@@ -3,9 +3,9 @@
 use event_store::seal::{SealStatus, SealingKey, known_keys, log_name, rotate, seal_now};
 use service_kit::database::DatabaseRole;
 use sqlx::{Executor, Row};
-use verifier::{Checkpoint, Frontier, VerifierKey, open_note, tree_leaf};
+use verifier::{Checkpoint, Fault, Frontier, VerifierKey, What, open_note, tree_leaf};
 
-use super::sealed::{Sealed, family, named, verdict};
+use super::sealed::{Sealed, family, named, verdict, verdict_with};
 use crate::export::{LANE, append, random_ledger::random_ledger};
 
 /// Every checkpoint of the lane, opened by the independent reader.
@@ -107,6 +107,77 @@ async fn who_holds_only_the_old_key_follows_to_the_new_one() {
     assert!(!report.is_whole());
     assert_eq!(known_keys(sealed.log.pool()).await.unwrap().len(), 3);
     assert!(verdict(sealed.pack(family(1)).await, &sealed.key().await, family(1)).is_whole());
+    sealed.end().await;
+}
+
+#[tokio::test]
+async fn a_pack_that_is_older_than_what_was_kept_is_not_called_altered_and_not_passed_off_as_the_newest() {
+    let sealed = Sealed::with_families(20).await;
+    let key = sealed.key().await;
+    let (older, packed) = sealed.packed(family(1), &[]).await;
+    let kept = sealed.kept_folder();
+    let report = verdict_with(older.clone(), &key, family(1), Some(&kept));
+    assert!(report.is_whole() && report.is_all_compared(), "{report:?}");
+    // Somebody else's events in the same lane are enough.
+    append(&sealed.log, family(9), &random_ledger(family(9), 9, 20), 0).await;
+    sealed.seal().await;
+    let report = verdict_with(older, &key, family(1), Some(&kept));
+    assert!(report.is_whole() && !report.is_all_compared(), "{report:?}");
+    let [open] = &report.not_compared[..] else {
+        panic!("{:?}", report.not_compared)
+    };
+    let What::EndsBefore { size, kept: newest } = open.what else {
+        panic!("{open}")
+    };
+    assert!(size == packed.checkpoint && newest > size, "{open}");
+    assert_eq!(
+        report.kept_events, report.events,
+        "what it has was compared all the same"
+    );
+    // Asked for again, it has all.
+    let report = verdict_with(sealed.pack(family(1)).await, &key, family(1), Some(&kept));
+    assert!(report.is_whole() && report.is_all_compared(), "{report:?}");
+    sealed.end().await;
+}
+
+#[tokio::test]
+async fn notes_of_an_earlier_key_show_nothing_and_blame_nobody() {
+    let sealed = Sealed::with_families(20).await;
+    let log = log_name(&sealed.sealer).await.unwrap();
+    let kept = sealed.kept_folder();
+    let old_note = sealed.folder.path().join("of-the-old-key.note");
+    std::fs::copy(kept.join(format!("lane-{LANE}/checkpoint")), &old_note).unwrap();
+    rotate(&sealed.sealer, &sealed.settings.key_file, &log, false)
+        .await
+        .unwrap();
+    append(&sealed.log, family(9), &random_ledger(family(9), 9, 20), 0).await;
+    sealed.seal().await;
+    let new = sealed.key().await;
+    let pack = sealed.pack(family(1)).await;
+    let report = verdict_with(pack.clone(), &new, family(1), Some(&kept));
+    assert!(report.is_whole() && report.is_all_compared(), "{report:?}");
+    assert!(report.unsigned > 0 && report.kept_checkpoints > 0, "{report:?}");
+    assert_eq!(report.kept_events, report.events);
+    // With nothing else kept, nothing was compared, and that is said.
+    let report = verdict_with(pack.clone(), &new, family(1), Some(&old_note));
+    assert!(report.is_whole() && !report.is_all_compared(), "{report:?}");
+    assert_eq!((report.unsigned, report.kept_checkpoints), (1, 0));
+    // A note that claims a trusted key's signature and does not have it is a fault.
+    let mut bytes = std::fs::read(kept.join(format!("lane-{LANE}/checkpoint"))).unwrap();
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+    std::fs::write(&old_note, bytes).unwrap();
+    let report = verdict_with(pack, &new, family(1), Some(&old_note));
+    assert!(
+        matches!(
+            report.faults[..],
+            [Fault {
+                what: What::Note(_),
+                ..
+            }]
+        ),
+        "{report:?}"
+    );
     sealed.end().await;
 }
 
