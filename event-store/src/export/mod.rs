@@ -5,6 +5,11 @@
 //! prefix of the log: the first learns accounts, names and balances, the second writes one transaction per entry event.
 //! Memory follows the number of accounts; chunks go through a bounded channel, so a slow reader slows the database down.
 //!
+//! Transactions stand in the order of the log, not of their days: an entry of last year that was entered today comes last. So a
+//! file grows at its end, is held against the log event by event (docs/proofs.md), and needs neither an index by day, which
+//! every append would pay for, nor a sort of the whole history. beancount and hledger order by day themselves and keep our order
+//! within one; who wants the file so lets `hledger print` write it.
+//!
 //! Every format ends with a mark that says how many events there were. A file without it is not whole.
 
 mod beancount;

@@ -22,7 +22,7 @@ use service_kit::{database::DatabaseRole, testing::TestDatabase};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use programs::{Sums, beancount_accepts, beancount_balances, hledger_accepts, hledger_balances};
+use programs::{Sums, beancount_accepts, beancount_balances, hledger_accepts, hledger_balances, hledger_prints};
 use random_ledger::{Dice, Fact, random_ledger};
 
 pub const LANE: Lane = Lane(3);
@@ -147,6 +147,37 @@ fn bounds_of(ledger: &Ledger, seed: u64, recorded: &[Record]) -> Vec<AsOf> {
             family_seq: None,
         },
     ]
+}
+
+/// Day and number of every transaction of a journal, in the file's order.
+fn transactions(journal: &str) -> Vec<(NaiveDate, i64)> {
+    let transaction = |line: &str| {
+        let (day, rest) = line.split_once(" * (")?;
+        Some((day.parse().ok()?, rest.split_once(')')?.0.parse().ok()?))
+    };
+    journal.lines().filter_map(transaction).collect()
+}
+
+/// A journal is read on while the log is, and held against it entry by entry; days are put in order by whoever reads it.
+#[tokio::test]
+async fn a_journal_is_in_the_order_of_the_log_and_hledger_puts_it_in_that_of_days() {
+    let database = TestDatabase::create().await;
+    let ledger = Ledger::random(&database, 1, 250).await;
+    let (text, exported) = ledger.export("hledger", AsOf::default()).await;
+    let ours = transactions(&text);
+    assert_eq!(ours.len(), usize::try_from(exported.written).expect("small"));
+    assert!(
+        ours.is_sorted_by_key(|(_, family_seq)| *family_seq),
+        "the order of the log"
+    );
+    assert!(!ours.is_sorted_by_key(|(day, _)| *day), "some were entered late");
+    let file = write("by-day.journal", &text);
+    let theirs = transactions(&hledger_prints(&file));
+    let mut sorted = ours;
+    sorted.sort();
+    assert_eq!(theirs, sorted, "by day, and within a day in our order");
+    std::fs::remove_file(&file).expect("the file can be removed");
+    database.drop().await;
 }
 
 #[tokio::test]

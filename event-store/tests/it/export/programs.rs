@@ -63,6 +63,14 @@ pub fn beancount_accepts(file: &Path) -> Result<(), String> {
     }
 }
 
+/// The journal as hledger writes it again: in the order of days.
+pub fn hledger_prints(file: &Path) -> String {
+    let file = file.to_str().expect("a path");
+    let output = run(Path::new("hledger"), &["-f", file, "print", "--explicit"], "hledger");
+    assert!(output.status.success(), "{}", words_of(&output));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
 /// hledger's own balances.
 pub fn hledger_balances(file: &Path) -> Sums {
     let text = std::fs::read_to_string(file).expect("the file is there");
