@@ -47,6 +47,7 @@ fi
 
 if cargo clippy --version >/dev/null 2>&1; then
     stage lint cargo clippy --workspace --all-targets -- -D warnings || true
+    stage purity scripts/purity.sh || true
 else
     skip lint "clippy is not installed (rustup component add clippy)"
 fi

@@ -4,4 +4,5 @@ mod arrows;
 mod fixtures;
 mod guarantees;
 mod previous;
+mod purity;
 mod released;
