@@ -163,11 +163,7 @@ async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) 
     let verifier = verifier(&pool, shutdown).await?;
     let mut state = query_api::QueryState::new(pool, verifier);
     if let Some(url) = &options.redis_url {
-        state.cache = Arc::new(
-            query_api::cache::RedisCache::connect(url)
-                .await
-                .context("REDIS_URL is no address of Redis")?,
-        );
+        state.cache = Arc::new(query_api::cache::RedisCache::try_new(url).context("REDIS_URL is no address of Redis")?);
     }
     Ok(RunningPart {
         routes: query_api::router(state),

@@ -2,17 +2,25 @@
 //! ETag, which names the family's `family_seq`, the generation of the rows, the viewer and the parameters, so a newer row has
 //! another key. Who asks is looked up in the rows every time; only then is an answer looked for here.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use axum::body::Bytes;
 use quick_cache::{Weighter, sync::Cache};
-use redis::{AsyncCommands, aio::ConnectionManager};
+use redis::{
+    AsyncCommands,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
 
 /// How long an answer is kept, in seconds.
 const KEEP_SECONDS: u64 = 300;
 /// How long a request waits for the cache before it goes without.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How long Redis is left alone after it did not answer.
+const LEFT_ALONE_FOR: Duration = Duration::from_secs(1);
 /// Larger answers are not kept, in bytes.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
@@ -80,23 +88,56 @@ fn counted(body: Option<Bytes>) -> Option<Bytes> {
     body
 }
 
-/// Keeps answers in Redis for five minutes. Every failure reads as "not there".
+/// Keeps answers in Redis for five minutes. Every failure reads as "not there", and Redis is then left alone for a moment, so that
+/// requests do not wait for it one after another while it is away.
 pub struct RedisCache {
     connection: ConnectionManager,
+    left_alone_until: Mutex<Option<Instant>>,
 }
 
 impl RedisCache {
-    /// Connects, and reconnects by itself from then on.
+    /// Connects at the first use, and again whenever the connection is lost: whether Redis is there is no condition for a start.
     ///
     /// # Errors
-    /// When the address does not parse or nobody answers there.
-    pub async fn connect(url: &str) -> Result<Self, redis::RedisError> {
-        let connection = ConnectionManager::new(redis::Client::open(url)?).await?;
-        Ok(Self { connection })
+    /// When the address does not parse.
+    pub fn try_new(url: &str) -> Result<Self, redis::RedisError> {
+        let config = ConnectionManagerConfig::new().set_number_of_retries(1);
+        let connection = ConnectionManager::new_lazy_with_config(redis::Client::open(url)?, config)?;
+        Ok(Self {
+            connection,
+            left_alone_until: Mutex::default(),
+        })
     }
 
     fn key(etag: &str) -> String {
         format!("kinledger:view:{}", etag.trim_matches('"'))
+    }
+
+    /// What Redis says, unless it does not in time.
+    async fn said<T>(&self, asked: impl Future<Output = Result<T, redis::RedisError>>) -> Option<T> {
+        if self.left_alone().is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let said = tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok);
+        let was_away = self.left_alone().is_some();
+        match &said {
+            Some(_) if was_away => {
+                tracing::info!("Redis answers again");
+                *self.left_alone() = None;
+            }
+            None => {
+                if !was_away {
+                    tracing::warn!("Redis does not answer; views are read without it");
+                }
+                *self.left_alone() = Some(Instant::now() + LEFT_ALONE_FOR);
+            }
+            Some(_) => {}
+        }
+        said
+    }
+
+    fn left_alone(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.left_alone_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,8 +145,8 @@ impl RedisCache {
 impl ResponseCache for RedisCache {
     async fn get(&self, etag: &str) -> Option<Bytes> {
         let mut connection = self.connection.clone();
-        let kept = tokio::time::timeout(PATIENCE, connection.get::<_, Option<Vec<u8>>>(Self::key(etag))).await;
-        counted(kept.ok().and_then(Result::ok).flatten().map(Bytes::from))
+        let kept = self.said(connection.get::<_, Option<Vec<u8>>>(Self::key(etag))).await;
+        counted(kept.flatten().map(Bytes::from))
     }
 
     async fn put(&self, etag: &str, body: &Bytes) {
@@ -113,10 +154,8 @@ impl ResponseCache for RedisCache {
             return;
         }
         let mut connection = self.connection.clone();
-        let put = connection.set_ex::<_, _, ()>(Self::key(etag), &body[..], KEEP_SECONDS);
-        if !matches!(tokio::time::timeout(PATIENCE, put).await, Ok(Ok(()))) {
-            tracing::debug!("an answer was not kept: the cache did not take it in time");
-        }
+        self.said(connection.set_ex::<_, _, ()>(Self::key(etag), &body[..], KEEP_SECONDS))
+            .await;
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use query_api::cache::RedisCache;
 use tokio::sync::Notify;
 
 use crate::home::*;
@@ -123,33 +122,5 @@ async fn a_statement_that_takes_too_long_is_503() {
     );
     assert!(headers.contains_key("retry-after"));
     drop(lock);
-    home.database.drop().await;
-}
-
-#[tokio::test]
-async fn redis_keeps_answers_and_losing_it_changes_none() {
-    let url = std::env::var("KINLEDGER_TEST_REDIS_URL")
-        .expect("KINLEDGER_TEST_REDIS_URL is not set: run the tests with `make test`, which starts Redis");
-    let cache = Arc::new(RedisCache::connect(&url).await.expect("Redis answers"));
-    let home = Home::with(|mut state| {
-        state.cache = cache;
-        state
-    })
-    .await;
-    // A head of this test's own, since the cache outlives it.
-    home.head(i64::from(std::process::id()) * 1_000_000).await;
-    let first = home.view(PARENT, "accounts").await;
-    home.run("update views.accounts set balance = 5").await;
-    assert_eq!(
-        home.view(PARENT, "accounts").await,
-        first,
-        "an answer is kept for its family_seq"
-    );
-    home.head(i64::from(std::process::id()) * 1_000_000 + 1).await;
-    assert_eq!(
-        home.view(PARENT, "accounts").await["accounts"][0]["balance"]["amount"],
-        "5.00",
-        "a newer event has another key"
-    );
     home.database.drop().await;
 }

@@ -6,6 +6,7 @@ mod entries;
 mod fresh;
 mod home;
 mod people;
+mod redis;
 mod statements;
 mod sums;
 mod walls;
