@@ -74,13 +74,14 @@ async fn even_the_owner_meets_the_trigger() {
 }
 
 #[tokio::test]
-async fn only_the_writer_appends_and_only_by_the_function() {
+async fn no_role_but_the_writer_appends_and_the_writer_adds_no_lane() {
     let fixture = Fixture::new().await;
     let insert = "insert into log.families (family_id, lane, created_at) values (gen_random_uuid(), 0, now())";
     for role in [
         DatabaseRole::Projector,
         DatabaseRole::Reader,
         DatabaseRole::Relay,
+        DatabaseRole::Replayer,
         DatabaseRole::Sealer,
     ] {
         let pool = fixture.database.pool(role).await;
