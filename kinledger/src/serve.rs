@@ -2,7 +2,8 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -27,6 +28,9 @@ use crate::{
     connections::{self, ConnectionOptions},
     http, parts, sealing,
 };
+
+/// How often a relay that has halted looks whether it may begin again.
+const RELAY_LOOKS_EVERY: Duration = Duration::from_secs(5);
 
 /// The parts there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,20 +236,33 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
         topic: options.topic.clone(),
         ..relay::RelaySettings::new(brokers)
     };
-    let halted = Arc::new(OnceLock::new());
+    let halted = Arc::new(Mutex::new(None));
     let why = Arc::clone(&halted);
     health.add("relay", move || {
-        why.get().map_or(Ok(()), |why: &String| Err(why.clone()))
+        let why: MutexGuard<'_, Option<String>> = why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone().map_or(Ok(()), Err)
     });
+    let say = move |why: Option<String>| {
+        metrics::gauge!("kinledger_relay_halted").set(if why.is_some() { 1.0 } else { 0.0 });
+        *halted.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    };
     let work = tokio::spawn(async move {
-        let ended = relay::run(log, settings, shutdown.clone()).await;
-        if let Err(error) = &ended {
-            // It stays, unready and with the reason, for an operator to find: started again and again it would say the same.
-            drop(halted.set(error.to_string()));
-            metrics::gauge!("kinledger_relay_halted").set(1.0);
-            shutdown::requested(shutdown).await;
+        while let Err(error) = relay::run(log.clone(), settings.clone(), shutdown.clone()).await {
+            // It stays, unready and with the reason, for an operator to find, and publishes nothing until the log fits.
+            say(Some(error.to_string()));
+            let fits = async {
+                while relay::fits(&log, &settings).await.is_err() {
+                    tokio::time::sleep(RELAY_LOOKS_EVERY).await;
+                }
+            };
+            tokio::select! {
+                () = fits => {}
+                () = shutdown::requested(shutdown.clone()) => return Err(error).context("the relay had stopped"),
+            }
+            tracing::warn!("the log fits what Kafka holds; the relay begins again");
+            say(None);
         }
-        ended.context("the relay had stopped")
+        Ok(())
     });
     Ok(RunningPart {
         routes: axum::Router::new(),

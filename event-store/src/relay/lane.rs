@@ -1,13 +1,13 @@
 //! One lane of the relay: performs what its [`RelayMachine`] asks for, on Postgres and Kafka, and begins anew after failures.
 //! The protocol is told in the parent module.
 
-use chrono::Utc;
 use rdkafka::{error::KafkaError, producer::FutureProducer, types::RDKafkaErrorCode};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use tokio::{sync::watch, time::Duration};
 
 use super::{
     Causes, Pause, RelayError, RelaySettings, TOPIC_LOCK,
+    lag::Published,
     machine::{Effect, Input, Place, RelayMachine},
     message::OutgoingMessage,
     stopped,
@@ -33,6 +33,7 @@ pub(super) async fn relay(
     settings: RelaySettings,
     lane: Lane,
     ends: Ends,
+    published: Published,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), RelayError> {
     let mut pause = Pause::default();
@@ -44,6 +45,7 @@ pub(super) async fn relay(
             shutdown: shutdown.clone(),
             machine: RelayMachine::new(lane),
             ends: &ends,
+            published: &published,
             label: lane.to_string(),
         };
         let grace_is_over = async {
@@ -56,6 +58,7 @@ pub(super) async fn relay(
         };
         // It owns nothing now.
         ends.set(lane, 0);
+        published.forget(lane);
         let Err(error) = outcome else { return Ok(()) };
         if error.needs_people() || error.is_about_the_topic() {
             return Err(error);
@@ -78,6 +81,7 @@ struct LaneRelay<'a> {
     shutdown: watch::Receiver<bool>,
     machine: RelayMachine,
     ends: &'a Ends,
+    published: &'a Published,
     label: String,
 }
 
@@ -116,6 +120,9 @@ impl LaneRelay<'_> {
                 },
             };
             effect = self.machine.handle(input)?;
+            if self.machine.is_owner() {
+                self.published.up_to(self.lane, self.machine.position());
+            }
         }
     }
 
@@ -154,7 +161,6 @@ impl LaneRelay<'_> {
                 Input::Page(read_lane_in(connection, self.lane, after, self.settings.batch).await?)
             }
             Effect::Rest => {
-                self.report_lag(0, 0);
                 wakeup.wait(self.settings.poll_interval).await;
                 Input::Waited
             }
@@ -184,7 +190,6 @@ impl LaneRelay<'_> {
         producer: &mut Option<FutureProducer>,
         records: Vec<Record>,
     ) -> Result<Input, RelayError> {
-        self.measure(connection, &records).await?;
         // Its identity is that of this ownership; made once there is something to say.
         let producer = match producer {
             Some(producer) => producer,
@@ -239,26 +244,6 @@ impl LaneRelay<'_> {
             tracing::info!(lane, epoch, position, "the relay owns a lane");
         }
         Ok(Input::Saved(is_saved))
-    }
-
-    async fn measure(&self, connection: &mut PgConnection, records: &[Record]) -> Result<(), RelayError> {
-        let row = sqlx::query("select coalesce(max(position), 0) as head from log.events where lane = $1")
-            .bind(self.lane.0)
-            .fetch_one(connection)
-            .await?;
-        let head: i64 = row.try_get("head")?;
-        let oldest_ms = records
-            .first()
-            .map_or(0, |first| (Utc::now() - first.recorded_at).num_milliseconds().max(0));
-        self.report_lag(head - self.machine.position(), oldest_ms);
-        Ok(())
-    }
-
-    /// Events not yet published, and the age of the oldest of them.
-    fn report_lag(&self, events: i64, oldest_ms: i64) {
-        metrics::gauge!("kinledger_relay_lag_events", "lane" => self.label.clone()).set(events as f64);
-        metrics::gauge!("kinledger_relay_lag_seconds", "lane" => self.label.clone()).set(oldest_ms as f64 / 1000.0);
-        metrics::gauge!("kinledger_relay_position", "lane" => self.label.clone()).set(self.machine.position() as f64);
     }
 }
 

@@ -22,6 +22,7 @@
 //! A relay that dies between acknowledgement and step 2 of its successor may leave repeats in the partition, never holes and
 //! never another order; [`crate::feed::KafkaFeed`] drops repeats by position.
 
+mod lag;
 mod lane;
 pub mod machine;
 mod message;
@@ -29,6 +30,8 @@ mod topic;
 
 use std::time::Duration;
 
+use lag::Published;
+use machine::End;
 pub(crate) use message::record_of;
 pub use message::{HEADERS, MessageError};
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
@@ -163,8 +166,49 @@ impl From<sqlx::Error> for RelayError {
 /// # Errors
 /// Only what [`RelayError::needs_people`]; all lanes have stopped then.
 pub async fn run(log: Log, settings: RelaySettings, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
-    while let Some(lanes) = prepare(&log, &settings, shutdown.clone()).await? {
-        match run_lanes(&log, &settings, lanes, shutdown.clone()).await {
+    let published = Published::default();
+    tokio::select! {
+        ended = run_again(&log, &settings, &published, shutdown) => ended,
+        never = lag::watch(&log, &published) => match never {},
+    }
+}
+
+/// Does Kafka hold nothing but what the log has, too? Publishes nothing and owns nothing: a relay that has halted asks this
+/// before it begins again. A topic that is not there fits: it is made, and published from the first event.
+///
+/// # Errors
+/// [`RelayError::Fork`] and all else for which [`run`] would halt, or that Kafka or Postgres could not be asked.
+pub async fn fits(log: &Log, settings: &RelaySettings) -> Result<(), RelayError> {
+    let lanes = log.lanes().await?;
+    if !topic::is_there(settings, lanes).await? {
+        return Ok(());
+    }
+    for lane in (0..lanes).map(Lane) {
+        let (End::At(record), _) = topic::end(settings, lane).await? else {
+            continue;
+        };
+        let statement = "select chain_hash from log.events where lane = $1 and position = $2";
+        let ours: Option<[u8; 32]> = sqlx::query_scalar(statement)
+            .bind(lane.0)
+            .bind(record.position)
+            .fetch_optional(log.pool())
+            .await?;
+        if record.lane != lane || ours != Some(record.chain_hash) {
+            let position = record.position;
+            return Err(RelayError::Fork { lane, position });
+        }
+    }
+    Ok(())
+}
+
+async fn run_again(
+    log: &Log,
+    settings: &RelaySettings,
+    published: &Published,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), RelayError> {
+    while let Some(lanes) = prepare(log, settings, shutdown.clone()).await? {
+        match run_lanes(log, settings, lanes, published, shutdown.clone()).await {
             // No lane of this process writes any more, so none begins in the middle of a topic that is made now.
             Err(error) if error.is_about_the_topic() => {
                 metrics::counter!("kinledger_relay_topic_lost_total").increment(1);
@@ -188,6 +232,7 @@ async fn run_lanes(
     log: &Log,
     settings: &RelaySettings,
     lanes: i16,
+    published: &Published,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), RelayError> {
     let (halt, halted) = watch::channel(false);
@@ -200,6 +245,7 @@ async fn run_lanes(
             settings.clone(),
             lane,
             ends.clone(),
+            published.clone(),
             halted.clone(),
         ));
     }

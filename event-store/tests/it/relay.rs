@@ -5,8 +5,9 @@ use std::time::Duration;
 use event_store::{
     Lane, Log,
     feed::{Feed, KafkaFeed},
-    relay::{RelayError, RelaySettings, run},
+    relay::{RelayError, RelaySettings, fits, run},
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rdkafka::{
     ClientConfig, Message,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -201,6 +202,50 @@ async fn of_two_relays_one_stands_by_and_takes_over() {
     fixture.end().await;
 }
 
+/// A figure of a lane, as it is served.
+fn gauge(metrics: &PrometheusHandle, name: &str) -> Option<f64> {
+    let start = format!("{name}{{lane=\"{LANE}\"}} ");
+    let text = metrics.render();
+    text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
+}
+
+#[tokio::test]
+async fn the_lag_grows_while_kafka_is_away() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    // The test has one thread, and so has the relay in it.
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let fixture = Fixture::new().await;
+    let id = fixture.family_of(1, 5).await;
+    let log = Log::new(fixture.database.pool(DatabaseRole::Relay).await, [0; 32]);
+    let (stop, stopping) = watch::channel(false);
+    // Nobody listens there.
+    let task = tokio::spawn(run(log.clone(), RelaySettings::new("127.0.0.1:1"), stopping));
+    let mut seconds = 0.0;
+    for events in [5.0, 9.0] {
+        let lag = || {
+            (
+                gauge(&metrics, "kinledger_relay_lag_events"),
+                gauge(&metrics, "kinledger_relay_lag_seconds"),
+            )
+        };
+        let grown = async {
+            while lag().0 != Some(events) || lag().1.is_none_or(|now| now <= seconds) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(TIMEOUT, grown).await.is_ok(), "{:?}", lag());
+        seconds = lag().1.unwrap();
+        if events < 9.0 {
+            fixture.append(command(id, 5, 4)).await;
+        }
+    }
+    stop.send_replace(true);
+    task.await.unwrap().unwrap();
+    log.pool().close().await;
+    fixture.end().await;
+}
+
 /// Publishes five events, lets the log be changed, and starts again.
 async fn halts_after(change: &str) {
     let fixture = Fixture::new().await;
@@ -210,10 +255,21 @@ async fn halts_after(change: &str) {
     let topic = relay.topic.clone();
     relay.stop().await.unwrap();
     let superuser = fixture.database.superuser().await;
-    let statements = format!("set session_replication_role = replica; {change}");
+    let statements =
+        format!("create table saved as table log.events; set session_replication_role = replica; {change}");
     superuser.execute(sqlx::raw_sql(&statements)).await.unwrap();
-    superuser.close().await;
-    let error = RunningRelay::start_on(&fixture, topic).await.ended().await.unwrap_err();
+    let settings = RelaySettings {
+        topic: topic.clone(),
+        ..RelaySettings::new(brokers())
+    };
+    let error = RunningRelay::start_on(&fixture, topic.clone())
+        .await
+        .ended()
+        .await
+        .unwrap_err();
+    // Looked at again, it does not fit either.
+    let again = fits(&fixture.log, &settings).await.unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
     assert!(
         error.needs_people() && error.to_string().contains("fork detected"),
         "{error}"
@@ -228,6 +284,16 @@ async fn halts_after(change: &str) {
         ),
         "{error:?}"
     );
+    // The log as it was: that fits, and is relayed further.
+    let back = "set session_replication_role = replica; delete from log.events; \
+        insert into log.events overriding system value select * from saved; drop table saved";
+    superuser.execute(sqlx::raw_sql(back)).await.unwrap();
+    superuser.close().await;
+    fits(&fixture.log, &settings).await.unwrap();
+    fixture.append(command(family(1), 5, 5)).await;
+    let relay = RunningRelay::start_on(&fixture, topic).await;
+    relay.is_ready().await;
+    relay.stop().await.unwrap();
     fixture.end().await;
 }
 

@@ -37,20 +37,13 @@ fn a_database_restored_to_an_earlier_moment_is_a_fork_and_nothing_is_overwritten
         report
     };
     let report = loaded(&fleet, &mut random);
-    moved(&mut fleet, &postgres, "data", "kept");
+    moved(&mut fleet, &postgres, "cp -a data kept");
     let report = report.and(loaded(&fleet, &mut random));
     let published = topic::messages(&brokers, &topic_name, LANES);
-    moved(&mut fleet, &postgres, "kept", "data");
+    moved(&mut fleet, &postgres, "mv data later && cp -a kept data");
 
     // What the rows held then is what they hold; what is published stays as it is.
-    for name in FOLLOWERS {
-        let says_so = wait_until(SOON, || {
-            fleet
-                .readiness(name)
-                .is_some_and(|(status, said)| status == 503 && said.to_string().contains("fork detected"))
-        });
-        assert!(says_so, "{name}: {:?}", fleet.readiness(name));
-    }
+    all_say_fork(&fleet);
     let family = &ledgers[0].household;
     for number in 0..5 {
         let category = serde_json::json!({"name": format!("After {number}"), "kind": "expense"});
@@ -70,6 +63,18 @@ fn a_database_restored_to_an_earlier_moment_is_a_fork_and_nothing_is_overwritten
         "nothing is published"
     );
 
+    // What was lost is brought back under them: whoever has halted goes on by itself.
+    stop_all(&mut fleet, &OTHERS);
+    exchanged(&postgres, "rm -rf data && mv later data");
+    fleet.start_all(&OTHERS);
+    for name in FOLLOWERS {
+        let goes_on = wait_until(SOON, || fleet.readiness(name).is_some_and(|(status, _)| status == 200));
+        assert!(goes_on, "{name}: {:?}", fleet.readiness(name));
+    }
+    let report = report.and(loaded(&fleet, &mut random));
+    moved(&mut fleet, &postgres, "rm -rf data && mv kept data");
+    all_say_fork(&fleet);
+
     // The operator decides that the log is the truth.
     stop_all(&mut fleet, &FOLLOWERS);
     topic::delete(&brokers, &topic_name);
@@ -87,22 +92,38 @@ fn a_database_restored_to_an_earlier_moment_is_a_fork_and_nothing_is_overwritten
     );
 }
 
-/// Copies the stopped database's folder over another one, and starts everything again; the followers need not be ready.
-fn moved(fleet: &mut Fleet, postgres: &Postgres, from: &str, to: &str) {
+/// Followers halt, and readiness says why.
+fn all_say_fork(fleet: &Fleet) {
+    for name in FOLLOWERS {
+        let says_so = wait_until(SOON, || {
+            fleet
+                .readiness(name)
+                .is_some_and(|(status, said)| status == 503 && said.to_string().contains("fork detected"))
+        });
+        assert!(says_so, "{name}: {:?}", fleet.readiness(name));
+    }
+}
+
+/// Exchanges folders while everything is stopped, and starts everything again; the followers need not be ready.
+fn moved(fleet: &mut Fleet, postgres: &Postgres, script: &str) {
     stop_all(fleet, &FOLLOWERS);
     stop_all(fleet, &OTHERS);
+    exchanged(postgres, script);
+    FOLLOWERS.iter().for_each(|name| fleet.launch(name));
+    fleet.start_all(&OTHERS);
+}
+
+/// Stops the database, exchanges its folder by a script, and starts it again.
+fn exchanged(postgres: &Postgres, script: &str) {
     postgres.stop_in_order();
     let home = postgres.home();
-    let script = format!("rm -rf {to} && cp -a {from} {to}");
     let copied = Command::new("sh")
-        .args(["-c", &script])
+        .args(["-c", script])
         .current_dir(home)
         .status()
         .unwrap();
     assert!(copied.success(), "{script}");
     postgres.start_again();
-    FOLLOWERS.iter().for_each(|name| fleet.launch(name));
-    fleet.start_all(&OTHERS);
 }
 
 fn stop_all(fleet: &mut Fleet, names: &[&str]) {

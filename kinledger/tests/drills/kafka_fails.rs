@@ -64,6 +64,11 @@ fn an_outage_of_kafka_costs_no_command_and_no_event() {
         while began.elapsed() < away {
             progress.wait_for_accepted(5, Duration::from_secs(20));
         }
+        // The alarm for it.
+        for name in ["relay-1", "relay-2"] {
+            let lag = fleet.metric(name, "kinledger_relay_lag_seconds");
+            assert!(lag > away.as_secs_f64() / 2.0, "{name} says it is {lag} s behind");
+        }
         first.start_again();
         second.start_again();
         slowest.max(events_are_published())
