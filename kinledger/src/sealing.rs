@@ -62,7 +62,7 @@ impl SealOptions {
     }
 }
 
-/// Starts sealing; a fork shows in readiness.
+/// Starts sealing; whatever keeps it from sealing shows in readiness.
 ///
 /// # Errors
 /// When the database does not answer, or an address is none.
@@ -82,10 +82,12 @@ pub async fn start(
         tracing::warn!("checkpoints are kept in the database only: whoever owns it can sign a history of their own");
     }
     Ok(tokio::spawn(async move {
-        let sealed = seal::run(pool, settings, status, shutdown).await;
-        if let Err(error) = &sealed {
-            tracing::error!(%error, cause = ?std::error::Error::source(error), "nothing is sealed any more");
+        let sealing = tokio::spawn(seal::run(pool, settings, status.clone(), shutdown));
+        // It ends when it is told to, or by a fault of ours.
+        let ended = sealing.await;
+        if ended.is_err() {
+            status.stopped("the sealer has failed; its log says why");
         }
-        sealed.context("the sealer stopped")
+        ended.context("the sealer failed")
     }))
 }

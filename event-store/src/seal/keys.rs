@@ -9,7 +9,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use aws_lc_rs::{
@@ -18,7 +18,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::LogError;
 
@@ -118,7 +118,7 @@ impl SealingKey {
             Ok(text) => Self::parse(path, log, &text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = Self::make(log)?;
-                match key.write(path, false) {
+                match key.write_new(path) {
                     // Another process was quicker: its key is the one.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read_or_create(path, log),
                     Err(source) => Err(failed(path)(source)),
@@ -156,23 +156,32 @@ impl SealingKey {
         Ok(key)
     }
 
-    /// Whole or not at all; an existing file stays, unless it is to be replaced.
-    fn write(&self, path: &Path, replaces: bool) -> io::Result<()> {
+    /// Whole or not at all; an existing file stays.
+    fn write_new(&self, path: &Path) -> io::Result<()> {
+        let draft = self.draft(path)?;
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft)?;
+        linked
+    }
+
+    /// The key on disk, beside the place it is meant for.
+    fn draft(&self, path: &Path) -> io::Result<PathBuf> {
         let draft = path.with_extension(format!("draft-{}", uuid::Uuid::new_v4().simple()));
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&draft)?;
-        file.write_all(self.private_line().as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        if replaces {
-            return fs::rename(&draft, path);
+        let written = file
+            .write_all(format!("{}\n", self.private_line()).as_bytes())
+            .and_then(|()| file.sync_all());
+        match written {
+            Ok(()) => Ok(draft),
+            Err(error) => {
+                drop(fs::remove_file(&draft));
+                Err(error)
+            }
         }
-        let linked = fs::hard_link(&draft, path);
-        fs::remove_file(&draft)?;
-        linked
     }
 
     fn private_line(&self) -> String {
@@ -284,6 +293,12 @@ pub async fn known_keys(pool: &PgPool) -> Result<Vec<KnownKey>, LogError> {
     Ok(sqlx::query_as(statement).fetch_all(pool).await?)
 }
 
+/// The same, without their history.
+pub(super) async fn verifier_keys(executor: impl PgExecutor<'_>) -> Result<Vec<String>, LogError> {
+    let statement = "select verifier_key from log.sealing_keys order by number";
+    Ok(sqlx::query_scalar(statement).fetch_all(executor).await?)
+}
+
 /// Makes sure that the database knows the key; the first key of a log is made known here.
 pub(super) async fn register(connection: &mut PgConnection, key: &SealingKey) -> Result<(), KeyError> {
     let statement = "insert into log.sealing_keys (number, verifier_key) select 1, $1 \
@@ -304,8 +319,8 @@ pub(super) async fn register(connection: &mut PgConnection, key: &SealingKey) ->
 }
 
 /// Makes a new key, lets the old one name it, and puts it into the file. With `is_lost`, whatever is in the file is not asked:
-/// verifiers have to be told the new key by hand. A crash between the two steps leaves the old key in force, and the new one
-/// known but unused.
+/// verifiers have to be told the new key by hand. The new key is on disk before the database hears of it; a crash before it is
+/// in its place leaves the old key in force, and the new one known but unused ([`signing_key`] tells which one signs).
 ///
 /// # Errors
 /// [`KeyError`].
@@ -320,13 +335,46 @@ pub async fn rotate(pool: &PgPool, path: &Path, log: &str, is_lost: bool) -> Res
         let text = format!("kinledger key transition v1\n{log}\n{}\n", new.verifier_key());
         Some(format!("{}{}", old.sign(&text)?, new.signature(&text)))
     };
+    let draft = new.draft(path).map_err(failed(path))?;
     let statement = "insert into log.sealing_keys (number, verifier_key, transition) \
          select coalesce(max(number), 0) + 1, $1, $2 from log.sealing_keys";
-    sqlx::query(statement)
+    let made_known = sqlx::query(statement)
         .bind(new.verifier_key())
         .bind(transition)
         .execute(pool)
-        .await?;
-    new.write(path, true).map_err(failed(path))?;
-    Ok(new)
+        .await;
+    let placed = match made_known {
+        Ok(_) => fs::rename(&draft, path).map_err(failed(path)),
+        Err(error) => Err(error.into()),
+    };
+    if placed.is_err() {
+        drop(fs::remove_file(&draft));
+    }
+    placed.map(|()| new)
+}
+
+/// The key that signs: the one in the file, when the file can be read and the log knows it; else the newest that has signed a
+/// lane's last checkpoint. A rotation that broke off leaves a newer key that never will.
+///
+/// # Errors
+/// [`LogError::Database`].
+pub async fn signing_key(pool: &PgPool, file: Option<&Path>) -> Result<Option<String>, LogError> {
+    let mut keys = verifier_keys(pool).await?;
+    let log = super::log_name(pool).await?;
+    let in_file = file.and_then(|file| {
+        let text = fs::read_to_string(file).ok()?;
+        Some(SealingKey::parse(file, &log, &text).ok()?.verifier_key())
+    });
+    if let Some(key) = in_file.filter(|key| keys.contains(key)) {
+        return Ok(Some(key));
+    }
+    let statement = "select c.note from log.lanes l cross join lateral ( \
+             select s.note from log.signed_checkpoints s where s.lane = l.lane order by s.size desc limit 1 \
+         ) c";
+    let notes: Vec<String> = sqlx::query_scalar(statement).fetch_all(pool).await?;
+    let newest_that_signed = keys
+        .iter()
+        .rev()
+        .find(|key| notes.iter().any(|note| is_signed(note, key)));
+    Ok(newest_that_signed.cloned().or_else(|| keys.pop()))
 }

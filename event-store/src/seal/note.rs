@@ -46,3 +46,15 @@ pub(super) fn claims(note: &str, origin: &str) -> Option<(u64, Hash)> {
     let root = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
     Some((size, root))
 }
+
+/// The root of the map of heads that a checkpoint names.
+pub(super) fn heads(note: &str) -> Option<Hash> {
+    let line = note.lines().nth(3)?.strip_prefix("heads ")?;
+    STANDARD.decode(line).ok()?.try_into().ok()
+}
+
+/// Do two notes say the same? Signatures may have come to one of them.
+pub(super) fn say_the_same(one: &str, other: &str) -> bool {
+    let text = |note: &str| note.rsplit_once("\n\n").map(|(text, _)| text.to_owned());
+    text(one).is_some() && text(one) == text(other)
+}

@@ -243,6 +243,14 @@ pub async fn read(executor: impl PgExecutor<'_>, lane: Lane, nodes: &[Node]) -> 
         .collect()
 }
 
+/// The root of the tree when it had `size` leaves, not more than it has now.
+///
+/// # Errors
+/// [`LogError::Inconsistent`] when a node is not there.
+pub(super) async fn root_at(executor: impl PgExecutor<'_>, lane: Lane, size: u64) -> Result<Hash, LogError> {
+    Ok(fold(&read(executor, lane, &cover(0, size)).await?))
+}
+
 /// Stores nodes.
 pub(super) async fn write(executor: impl PgExecutor<'_>, lane: Lane, filled: &[Filled]) -> Result<(), LogError> {
     let heights: Vec<i16> = filled

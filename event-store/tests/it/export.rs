@@ -73,6 +73,11 @@ impl Ledger {
 
 /// Appends what comes after the first `from` facts.
 pub async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
+    append_in(log, LANE, family, facts, from).await;
+}
+
+/// The same in another lane.
+pub async fn append_in(log: &Log, lane: Lane, family: FamilyId, facts: &[Fact], from: usize) {
     let mut sequences: HashMap<StreamId, i64> = HashMap::new();
     let mut events = Vec::new();
     for (stream, event, effective_on) in facts {
@@ -98,7 +103,7 @@ pub async fn append(log: &Log, family: FamilyId, facts: &[Fact], from: usize) {
             events: events.to_vec(),
             claims: Vec::new(),
         };
-        let verdicts = log.append(LANE, &[command]).await.expect("the log answers");
+        let verdicts = log.append(lane, &[command]).await.expect("the log answers");
         assert!(matches!(verdicts[..], [Verdict::Ok(_)]), "{verdicts:?}");
         head += events.len();
     }

@@ -4,7 +4,9 @@
 mod altered_database;
 mod altered_pack;
 mod checkpoints;
+mod hindered;
 mod proofs;
+mod restored;
 mod sealed;
 mod vectors;
 mod witnesses;

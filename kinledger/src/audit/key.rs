@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use event_store::seal::{known_keys, log_name, rotate};
+use event_store::seal::{known_keys, log_name, rotate, signing_key};
 use serde_json::json;
 use service_kit::database::{self, DatabaseRole};
 
@@ -22,6 +22,9 @@ pub struct KeyOptions {
 enum KeyCommand {
     /// Print the public key that checkpoints are signed with, for auditors: `kinledger/…+hash+key`.
     Show {
+        /// The file of the signing key, if it is to be asked which key signs; without it, that of the data folder.
+        #[arg(long, value_name = "FILE", env = "KINLEDGER_SEALING_KEY_FILE")]
+        sealing_key_file: Option<PathBuf>,
         /// Print all keys there were, with the notes by which they named each other.
         #[arg(long)]
         json: bool,
@@ -39,18 +42,24 @@ enum KeyCommand {
 
 pub(super) async fn run(options: KeyOptions, database_url: &str, data_dir: &Path) -> Result<()> {
     match options.command {
-        KeyCommand::Show { json: is_json } => {
+        KeyCommand::Show {
+            sealing_key_file,
+            json: is_json,
+        } => {
             let log = open(database_url).await?;
-            let keys = known_keys(log.pool()).await.context("cannot read the keys")?;
             if is_json {
+                let keys = known_keys(log.pool()).await.context("cannot read the keys")?;
                 let keys: Vec<_> = keys
                     .iter()
                     .map(|key| json!({"number": key.number, "verifier_key": key.verifier_key, "transition": key.transition}))
                     .collect();
                 println!("{}", json!({"keys": keys}));
             } else {
-                let newest = keys.last().context("nothing has been sealed yet: there is no key")?;
-                println!("{}", newest.verifier_key);
+                let file = sealing_key_file.unwrap_or_else(|| data_dir.join(KEY_FILE));
+                let key = signing_key(log.pool(), Some(&file))
+                    .await
+                    .context("cannot read the keys")?;
+                println!("{}", key.context("nothing has been sealed yet: there is no key")?);
             }
         }
         KeyCommand::Rotate { sealing_key_file, lost } => {

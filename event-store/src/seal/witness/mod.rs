@@ -8,26 +8,20 @@
 //! (the checkpoint), and `lane-N/checkpoint`, the latest of them, the only file that is ever replaced. Twenty digits of size
 //! make names sort. The strength of all this is that the place is not ours to change: another disk, another account.
 
+mod export;
 mod file;
 mod http;
 mod s3;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgPool;
-use tokio::sync::watch;
+pub(super) use export::{Given, export, export_new};
 
-use super::{SealStatus, keys, note, tree};
+use super::{Hash, keys, note};
 use crate::{Lane, LogError};
 
-/// Checkpoints handed over between two looks at whether to stop.
-const PAGE: i64 = 64;
 /// How long a place may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// How often a place is given what is new.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// The longest pause after a failure.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Why a place did not take a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +44,15 @@ pub enum WitnessError {
     /// It holds something else under the same name.
     #[error("the place holds another {0}")]
     Other(String),
+    /// Its latest checkpoint does not fit the log.
+    #[error("the place holds {0}")]
+    Fork(String),
+    /// Its latest checkpoint is none that a key of this log has signed. It may be another log's, or the last word of one that
+    /// this database has forgotten: in either case it is not ours to replace.
+    #[error(
+        "{0} there is no checkpoint of this log, or signed by a key that this database does not know; it is not replaced"
+    )]
+    Foreign(String),
     /// The checkpoints cannot be read.
     #[error("cannot read the checkpoints")]
     Log(#[source] LogError),
@@ -67,10 +70,27 @@ impl From<LogError> for WitnessError {
     }
 }
 
+/// What a place holds of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Nothing.
+    Nothing,
+    /// Something that is no checkpoint of this log, or signed by none of its keys. Otherwise whoever can write there could halt
+    /// the sealing.
+    Foreign,
+    /// The latest checkpoint.
+    Checkpoint {
+        /// Events under it.
+        size: u64,
+        /// Its root.
+        root: Hash,
+    },
+}
+
 /// A place. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Witness {
-    /// The address without anything secret: what is remembered in the database and shown in metrics.
+    /// The address without anything secret: what is remembered in the database and shown in metrics. No two places have the same.
     name: String,
     place: Arc<Place>,
 }
@@ -97,17 +117,8 @@ impl Witness {
         } else {
             return Err(WitnessError::Address(address.to_owned()));
         };
-        let name = match address.split_once('?') {
-            Some((name, _)) => name,
-            None => address,
-        };
-        // What stands before an @ in an address may be a password.
-        let name = match name.split_once("://") {
-            Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, rest)| rest)),
-            None => name.to_owned(),
-        };
         Ok(Self {
-            name,
+            name: public_name(address),
             place: Arc::new(place),
         })
     }
@@ -119,9 +130,8 @@ impl Witness {
     pub fn s3(address: &str, access_key: &str, secret_key: &str) -> Result<Self, WitnessError> {
         let credentials = rusty_s3::Credentials::new(access_key, secret_key);
         let place = Place::S3(s3::Store::with(address, credentials)?);
-        let name = address.split_once('?').map_or(address, |(name, _)| name);
         Ok(Self {
-            name: name.to_owned(),
+            name: public_name(address),
             place: Arc::new(place),
         })
     }
@@ -151,17 +161,36 @@ impl Witness {
         .await
     }
 
+    async fn get(&self, name: String) -> Result<Option<Vec<u8>>, WitnessError> {
+        self.blocking(move |place| match place {
+            Place::File(folder) => folder.get(&name),
+            Place::Http(server) => server.get(&name),
+            Place::S3(store) => store.get(&name),
+        })
+        .await
+    }
+
     /// The latest checkpoint it holds of a lane.
-    pub(super) async fn latest(&self, lane: Lane) -> Result<Option<String>, WitnessError> {
-        let name = format!("lane-{lane}/checkpoint");
-        let found = self
-            .blocking(move |place| match place {
-                Place::File(folder) => folder.get(&name),
-                Place::Http(server) => server.get(&name),
-                Place::S3(store) => store.get(&name),
-            })
-            .await?;
-        Ok(found.and_then(|bytes| String::from_utf8(bytes).ok()))
+    ///
+    /// # Errors
+    /// When it does not answer: then it is not known what it holds.
+    pub(super) async fn held(&self, lane: Lane, origin: &str, verifier_keys: &[String]) -> Result<Held, WitnessError> {
+        let Some(bytes) = self.get(latest(lane)).await? else {
+            return Ok(Held::Nothing);
+        };
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let is_ours = verifier_keys.iter().any(|key| keys::is_signed(&text, key));
+        match note::claims(&text, origin).filter(|_| is_ours) {
+            Some((size, root)) => Ok(Held::Checkpoint { size, root }),
+            None => {
+                tracing::warn!(
+                    destination = self.name,
+                    lane = lane.0,
+                    "what is kept there is no checkpoint of this log"
+                );
+                Ok(Held::Foreign)
+            }
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -174,121 +203,30 @@ impl Witness {
     }
 }
 
-/// Gives a place every checkpoint it does not have, until told to stop; and once more then.
-pub(super) async fn export(pool: PgPool, witness: Witness, status: SealStatus, mut shutdown: watch::Receiver<bool>) {
-    let mut pause = INTERVAL;
-    loop {
-        let is_stopping = *shutdown.borrow();
-        match export_new(&pool, &witness, &status).await {
-            Ok(()) => pause = INTERVAL,
-            Err(error) => {
-                pause = (pause * 2).min(PAUSE_MAX);
-                metrics::counter!("kinledger_sealer_export_failures_total", "destination" => witness.name.clone())
-                    .increment(1);
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(destination = witness.name, %error, cause, "checkpoints could not be exported; trying again");
-            }
-        }
-        if is_stopping {
-            return;
-        }
-        // A sender that is gone will never say so: that too is the end.
-        drop(tokio::time::timeout(pause, shutdown.wait_for(|is_stopping| *is_stopping)).await);
-    }
+/// The one file of a lane that is replaced.
+fn latest(lane: Lane) -> String {
+    format!("lane-{lane}/checkpoint")
 }
 
-/// Gives a place what is new, of every lane, in order.
-///
-/// # Errors
-/// [`WitnessError`], when a lane could not be finished; others may have been.
-pub(super) async fn export_new(pool: &PgPool, witness: &Witness, status: &SealStatus) -> Result<(), WitnessError> {
-    let lanes: Vec<i16> = sqlx::query_scalar("select lane from log.lanes order by lane")
-        .fetch_all(pool)
-        .await?;
-    let mut first_error = None;
-    for lane in lanes.into_iter().map(Lane) {
-        match export_lane(pool, witness, lane).await {
-            Ok(()) => {}
-            Err(WitnessError::Other(name)) => {
-                status.forked(lane, format!("{} holds another {name}", witness.name));
-                first_error.get_or_insert(WitnessError::Other(name));
-            }
-            Err(error) => return Err(error),
+/// An address without what may be secret. Two buckets of one name at two endpoints are two places.
+fn public_name(address: &str) -> String {
+    // What stands before an @ in an address may be a password.
+    let without_user = |url: &str| match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!(
+                "{scheme}://{}{path}",
+                host.rsplit_once('@').map_or(host, |(_, host)| host)
+            )
         }
-    }
-    first_error.map_or(Ok(()), Err)
-}
-
-async fn export_lane(pool: &PgPool, witness: &Witness, lane: Lane) -> Result<(), WitnessError> {
-    loop {
-        let statement =
-            "select coalesce(max(size), 0) from log.checkpoint_exports where destination = $1 and lane = $2";
-        let exported: i64 = sqlx::query_scalar(statement)
-            .bind(&witness.name)
-            .bind(lane.0)
-            .fetch_one(pool)
-            .await?;
-        let statement =
-            "select size, note from log.signed_checkpoints where lane = $1 and size > $2 order by size limit $3";
-        let page: Vec<(i64, String)> = sqlx::query_as(statement)
-            .bind(lane.0)
-            .bind(exported)
-            .bind(PAGE)
-            .fetch_all(pool)
-            .await?;
-        let Some((last, latest)) = page.last().cloned() else {
-            return Ok(());
-        };
-        let mut after = exported;
-        for (size, note) in page {
-            let leaves = tree::leaves(pool, lane, after.unsigned_abs(), size.unsigned_abs()).await?;
-            witness.keep(format!("lane-{lane}/{size:020}.leaves"), leaves).await?;
-            witness
-                .keep(format!("lane-{lane}/{size:020}.note"), note.into_bytes())
-                .await?;
-            after = size;
-        }
-        witness
-            .replace(format!("lane-{lane}/checkpoint"), latest.into_bytes())
-            .await?;
-        let statement = "insert into log.checkpoint_exports (destination, lane, size) values ($1, $2, $3) \
-             on conflict (destination, lane) do update set \
-             size = greatest(log.checkpoint_exports.size, excluded.size), exported_at = clock_timestamp()";
-        sqlx::query(statement)
-            .bind(&witness.name)
-            .bind(lane.0)
-            .bind(last)
-            .execute(pool)
-            .await?;
-        #[allow(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("kinledger_sealer_exported_position", "lane" => lane.to_string(), "destination" => witness.name.clone())
-            .set(last as f64);
-    }
-}
-
-/// The latest checkpoint of this log that a place holds of a lane: its size and root. What is not signed by one of the log's
-/// keys is not ours, and is only warned of: otherwise whoever can write there could halt the sealing.
-pub(super) async fn known(
-    witness: &Witness,
-    lane: Lane,
-    origin: &str,
-    verifier_keys: &[String],
-) -> Option<(u64, super::Hash)> {
-    let held = match witness.latest(lane).await {
-        Ok(held) => held?,
-        Err(error) => {
-            tracing::warn!(destination = witness.name, lane = lane.0, %error, "cannot ask for the latest checkpoint");
-            return None;
-        }
+        None => url.to_owned(),
     };
-    let is_ours = verifier_keys.iter().any(|key| keys::is_signed(&held, key));
-    let claims = note::claims(&held, origin).filter(|_| is_ours);
-    if claims.is_none() {
-        tracing::warn!(
-            destination = witness.name,
-            lane = lane.0,
-            "what is kept there is no checkpoint of this log"
-        );
+    let (place, query) = address.split_once('?').unwrap_or((address, ""));
+    let endpoint = query.split('&').find_map(|pair| pair.strip_prefix("endpoint="));
+    match endpoint {
+        Some(endpoint) if place.starts_with("s3://") => {
+            format!("{}?endpoint={}", without_user(place), without_user(endpoint))
+        }
+        _ => without_user(place),
     }
-    claims
 }

@@ -1,6 +1,6 @@
 //! Sealing itself: roots, keys, forks, and who may write.
 
-use event_store::seal::{SealStatus, SealingKey, known_keys, log_name, rotate, seal_now};
+use event_store::seal::{KeyError, SealStatus, SealingKey, known_keys, log_name, rotate, seal_now, signing_key};
 use service_kit::database::DatabaseRole;
 use sqlx::{Executor, Row};
 use verifier::{Checkpoint, Fault, Frontier, VerifierKey, What, open_note, tree_leaf};
@@ -211,6 +211,44 @@ async fn a_new_key_signs_the_last_checkpoint_of_lanes_that_stay_quiet() {
         [(LANE.0, 2)],
         "both new keys, the last checkpoint of the one lane"
     );
+    sealed.end().await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_breaks_off_is_known_to_nobody_and_the_key_that_signs_is_shown() {
+    let sealed = Sealed::with_families(5).await;
+    let log = log_name(&sealed.sealer).await.unwrap();
+    let file = &sealed.settings.key_file;
+    // The key can be read there; no draft can be written beside it, for its name would be too long.
+    let long = file.with_file_name("k".repeat(240));
+    std::fs::copy(file, &long).unwrap();
+    for is_lost in [false, true] {
+        let error = rotate(&sealed.sealer, &long, &log, is_lost).await.unwrap_err();
+        assert!(matches!(error, KeyError::File { .. }), "{error:?}");
+        assert_eq!(known_keys(sealed.log.pool()).await.unwrap().len(), 1, "lost: {is_lost}");
+    }
+    // One that got as far as the database: nobody has the private half.
+    let first = SealingKey::read_or_create(file, &log).unwrap().verifier_key();
+    let dead = SealingKey::from_seed(&log, [7; 32]).unwrap().verifier_key();
+    sealed
+        .tamper(&format!(
+            "insert into log.sealing_keys (number, verifier_key) values (2, '{dead}')"
+        ))
+        .await;
+    let shown = async |file| signing_key(sealed.log.pool(), file).await.unwrap().unwrap();
+    assert_eq!(
+        (shown(None).await, shown(Some(file.as_path())).await),
+        (first.clone(), first.clone())
+    );
+    // A whole one is shown by its file at once, and by what it has signed once it has.
+    rotate(&sealed.sealer, file, &log, false).await.unwrap();
+    let new = SealingKey::read_or_create(file, &log).unwrap().verifier_key();
+    assert_eq!(
+        (shown(None).await, shown(Some(file.as_path())).await),
+        (first, new.clone())
+    );
+    sealed.seal().await;
+    assert_eq!(shown(None).await, new);
     sealed.end().await;
 }
 

@@ -10,11 +10,14 @@ use domain::id::FamilyId;
 use event_store::{
     Log,
     pack::{PARTS_MAX, Packed, Part, pack},
-    seal::{SealSettings, SealStatus, SealingKey, log_name, seal_now, witness::Witness},
+    seal::{SealSettings, SealStatus, SealingKey, log_name, run, seal_now, witness::Witness},
 };
 use service_kit::{database::DatabaseRole, testing::TestDatabase};
 use sqlx::{Executor, PgPool};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 use verifier::{Kept, Limits, Pack, Report, Trust, VerifierKey, verify};
 
@@ -126,11 +129,89 @@ impl Sealed {
         owner.close().await;
     }
 
+    /// Copies every table of the log: what a backup would have. Replaces the copy before.
+    pub async fn back_up(&self) {
+        let statements = "drop schema if exists saved cascade; create schema saved; \
+            do $$ declare name text; begin \
+                for name in select relname from pg_class where relnamespace = 'log'::regnamespace \
+                    and relkind in ('r', 'p') and not relispartition \
+                loop execute format('create table saved.%I as table log.%I', name, name); end loop; \
+            end $$";
+        self.tamper(statements).await;
+    }
+
+    /// Brings tables back to what [`Self::back_up`] copied: those named, or with none named all of them.
+    pub async fn restore(&self, tables: &[&str]) {
+        let all: Vec<String> = if tables.is_empty() {
+            sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'saved'")
+                .fetch_all(&self.database.superuser().await)
+                .await
+                .unwrap()
+        } else {
+            tables.iter().map(|table| (*table).to_owned()).collect()
+        };
+        assert!(!all.is_empty());
+        let statements = all.iter().map(|table| {
+            format!(
+                "delete from log.{table}; insert into log.{table} overriding system value select * from saved.{table};"
+            )
+        });
+        self.tamper(&statements.collect::<String>()).await;
+    }
+
+    /// The latest checkpoint of the lane that is kept in the folder.
+    pub fn latest_kept(&self) -> Vec<u8> {
+        std::fs::read(self.kept_folder().join(format!("lane-{LANE}/checkpoint"))).unwrap()
+    }
+
     pub async fn end(self) {
         self.log.pool().close().await;
         self.sealer.close().await;
         self.database.drop().await;
     }
+}
+
+/// A sealer at work beside the test.
+pub struct Running {
+    pub status: SealStatus,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub fn start(sealed: &Sealed) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let status = SealStatus::default();
+        let settings = SealSettings {
+            every: Duration::from_millis(20),
+            ..sealed.settings.clone()
+        };
+        let task = tokio::spawn(run(sealed.sealer.clone(), settings, status.clone(), stopping));
+        Self { status, stop, task }
+    }
+
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+
+    /// Everything in the lane is sealed, and nothing is wrong.
+    pub fn is_well(&self, head: i64) -> bool {
+        let lanes = self.status.lanes();
+        let sealed = lanes.get(&LANE).map_or(0, |lane| lane.sealed);
+        self.status.check().is_ok() && sealed == head.unsigned_abs()
+    }
+}
+
+/// Waits for it, half a minute at most.
+pub async fn wait(mut until: impl FnMut() -> bool, what: &str) {
+    for _ in 0..1_500 {
+        if until() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not within thirty seconds: {what}");
 }
 
 /// What the verifier says to a pack, with nothing kept elsewhere.

@@ -22,22 +22,22 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::sealed::{Sealed, family, named, verdict_with};
+use super::sealed::{Sealed, family, named, verdict_with, wait};
 use crate::export::{LANE, append, random_ledger::random_ledger};
 
 const ACCESS_KEY: &str = "AKIAEXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 #[derive(Clone, Default)]
-struct Place {
-    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    is_away: Arc<AtomicBool>,
+pub struct Place {
+    pub files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    pub is_away: Arc<AtomicBool>,
     refused: Arc<AtomicUsize>,
     checks_signatures: bool,
 }
 
 impl Place {
-    async fn serve(&self) -> String {
+    pub async fn serve(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(answer).with_state(self.clone());
@@ -226,7 +226,7 @@ async fn a_server_that_is_away_delays_the_export_and_never_the_sealing() {
     let wanted = checkpoints(&sealed).await;
     wait(|| place.notes() == wanted, "everything is exported").await;
     stop.send_replace(true);
-    sealing.await.unwrap().unwrap();
+    sealing.await.unwrap();
     assert_eq!(status.check(), Ok(()));
     let remembered: String = sqlx::query_scalar("select destination from log.checkpoint_exports limit 1")
         .fetch_one(&sealed.sealer)
@@ -251,7 +251,7 @@ async fn what_was_appended_before_the_stop_is_sealed_and_exported_by_it() {
     wait(|| status.lanes().len() == 8, "all lanes are looked at").await;
     append(&sealed.log, family(1), &random_ledger(family(1), 1, 10), 0).await;
     stop.send_replace(true);
-    sealing.await.unwrap().unwrap();
+    sealing.await.unwrap();
     let report = verdict_with(
         sealed.pack(family(1)).await,
         &sealed.key().await,
@@ -316,6 +316,29 @@ async fn an_object_store_is_asked_with_right_signatures() {
     sealed.end().await;
 }
 
+#[tokio::test]
+async fn two_stores_of_one_bucket_name_are_both_given_everything() {
+    let mut sealed = Sealed::new().await;
+    let places = [Place::default(), Place::default()].map(|place| Place {
+        checks_signatures: true,
+        ..place
+    });
+    sealed.settings.witnesses.clear();
+    for place in &places {
+        let address = format!("s3://audit-bucket/a/prefix?endpoint={}", place.serve().await);
+        let witness = Witness::s3(&address, ACCESS_KEY, SECRET_KEY).unwrap();
+        sealed.settings.witnesses.push(witness);
+    }
+    let facts = random_ledger(family(1), 1, 20);
+    for to in [facts.len() / 2, facts.len()] {
+        append(&sealed.log, family(1), &facts[..to], to - facts.len() / 2).await;
+        sealed.seal().await;
+    }
+    assert_eq!(checkpoints(&sealed).await, 2);
+    assert_eq!(places.map(|place| place.notes()), [2, 2]);
+    sealed.end().await;
+}
+
 #[test]
 fn addresses_are_understood_or_refused() {
     for bad in ["", "ftp://x", "/folder", "s3://", "s3:///prefix"] {
@@ -326,15 +349,11 @@ fn addresses_are_understood_or_refused() {
     }
     let witness = Witness::parse("https://user:secret@example.org/notes?token=secret", Some("secret")).unwrap();
     assert_eq!(witness.name(), "https://example.org/notes");
+    let name = |address: &str| Witness::s3(address, "a", "b").unwrap().name().to_owned();
+    assert_eq!(name("s3://audit/kinledger?region=eu-central-1"), "s3://audit/kinledger");
+    assert_eq!(
+        name("s3://audit/kinledger?region=x&endpoint=https://user:secret@s3.example.org:9000"),
+        "s3://audit/kinledger?endpoint=https://s3.example.org:9000"
+    );
     assert!(!format!("{witness:?}").contains("secret"));
-}
-
-async fn wait(mut until: impl FnMut() -> bool, what: &str) {
-    for _ in 0..1_500 {
-        if until() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("not within thirty seconds: {what}");
 }
