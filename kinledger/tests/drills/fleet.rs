@@ -57,6 +57,20 @@ impl Fleet {
         self
     }
 
+    /// Sealers have their key in the fleet's folder, and give checkpoints to a place there.
+    pub fn with_sealing(mut self) -> Self {
+        let key = self.folder.path().join("sealing-key");
+        let kept = format!("file://{}", self.kept().display());
+        self.set("KINLEDGER_SEALING_KEY_FILE", key.to_str().unwrap());
+        self.set("KINLEDGER_CHECKPOINTS_TO", &kept);
+        self
+    }
+
+    /// Where checkpoints are kept.
+    pub fn kept(&self) -> PathBuf {
+        self.folder.path().join("kept")
+    }
+
     /// A variable of every process started from now on.
     pub fn set(&mut self, key: &str, value: &str) {
         self.environment.push((key.to_owned(), value.to_owned()));

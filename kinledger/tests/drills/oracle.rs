@@ -1,6 +1,9 @@
 //! What must hold after every drill, asked of the database itself and of the operator's own command.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use event_store::{Lane, Log};
 use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
@@ -66,6 +69,40 @@ pub fn the_books_hold(database_url: &str, parked: &[Uuid]) {
         .unwrap();
     let said = String::from_utf8_lossy(&verified.stderr);
     assert_eq!(verified.status.code(), Some(0), "{said}");
+}
+
+/// Waits until everything is sealed and given away, and compares the log with what is kept in this folder. Says how many kept
+/// checkpoints were compared.
+#[track_caller]
+pub fn the_seal_holds(database_url: &str, kept: &Path) -> usize {
+    let left = "select count(*) from (select lane, max(position) as head from log.events group by lane) l
+        where head > coalesce((select min(x.size) from log.checkpoint_exports x where x.lane = l.lane), 0)";
+    runtime().block_on(async {
+        let pool = pool(database_url).await;
+        let began = Instant::now();
+        while sqlx::query_scalar::<_, i64>(left).fetch_one(&pool).await.unwrap() > 0 {
+            assert!(
+                began.elapsed() < FOLDED_WITHIN,
+                "the seal does not catch up with the log"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pool.close().await;
+    });
+    let verified = program()
+        .args(["audit", "verify", "--database-url", database_url, "--checkpoints"])
+        .arg(kept)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert_eq!(verified.status.code(), Some(0), "{said}");
+    let compared = said.lines().find_map(|line| {
+        let (_, rest) = line.split_once(" checkpoints verified, ")?;
+        rest.split(' ').next()?.parse().ok()
+    });
+    let compared = compared.unwrap_or_else(|| panic!("nothing was compared: {said}"));
+    assert!(compared > 0, "{said}");
+    compared
 }
 
 /// A pool of the superuser's.

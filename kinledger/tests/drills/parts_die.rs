@@ -9,26 +9,32 @@ use crate::{
     checker::Report,
     fleet::Fleet,
     load::{Ledger, under_load},
-    oracle::nothing_is_lost_doubled_or_out_of_order,
+    oracle::{nothing_is_lost_doubled_or_out_of_order, the_seal_holds},
     servers::{Database, named},
     support::{Kinledger, pause},
     times, verdict,
 };
 
-const PROCESSES: [&str; 6] = [
+const PROCESSES: [&str; 10] = [
     "relay-1",
     "relay-2",
     "projectors-1",
     "projectors-2",
+    "sealer-1",
+    "sealer-2",
     "command-api",
     "query-api",
+    "reactors",
+    "replay-api",
 ];
 
 #[test]
 fn parts_killed_at_random_lose_and_double_nothing() {
     let (mut random, seed) = chance();
     let database = Database::shared();
-    let mut fleet = Fleet::new(&database.url()).with_kafka(&named("KINLEDGER_TEST_KAFKA_BROKERS", "Kafka"));
+    let mut fleet = Fleet::new(&database.url())
+        .with_kafka(&named("KINLEDGER_TEST_KAFKA_BROKERS", "Kafka"))
+        .with_sealing();
     fleet.start_all(&PROCESSES);
     let ledgers = [
         Ledger::found(&fleet, "The Almeidas"),
@@ -49,8 +55,13 @@ fn parts_killed_at_random_lose_and_double_nothing() {
         slowest
     });
     let report = nothing_is_lost_doubled_or_out_of_order(&database.url(), &ledgers, &histories);
+    let kept = the_seal_holds(&database.url(), &fleet.kept());
+    for name in PROCESSES {
+        assert_eq!(fleet.readiness(name).map(|(status, _)| status), Some(200), "{name}");
+    }
     assert!(report.acknowledged >= kills * 2, "there was no load: {report}");
-    verdict("parts-die", &report, &format!("kills={kills}"), recovery_max, seed);
+    let more = format!("kills={kills} kept={kept}");
+    verdict("parts-die", &report, &more, recovery_max, seed);
 }
 
 #[test]
@@ -76,10 +87,11 @@ fn the_one_process_killed_with_and_without_its_database_loses_and_doubles_nothin
     let url = database_url(&kinledger);
     let report: Report = nothing_is_lost_doubled_or_out_of_order(&url, &ledgers, &histories);
     assert!(report.acknowledged >= kills, "there was no load: {report}");
+    let kept = the_seal_holds(&url, &kinledger.data_dir().join("checkpoints"));
     verdict(
         "all-in-one-dies",
         &report,
-        &format!("kills={kills}"),
+        &format!("kills={kills} kept={kept}"),
         recovery_max,
         seed,
     );
