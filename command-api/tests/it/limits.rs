@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
-    http::{HeaderMap, Request, StatusCode, header},
+    body::{Body, BodyDataStream},
+    http::{HeaderMap, Request, Response, StatusCode, header},
 };
 use command_api::{audit::AuditLimits, lanes::LaneSettings};
 use domain::id::FamilyId;
@@ -256,7 +256,6 @@ async fn spend(served: &Served, thousands: usize) {
     }
 }
 
-/// A client that neither reads nor goes away is told from a slow one by pieces, not by the whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_nothing_of_an_export_or_a_pack_makes_room_for_the_next() {
     let database = TestDatabase::create().await;
@@ -266,6 +265,121 @@ async fn who_takes_nothing_of_an_export_or_a_pack_makes_room_for_the_next() {
     };
     let served = Served::start_with(&database.url(), LaneSettings::default(), limits).await;
     spend(&served, 12).await;
+    let folder = sealed(&database).await;
+    for what in ["export?format=ndjson", "export?format=hledger", "pack"] {
+        let stalled = ask(&served, what).await;
+        assert_eq!(stalled.status(), StatusCode::OK, "{what}");
+        assert_eq!(ask(&served, what).await.status(), StatusCode::TOO_MANY_REQUESTS);
+        let makes_room = async {
+            while ask(&served, "as-of").await.status() != StatusCode::OK {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(SOON, makes_room)
+            .await
+            .expect("there is room again");
+        // Who comes back to it finds it broken off, and never whole.
+        let mut body = stalled.into_body().into_data_stream();
+        let mut is_broken = false;
+        while let Some(piece) = body.next().await {
+            is_broken |= piece.is_err();
+        }
+        assert!(is_broken, "{what}");
+    }
+    drop(folder);
+    database.drop().await;
+}
+
+/// It is pieces that a client has to take in time, and not the whole, nor a page of a thousand events.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_slowly_gets_the_whole() {
+    const PAUSE: Duration = Duration::from_millis(45);
+    let database = TestDatabase::create().await;
+    let limits = AuditLimits {
+        // Long enough for a busy machine between two pieces, and less than all of them take.
+        stalled_after: Duration::from_secs(8),
+        ..AuditLimits::default()
+    };
+    let served = Served::start_with(&database.url(), LaneSettings::default(), limits).await;
+    spend(&served, 12).await;
+    let mut body = ask(&served, "export?format=ndjson")
+        .await
+        .into_body()
+        .into_data_stream();
+    let (mut pieces, mut whole) = (0, Vec::new());
+    while let Some(piece) = body.next().await {
+        let piece = piece.expect("bytes");
+        assert!(piece.len() <= 64 * 1024, "{} bytes at once", piece.len());
+        whole.extend_from_slice(&piece);
+        pieces += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    assert!(
+        pieces * PAUSE > limits.stalled_after,
+        "{pieces} pieces are read too fast"
+    );
+    assert!(whole.ends_with(b"}\n") && String::from_utf8_lossy(&whole).contains("\"end\":true"));
+    database.drop().await;
+}
+
+async fn ask(served: &Served, what: &str) -> Response<Body> {
+    let path = format!("/api/v1/families/{}/audit/{what}", served.household.id);
+    let request = served.http(Request::get(path)).body(Body::empty()).expect("a request");
+    tower::ServiceExt::oneshot(served.router.clone(), request)
+        .await
+        .expect("an answer")
+}
+
+/// Asks for a history and takes one piece of it. How many pages of it are read from the log however long one waits, the piece, and
+/// the rest of the body.
+async fn begun(served: &Served, wire: &Wire, what: &str, page: &str) -> (usize, Vec<u8>, BodyDataStream) {
+    let pages = || {
+        let statements = wire.take_statements();
+        statements.iter().filter(|text| text.contains(page)).count()
+    };
+    pages();
+    let response = ask(served, what).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body().into_data_stream();
+    let first = body.next().await.expect("a first piece").expect("bytes");
+    // Nothing more is taken. It goes on until the channels on the way are full, and then asks for nothing.
+    let mut read = pages();
+    let mut quiet = 0;
+    while quiet < 20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let more = pages();
+        quiet = if more == 0 { quiet + 1 } else { 0 };
+        read += more;
+    }
+    (read, first.to_vec(), body)
+}
+
+/// Pages on their way between log and archive, and what of the archive waits for its reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_reads_no_further_than_its_reader() {
+    const PAGES: usize = 16;
+    let database = TestDatabase::create().await;
+    let wire = Wire::to(&database).await;
+    let served = Served::start(wire.url(), LaneSettings::default()).await;
+    spend(&served, PAGES).await;
+    let folder = sealed(&database).await;
+    let (read, mut whole, mut body) = begun(&served, &wire, "pack", " and family_seq > $3").await;
+    assert!(
+        (1..=13).contains(&read),
+        "{read} pages of {PAGES} for a reader who took one piece"
+    );
+    while let Some(piece) = body.next().await {
+        whole.extend_from_slice(&piece.expect("bytes"));
+    }
+    // A zip file that has its directory, at its very end.
+    let end = whole.windows(4).rposition(|window| window == b"PK\x05\x06");
+    assert_eq!(end.map(|end| whole.len() - end), Some(22), "{} bytes", whole.len());
+    drop(folder);
+    database.drop().await;
+}
+
+/// Seals what there is; the folder of the key.
+async fn sealed(database: &TestDatabase) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = SealSettings {
         key_file: folder.path().join("sealing-key"),
@@ -276,51 +390,8 @@ async fn who_takes_nothing_of_an_export_or_a_pack_makes_room_for_the_next() {
     seal_now(&sealer, &settings, &SealStatus::default())
         .await
         .expect("it is sealed");
-    let ask = |what: &str| {
-        let path = format!("/api/v1/families/{}/audit/{what}", served.household.id);
-        let request = served.http(Request::get(path)).body(Body::empty()).expect("a request");
-        tower::ServiceExt::oneshot(served.router.clone(), request)
-    };
-    for what in ["export?format=ndjson", "export?format=hledger", "pack"] {
-        let stalled = ask(what).await.expect("an answer");
-        assert_eq!(stalled.status(), StatusCode::OK, "{what}");
-        assert_eq!(
-            ask(what).await.expect("an answer").status(),
-            StatusCode::TOO_MANY_REQUESTS
-        );
-        let makes_room = async {
-            loop {
-                let next = ask("export?format=ndjson").await.expect("an answer");
-                if next.status() == StatusCode::OK {
-                    return next;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let next = tokio::time::timeout(SOON, makes_room)
-            .await
-            .expect("there is room again");
-        // Who comes back to it finds it broken off, and never whole.
-        let mut body = stalled.into_body().into_data_stream();
-        let mut is_broken = false;
-        while let Some(piece) = body.next().await {
-            is_broken |= piece.is_err();
-        }
-        assert!(is_broken, "{what}");
-        // One that reads slowly, but reads, gets the whole.
-        let mut body = next.into_body().into_data_stream();
-        let mut pieces = 0;
-        while let Some(piece) = body.next().await {
-            pieces += 1;
-            assert!(piece.expect("bytes").len() <= 64 * 1024);
-            if pieces % 16 == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        assert!(pieces > 100, "{pieces} pieces");
-    }
     sealer.close().await;
-    database.drop().await;
+    folder
 }
 
 #[tokio::test]
@@ -330,34 +401,9 @@ async fn an_export_reads_no_further_than_its_reader() {
     let wire = Wire::to(&database).await;
     let served = Served::start(wire.url(), LaneSettings::default()).await;
     spend(&served, 12).await;
-    let pages = |wire: &Wire| {
-        let statements = wire.take_statements();
-        statements
-            .iter()
-            .filter(|text| text.contains("e.family_seq > $3"))
-            .count()
-    };
-    pages(&wire);
-    let path = format!("/api/v1/families/{}/audit/export?format=ndjson", served.household.id);
-    let request = served.http(Request::get(path)).body(Body::empty()).expect("a request");
-    let response = tower::ServiceExt::oneshot(served.router.clone(), request)
-        .await
-        .expect("an answer");
-    assert_eq!(response.status(), StatusCode::OK);
-    let mut body = response.into_body().into_data_stream();
-    let first = body.next().await.expect("a first piece").expect("bytes");
-    // Nothing more is taken. The export goes on until its channels are full and then asks for nothing, however long we wait.
-    let mut read = pages(&wire);
-    let mut quiet = 0;
-    while quiet < 20 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let more = pages(&wire);
-        quiet = if more == 0 { quiet + 1 } else { 0 };
-        read += more;
-    }
+    let (read, mut whole, mut body) = begun(&served, &wire, "export?format=ndjson", "e.family_seq > $3").await;
     assert!((1..=8).contains(&read), "{read} pages for a reader who took one piece");
     // Then it is taken to its end, and is whole.
-    let mut whole = Vec::from(first);
     while let Some(piece) = body.next().await {
         whole.extend_from_slice(&piece.expect("bytes"));
     }
