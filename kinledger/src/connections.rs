@@ -49,10 +49,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections, and how long they may idle.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ConnectionOptions {
-    /// HTTP connections open at once; further clients wait until one is closed. Never more than the process may open files.
+    /// HTTP connections open at once; further clients wait until one is closed. The default fits the usual limit of 1,024 files.
     #[arg(
         long,
-        default_value = "1024",
+        default_value = "768",
         env = "KINLEDGER_CONNECTIONS",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
