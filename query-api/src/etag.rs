@@ -5,25 +5,33 @@
 //! release. The hash of those is the tag, so a match is told without reading the view.
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use chrono::{Datelike, NaiveDate};
 use sha2::{Digest, Sha256};
 
 use crate::view::Viewer;
 
 /// The strong tag of an answer, in its quotes.
 pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
-    let parts = [
-        env!("CARGO_PKG_VERSION"),
-        view,
-        query,
-        &viewer.family_id.to_string(),
-        &viewer.member_id.to_string(),
-        viewer.role.as_str(),
-        &viewer.family_seq.to_string(),
-        &viewer.generation,
-        &viewer.today.to_string(),
-        &viewer.effective_on.map(|day| day.to_string()).unwrap_or_default(),
+    let day = |day: NaiveDate| day.num_days_from_ce().to_be_bytes();
+    let (family, member) = (viewer.family_id.uuid(), viewer.member_id.uuid());
+    let (family_seq, today, bound) = (
+        viewer.family_seq.to_be_bytes(),
+        day(viewer.today),
+        viewer.effective_on.map(day),
+    );
+    let parts: [&[u8]; 10] = [
+        env!("CARGO_PKG_VERSION").as_bytes(),
+        view.as_bytes(),
+        query.as_bytes(),
+        family.as_bytes(),
+        member.as_bytes(),
+        viewer.role.as_str().as_bytes(),
+        &family_seq,
+        viewer.generation.as_bytes(),
+        &today,
+        bound.as_ref().map_or(&[], |bound| bound.as_slice()),
     ];
-    hash(parts.iter().map(|part| part.as_bytes()))
+    hash(parts.into_iter())
 }
 
 /// The tag of an answer that is known already.
