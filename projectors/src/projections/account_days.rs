@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use domain::{Currency, journal::postings_of};
+use domain::{
+    Currency,
+    journal::{PostingAccount, postings_of},
+};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -36,7 +39,7 @@ impl Projection for AccountDays {
             (vec![], vec![], vec![], vec![], vec![]);
         for ((family, account, currency, day), amount) in days {
             families.push(family);
-            accounts.push(account);
+            accounts.push(account.to_string());
             currencies.push(currency.code().to_owned());
             on.push(day);
             amounts.push(amount);
@@ -70,7 +73,7 @@ impl Projection for AccountDays {
         let mut rows = copies.rows_of(COLUMNS);
         for ((family, account, currency, day), amount) in sums(facts)? {
             rows.id(family)
-                .text(&account)
+                .printed(account)
                 .text(currency.code())
                 .day(day)
                 .amount(amount)
@@ -85,7 +88,7 @@ const COLUMNS: Columns = Columns {
     names: "family_id, ledger_account, currency, effective_on, amount",
 };
 
-type Days = BTreeMap<(Uuid, String, Currency, NaiveDate), Decimal>;
+type Days = BTreeMap<(Uuid, PostingAccount, Currency, NaiveDate), Decimal>;
 
 fn sums(facts: &[Fact]) -> Result<Days, ProjectionError> {
     let mut days = Days::new();
@@ -94,7 +97,7 @@ fn sums(facts: &[Fact]) -> Result<Days, ProjectionError> {
             let currency = posting.money.currency();
             let key = (
                 fact.family(),
-                posting.ledger_account.to_string(),
+                posting.ledger_account,
                 currency,
                 fact.record.effective_on,
             );

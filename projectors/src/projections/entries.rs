@@ -3,7 +3,10 @@
 //! A recategorised entry shows its new category; a reversed one keeps its lines and is marked. Within a batch, an entry that
 //! is recorded and then changed is written once, in its last form.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -78,11 +81,11 @@ impl Projection for Entries {
         }
         let mut rows = copies.rows_of(POSTINGS);
         for ((family, entry), row) in &folded.added {
-            for (line, posting) in (1_i64..).zip(&row.postings) {
+            for (line, posting) in (1_i16..).zip(row.postings.iter()) {
                 rows.id(*family)
                     .id(*entry)
-                    .number(line)
-                    .text(&posting.ledger_account.to_string());
+                    .small_number(line)
+                    .printed(posting.ledger_account);
                 rows.amount(posting.money.amount())
                     .text(posting.money.currency().code());
                 rows.day(row.effective_on).number(row.family_seq).end();
@@ -115,7 +118,7 @@ struct Row<'a> {
     import_id: Option<Uuid>,
     chore_id: Option<Uuid>,
     reversal: Option<(NaiveDate, &'a str)>,
-    postings: Vec<Posting>,
+    postings: Cow<'a, [Posting]>,
 }
 
 type Key = (Uuid, Uuid);
@@ -157,6 +160,7 @@ impl<'a> Folded<'a> {
                 match self.added.get_mut(&key) {
                     Some(row) => {
                         row.postings
+                            .to_mut()
                             .iter_mut()
                             .filter(|p| p.ledger_account == from)
                             .for_each(|p| p.ledger_account = to);
@@ -199,7 +203,7 @@ impl<'a> Row<'a> {
             import_id: None,
             chore_id: None,
             reversal: None,
-            postings: event.postings().to_vec(),
+            postings: Cow::Borrowed(event.postings()),
         };
         match event {
             EntryEvent::ExpenseAdded(added) => {
@@ -292,7 +296,7 @@ async fn insert_postings(added: &BTreeMap<Key, Row<'_>>, tx: &mut PgConnection) 
     let (mut families, mut entries, mut numbers, mut accounts) = (vec![], vec![], vec![], vec![]);
     let (mut amounts, mut currencies, mut days, mut seqs) = (vec![], vec![], vec![], vec![]);
     for ((family, entry), row) in added {
-        for (number, posting) in (1_i16..).zip(&row.postings) {
+        for (number, posting) in (1_i16..).zip(row.postings.iter()) {
             families.push(*family);
             entries.push(*entry);
             numbers.push(number);

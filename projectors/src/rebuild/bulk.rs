@@ -1,7 +1,7 @@
 //! The bulk of a rebuild: each lane read family by family, whole histories folded in memory, large tables filled by COPY.
 //!
 //! A page of the log holds whole families, so nothing that is folded together needs a row of an earlier page, and rows are
-//! written once, in their last form. Two kinds of families are left for afterwards, when the tables have their keys, and are
+//! written once, in their last form. While a page is folded and written, the next one is read. Two kinds of families are left for afterwards, when the tables have their keys, and are
 //! then folded page by page like any batch ([`take_up`]): those longer than [`Limits::whole_max`], and those with an event that
 //! does not fold, so that exactly that event parks them.
 
@@ -20,13 +20,13 @@ use event_store::{
     chain,
 };
 use sqlx::{Executor, PgConnection, PgPool};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{Progress, RebuildError, plan::Plan};
+use super::{Progress, RebuildError, plan::Plan, workers::Workers};
 use crate::{
     VERSION,
-    apply::{Applier, ApplyError, Head, save_heads, sequence::admit},
+    apply::{Applier, ApplyError, Head, is_passing, save_heads, sequence::admit},
     copy::Copies,
     generation::{Live, Target, begin_live},
     parking::{Poison, Until, park, take_up},
@@ -45,21 +45,30 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// One lane a processor; some thirty megabytes each.
+    /// One lane a processor; two pages and their rows are some forty megabytes.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             parallel: processors.clamp(2, 8),
-            page: 20_000,
+            page: 10_000,
             whole_max: 60_000,
         }
     }
 }
 
 impl Limits {
-    /// Connections a rebuild uses: two a lane, the locks, the snapshot.
+    /// Connections a rebuild uses: two a lane, the locks, the snapshot, the statistics.
     pub fn connections(self) -> u32 {
         u32::try_from(self.parallel * 2 + 4).unwrap_or(u32::MAX)
+    }
+
+    /// No more work at once than the pool has connections for.
+    pub(super) fn within(self, pool: &PgPool) -> Self {
+        let connections = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
+        Self {
+            parallel: self.parallel.min(connections.saturating_sub(4) / 2).max(1),
+            ..self
+        }
     }
 }
 
@@ -155,12 +164,14 @@ impl Build {
     pub(super) async fn fold(&self, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), RebuildError> {
         let later = self.each_lane(progress, &Part::Whole).await?;
         progress(Progress::Indexing);
-        self.add_keys().await?;
-        self.each_lane(progress, &Part::Left(Arc::new(later))).await?;
+        if !later.is_empty() {
+            // Statements need the keys, and are quicker without the other indexes.
+            self.add_keys().await?;
+            self.each_lane(progress, &Part::Left(Arc::new(later))).await?;
+        }
         self.keep_checkpoints().await?;
-        self.call("select generations.complete($1)").await?;
-        self.call("select generations.analyze_build($1)").await?;
-        Ok(())
+        self.add_indexes().await?;
+        self.call("select generations.complete($1)").await
     }
 
     /// Folds a part of every lane, several at once, and says how far it is meanwhile. Returns the families that are left.
@@ -169,24 +180,25 @@ impl Build {
         progress: &(dyn Fn(Progress) + Sync),
         part: &Part,
     ) -> Result<Vec<(Lane, FamilyId)>, RebuildError> {
-        let places = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
-        let mut tasks = JoinSet::new();
-        for (lane, until) in self.until.iter().copied() {
-            let (build, part, places) = (self.clone(), part.clone(), Arc::clone(&places));
-            tasks.spawn(async move {
-                let _place = places.acquire().await;
+        // The longest first, so that the last to end is a short one.
+        let mut lanes = self.until.clone();
+        lanes.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
+        let (build, part) = (self.clone(), part.clone());
+        let mut workers = Workers::start(self.limits.parallel, lanes, move |(lane, until)| {
+            let (build, part) = (build.clone(), part.clone());
+            async move {
                 match part {
                     Part::Whole => build.fold_lane(lane, until).await,
                     Part::Left(left) => build.fold_left(lane, until, &left).await,
                 }
-            });
-        }
+            }
+        });
         let mut found = Vec::new();
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
             tokio::select! {
-                done = tasks.join_next() => match done {
-                    Some(done) => found.extend(done??),
+                done = workers.next() => match done {
+                    Some(done) => found.extend(done?.into_iter().flatten()),
                     None => return Ok(found),
                 },
                 _ = tick.tick() => {}
@@ -200,12 +212,14 @@ impl Build {
     /// Folds a lane's families; returns those that are left for later.
     async fn fold_lane(&self, lane: Lane, until: i64) -> Result<Vec<(Lane, FamilyId)>, RebuildError> {
         let mut later = Vec::new();
-        let mut place = Place::default();
         let mut held: Vec<Record> = Vec::new();
-        loop {
-            let page = self.read(lane, place, until).await?;
+        // The set has one task at most: reading goes on while a page is folded, and ends with this.
+        let mut reading = JoinSet::new();
+        self.read_ahead(&mut reading, lane, Place::default(), until);
+        while let Some(page) = reading.join_next().await {
+            let page = page??;
             let is_last = page.len() < self.limits.page;
-            place = page.last().map_or(place, Place::after);
+            let mut place = page.last().map_or(Place::default(), Place::after);
             held.extend(page);
             let mut whole = std::mem::take(&mut held);
             // The last family of a page may go on in the next.
@@ -218,11 +232,23 @@ impl Build {
                     held.clear();
                 }
             }
-            self.fold_whole(lane, whole, &mut later).await?;
-            if is_last {
-                return Ok(later);
+            if !is_last {
+                self.read_ahead(&mut reading, lane, place, until);
             }
+            self.fold_whole(lane, whole, &mut later).await?;
         }
+        Ok(later)
+    }
+
+    fn read_ahead(
+        &self,
+        reading: &mut JoinSet<Result<Vec<Record>, RebuildError>>,
+        lane: Lane,
+        place: Place,
+        until: i64,
+    ) {
+        let build = self.clone();
+        reading.spawn(async move { build.read(lane, place, until).await });
     }
 
     async fn read(&self, lane: Lane, place: Place, until: i64) -> Result<Vec<Record>, RebuildError> {
@@ -251,8 +277,8 @@ impl Build {
                 self.folded.fetch_add(count(&facts), Ordering::Relaxed);
                 Ok(())
             }
-            // One of them has an event that does not fold; which, is found out one by one.
-            Err(error) if error.is_about_events() => {
+            // One of them has an event that does not fold, or a row that its table does not take; which, is found out one by one.
+            Err(error) if error.is_about_events() || is_refused(&error) => {
                 later.extend(families.into_iter().map(|family| (lane, family)));
                 Ok(())
             }
@@ -331,47 +357,14 @@ impl Build {
         Ok(Vec::new())
     }
 
-    /// Keys of the tables that were filled by COPY, several at once.
-    async fn add_keys(&self) -> Result<(), RebuildError> {
-        let copied: Vec<&'static str> = self
-            .applier
-            .projections
-            .iter()
-            .flat_map(|projection| projection.copied())
-            .copied()
-            .collect();
-        let places = Arc::new(Semaphore::new(self.limits.parallel.max(1)));
-        let mut tasks = JoinSet::new();
-        for table in copied {
-            let (build, places) = (self.clone(), Arc::clone(&places));
-            tasks.spawn(async move {
-                let _place = places.acquire().await;
-                build.add_keys_of(table).await
-            });
-        }
-        while let Some(done) = tasks.join_next().await {
-            done??;
-        }
-        Ok(())
-    }
-
-    async fn add_keys_of(&self, table: &'static str) -> Result<(), RebuildError> {
-        let mut tx = self.begin_long().await?;
-        sqlx::query("select generations.add_keys_of($1, array[$2])")
-            .bind(&self.schema)
-            .bind(table)
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
-    }
-
     /// The new rows hold the bulk; from here on they move like any others.
     async fn keep_checkpoints(&self) -> Result<(), RebuildError> {
         let mut tx = self.begin_tx().await?;
         sqlx::query(
-            "insert into checkpoints (group_name, version, lane, position)
-            select $1, $2, lane, position
-            from unnest($3::smallint[], $4::bigint[]) as c (lane, position)",
+            "insert into checkpoints (group_name, version, lane, position, chain_hash)
+            select $1, $2, c.lane, c.position, e.chain_hash
+            from unnest($3::smallint[], $4::bigint[]) as c (lane, position)
+            left join log.events e on e.lane = c.lane and e.position = c.position",
         )
         .bind(crate::GROUP)
         .bind(VERSION)
@@ -389,21 +382,6 @@ impl Build {
         tx.execute("set local synchronous_commit = off; set local statement_timeout = 0")
             .await?;
         Ok(tx)
-    }
-
-    /// A transaction that may take long, and has room to sort in.
-    async fn begin_long(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-        self.applier
-            .pool
-            .begin_with("begin; set local statement_timeout = 0; set local maintenance_work_mem = '128MB'")
-            .await
-    }
-
-    /// One of the functions that work on a generation as a whole, however long it takes.
-    async fn call(&self, statement: &'static str) -> Result<(), RebuildError> {
-        let mut tx = self.begin_long().await?;
-        sqlx::query(statement).bind(&self.schema).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
     }
 }
 
@@ -435,6 +413,11 @@ async fn parked_in(tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Poison>, sqlx
     .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().map(|poison| (poison.family_id, poison)).collect())
+}
+
+/// Does the database refuse what COPY brought, and would again?
+fn is_refused(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Database(error) if !is_passing(error))
 }
 
 fn genesis() -> Head {

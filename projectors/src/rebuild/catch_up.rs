@@ -21,8 +21,8 @@ const LOCK_TRIES: u32 = 6;
 
 /// Follows the live rows with the new ones.
 pub(super) struct Follower<'a> {
-    build: &'a Build,
-    plan: &'a Plan,
+    pub(super) build: &'a Build,
+    pub(super) plan: &'a Plan,
 }
 
 impl<'a> Follower<'a> {

@@ -1,16 +1,21 @@
 //! Comparing two generations of rows at one moment: how many, and an order-independent hash, table by table and family by family.
 //!
-//! Rows are hashed as text, which is exact for every type in use (decimals have a fixed scale, instants are UTC), and the
-//! hashes of a family's rows are added up, so their order does not matter. Families parked in only one of the two are left
+//! A row is hashed by its values, each by its type's own hash, which is exact for every type in use (decimals have a fixed
+//! scale). The row's hash is hashed once more before a family's are added up: it is itself a sum over the columns, and without
+//! that, two rows that have exchanged the values of one column would add up to the same. Sums do not depend on the order.
+//!
+//! Several tables are compared at once, in transactions that share one snapshot. Families parked in only one of the two are left
 //! out: their rows stop at different events, and are reported by name instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use domain::id::FamilyId;
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection, PgPool};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{Progress, RebuildError, Report, plan::Plan};
+use crate::generation::enter;
 
 /// One table of two generations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +41,19 @@ impl TableReport {
     }
 }
 
-/// Compares every table of the plan and where families are parked; the transaction is turned to the live rows.
+/// Compares every table of the plan and where families are parked. The transaction is turned to the live rows, and it is its
+/// snapshot in which all is read, `parallel` tables at once.
 pub(super) async fn all(
-    tx: &mut PgConnection,
+    pool: &PgPool,
+    snapshot: &mut PgConnection,
     plan: &Plan,
     schema: &str,
+    parallel: usize,
     report: &mut Report,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), RebuildError> {
-    let live = parked(tx, "parked_families").await?;
-    let new = parked(tx, &format!("{schema}.parked_families")).await?;
+    let live = parked(snapshot, "parked_families").await?;
+    let new = parked(snapshot, &format!("{schema}.parked_families")).await?;
     let of = |family: &Uuid| FamilyId::from_uuid(*family);
     report.freed = live.keys().filter(|family| !new.contains_key(family)).map(of).collect();
     report.parked = new
@@ -59,11 +67,59 @@ pub(super) async fn all(
         .chain(&report.parked)
         .map(|family| family.uuid())
         .collect();
-    for (view, table) in plan.named_tables() {
-        progress(Progress::Comparing { table });
-        report.tables.push(one(tx, view, table, schema, &left_out).await?);
+    let name: String = sqlx::query_scalar("select pg_export_snapshot()")
+        .fetch_one(snapshot)
+        .await?;
+    let shared = Shared {
+        pool: pool.clone(),
+        snapshot: name,
+        schema: schema.to_owned(),
+        left_out,
+    };
+    let mut reports = BTreeMap::new();
+    let mut due = plan.named_tables().enumerate().collect::<VecDeque<_>>();
+    let mut comparing = JoinSet::new();
+    loop {
+        while comparing.len() < parallel.max(1)
+            && let Some((number, (view, table))) = due.pop_front()
+        {
+            progress(Progress::Comparing { table });
+            let shared = shared.clone();
+            comparing.spawn(async move { Ok((number, shared.compare(view, table).await?)) });
+        }
+        match comparing.join_next().await {
+            Some(done) => {
+                let (number, compared) = done.unwrap_or_else(|error| Err(RebuildError::from(error)))?;
+                reports.insert(number, compared);
+            }
+            None => break,
+        }
     }
+    report.tables = reports.into_values().collect();
     Ok(())
+}
+
+/// What all comparisons share.
+#[derive(Clone)]
+struct Shared {
+    pool: PgPool,
+    snapshot: String,
+    schema: String,
+    left_out: Vec<Uuid>,
+}
+
+impl Shared {
+    async fn compare(&self, view: &'static str, table: &'static str) -> Result<TableReport, RebuildError> {
+        let begin = "begin isolation level repeatable read read only; set local statement_timeout = 0";
+        let mut tx = self.pool.begin_with(begin).await?;
+        // Before anything is read; the name is the server's own.
+        tx.execute(format!("set transaction snapshot '{}'", self.snapshot).as_str())
+            .await?;
+        enter(&mut tx).await?;
+        let compared = one(&mut tx, view, table, &self.schema, &self.left_out).await?;
+        tx.rollback().await?;
+        Ok(compared)
+    }
 }
 
 async fn one(
@@ -76,7 +132,7 @@ async fn one(
     // Names are of our own making; nothing of a request gets here.
     let side = |from: &str| {
         format!(
-            "select t.family_id, count(*) as rows, sum(hashtextextended(t::text, 0)::numeric) as hash
+            "select t.family_id, count(*) as rows, sum(hashint8extended(hash_record_extended(t, 0), 0)) as hash
             from {from} t
             where not (t.family_id = any($1))
             group by t.family_id"

@@ -3,8 +3,8 @@
 //! 1. **Alone.** One rebuild at a time: a session's advisory lock, which the kernel gives back however the process ends. What an
 //!    earlier one left is dropped first ([`leftovers`]).
 //! 2. **Build.** A schema with the tables of the definition. Each lane is read family by family up to where the live rows are,
-//!    and folded by the very same projections; large tables are filled by COPY and get their keys and indexes afterwards
-//!    ([`bulk`]). Families that are too long to be held whole, or whose events do not fold, follow one by one.
+//!    and folded by the very same projections; large tables are filled by COPY ([`bulk`]) and get their keys and indexes
+//!    afterwards, several at once ([`indexes`]). Families that are too long to be held whole, or whose events do not fold, follow one by one.
 //! 3. **Catch up.** The live rows went on meanwhile. The new ones follow them, batch by batch, until few are missing.
 //! 4. **Compare.** For a moment no batch is folded into the live rows, the new ones are brought to the very same checkpoints,
 //!    and a snapshot is taken in which both can be read. Then the live rows go on, and both are compared in that snapshot,
@@ -22,14 +22,17 @@
 mod bulk;
 mod catch_up;
 pub mod compare;
+mod indexes;
 mod leftovers;
 mod plan;
+mod workers;
 
 use std::time::{Duration, Instant};
 
 use domain::id::FamilyId;
 use event_store::{Log, LogError};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::task::JoinSet;
 
 use crate::{
     VERSION,
@@ -212,6 +215,10 @@ async fn rebuild_alone(
         return Err(RebuildError::AllNeeded { live: live.version });
     }
     let plan = Plan::of(&request.views)?;
+    let request = &Request {
+        limits: request.limits.within(pool),
+        ..request.clone()
+    };
     let schema = begin_build(pool, &plan).await?;
     let built = build_and_switch(pool, log, request, &plan, &schema, &live, progress).await;
     let built = match built {
@@ -265,26 +272,46 @@ async fn build_and_switch(
     report.built_in = began.elapsed();
 
     let follower = catch_up::Follower::new(&build, plan);
-    follower.catch_up(progress).await?;
-    if report.replaced_version.is_none() {
-        let (snapshot, paused) = follower.same_moment().await?;
-        report.paused += paused;
-        let mut snapshot = snapshot;
-        compare::all(&mut snapshot, plan, schema, &mut report, progress).await?;
-        snapshot.rollback().await?;
-        if !plan.is_whole() && !report.parked.is_empty() {
-            return Err(RebuildError::ParkedChanged);
-        }
-        if !report.is_same() && !request.replaces_different {
-            return Err(RebuildError::Different(Box::new(report)));
-        }
-        follower.catch_up(progress).await?;
+    // The set has one task; should this end before it, it does too.
+    let mut analyzing = JoinSet::new();
+    let analyzed = build.clone();
+    analyzing.spawn(async move { analyzed.analyze().await });
+    compare_with_live(pool, request, &follower, &mut report, progress).await?;
+    if let Some(analyzed) = analyzing.join_next().await {
+        analyzed??;
     }
     let paused = follower.switch(request, &report).await?;
     report.paused += paused;
     let paused_ms = u64::try_from(report.paused.as_millis()).unwrap_or(u64::MAX);
     progress(Progress::Switched { paused_ms });
     Ok(report)
+}
+
+/// Lets the new rows follow the live ones until little is missing, and compares them when they are to be equal.
+async fn compare_with_live(
+    pool: &PgPool,
+    request: &Request,
+    follower: &catch_up::Follower<'_>,
+    report: &mut Report,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(), RebuildError> {
+    follower.catch_up(progress).await?;
+    if report.replaced_version.is_some() {
+        return Ok(());
+    }
+    let (plan, build) = (follower.plan, follower.build);
+    let (mut snapshot, paused) = follower.same_moment().await?;
+    report.paused += paused;
+    let parallel = request.limits.parallel;
+    compare::all(pool, &mut snapshot, plan, &build.schema, parallel, report, progress).await?;
+    snapshot.rollback().await?;
+    if !plan.is_whole() && !report.parked.is_empty() {
+        return Err(RebuildError::ParkedChanged);
+    }
+    if !report.is_same() && !request.replaces_different {
+        return Err(RebuildError::Different(Box::new(report.clone())));
+    }
+    follower.catch_up(progress).await
 }
 
 async fn begin_build(pool: &PgPool, plan: &Plan) -> Result<String, sqlx::Error> {

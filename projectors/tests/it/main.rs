@@ -1,6 +1,7 @@
 //! Projections against a real database, fed by a real log.
 
 mod conformance;
+mod copy;
 mod fold;
 mod forks;
 mod given;
