@@ -14,12 +14,16 @@ use anyhow::{Context, Result};
 use clap::Args;
 use event_store::Log;
 use indicatif::{ProgressBar, ProgressStyle};
-use projectors::rebuild::{self, Progress, RebuildError, Report, Request};
+use projectors::{
+    generation,
+    rebuild::{self, Progress, RebuildError, Report, Request},
+};
 use serde_json::{Value, json};
 use service_kit::{
     database::{self, DatabaseRole},
     shutdown,
 };
+use sqlx::PgPool;
 
 /// The rows are not those of the log.
 pub const EXIT_DIFFERENT: u8 = 3;
@@ -34,7 +38,7 @@ const TIDY_WITHIN: Duration = Duration::from_secs(15);
     after_help = "The rows that answer go on answering, and are compared with the new ones before the switch, table by table, at \
     the same checkpoints. When they differ, the old ones stay and the exit code is 3: find out why first. Rows were altered in \
     the database, or this release folds an event otherwise than an earlier one did; in both cases the log is right, and \
-    --replace-different switches all the same. Interrupting it at any point changes nothing."
+    --replace-different switches all the same. Interrupting it before the switch changes nothing, and it says which rows answer."
 )]
 pub struct RebuildOptions {
     /// Views to build; all when none is named.
@@ -65,6 +69,10 @@ pub async fn run(options: RebuildOptions, database_url: &str) -> Result<ExitCode
     let connections = request.limits.connections();
     let pool = database::connect(database_url, DatabaseRole::Projector, connections).await?;
     let log = Log::new(pool.clone(), [0; 32]);
+    let before = generation::live(&pool)
+        .await
+        .context("cannot ask which rows answer")?
+        .number;
     let voice = Voice::new(options.json);
     let say = |progress| voice.say(&progress);
     let built = tokio::select! {
@@ -84,21 +92,28 @@ pub async fn run(options: RebuildOptions, database_url: &str) -> Result<ExitCode
             voice.report(&report, false);
             ExitCode::from(EXIT_DIFFERENT)
         }
-        Some(Err(error)) => return Err(error).context("nothing was switched"),
+        Some(Err(error)) => return Err(error).context(rows_that_answer(&pool, before).await),
         None => {
             let tidied = tokio::time::timeout(TIDY_WITHIN, rebuild::tidy(&pool)).await;
-            if matches!(tidied, Ok(Ok(_))) {
-                eprintln!("interrupted: the old rows answer as before, and nothing is left of the new ones");
-            } else {
-                eprintln!(
-                    "interrupted: the old rows answer as before; the next rebuild drops what is left of the new ones"
-                );
-            }
+            let left = match tidied {
+                Ok(Ok(_)) => "nothing is left of what it made beside them",
+                _ => "the next rebuild drops what is left beside them",
+            };
+            eprintln!("interrupted: {}; {left}", rows_that_answer(&pool, before).await);
             ExitCode::FAILURE
         }
     };
     pool.close().await;
     Ok(code)
+}
+
+/// Which rows answer after a rebuild that did not end well: it may have switched already, and only the database knows.
+async fn rows_that_answer(pool: &PgPool, before: i64) -> &'static str {
+    match tokio::time::timeout(TIDY_WITHIN, generation::live(pool)).await {
+        Ok(Ok(live)) if live.number == before => "nothing was switched, the old rows answer as before",
+        Ok(Ok(_)) => "the new rows answer already",
+        _ => "which rows answer is not known, as the database does not say",
+    }
 }
 
 /// Says how far it is: a bar on a terminal, lines elsewhere, JSON for machines.
