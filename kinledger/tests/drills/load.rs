@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     history::{Operation, Outcome, What},
-    support::{Client, Entrance, Household, pause},
+    support::{Client, Entrance, Household, PASSWORD, pause},
 };
 
 /// How long a client waits for one answer.
@@ -26,6 +26,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const RESOLVE_WITHIN: Duration = Duration::from_secs(60);
 /// Between two operations of a client: the load is to last, not to grow.
 const BREATH: Duration = Duration::from_millis(8);
+/// An access token lives for fifteen minutes, and a long drill on a busy machine for longer: clients sign in again so early that an
+/// outage does not outlast it.
+const SIGNED_IN_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// A family with accounts to spend from.
 pub struct Ledger {
@@ -33,6 +36,7 @@ pub struct Ledger {
     cash: String,
     wallet: String,
     leisure: String,
+    founded: Instant,
 }
 
 impl Ledger {
@@ -48,6 +52,7 @@ impl Ledger {
             cash,
             wallet,
             leisure,
+            founded: Instant::now(),
         }
     }
 
@@ -142,10 +147,17 @@ pub fn under_load<T>(
 
 fn client(ledger: &Ledger, seed: u64, progress: &Progress, clock: Instant) -> Vec<Operation> {
     let mut random = StdRng::seed_from_u64(seed);
-    let http = ledger.household.parent.client.impatient(PATIENCE);
+    let mut http = ledger.household.parent.client.impatient(PATIENCE);
+    let mut signed_in = ledger.founded;
     let now_us = || u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (mut history, mut seen) = (Vec::new(), 0);
     while !progress.is_over.load(Ordering::SeqCst) {
+        if signed_in.elapsed() > SIGNED_IN_FOR
+            && let Some(token) = sign_in(ledger, &http)
+        {
+            http = http.with_token(&token);
+            signed_in = Instant::now();
+        }
         let invoked_us = now_us();
         let what = if random.random_range(0..8) == 0 {
             let min_family_seq = random.random_bool(0.5).then_some(seen);
@@ -170,6 +182,15 @@ fn client(ledger: &Ledger, seed: u64, progress: &Progress, clock: Instant) -> Ve
         pause(BREATH);
     }
     history
+}
+
+/// A fresh access token; none while nobody answers.
+fn sign_in(ledger: &Ledger, http: &Client) -> Option<String> {
+    let body = json!({"email": ledger.household.parent.email, "password": PASSWORD}).to_string();
+    let headers = [("content-type", "application/json")];
+    let reply = http.try_send("POST", "/api/v1/auth/login", &headers, Some(body.as_bytes()));
+    let reply = reply.ok().filter(|reply| reply.status == 200)?;
+    Some(reply.json()["access_token"].as_str()?.to_owned())
 }
 
 /// None when the view did not answer, or not yet with what was insisted on.
