@@ -1,11 +1,12 @@
 //! Families a lane keeps in memory: the streams decisions looked at, and the head they were true at.
 //!
-//! The cache is never trusted: every append names the head, and the database checks it. It is bounded in families and in
+//! The cache is never trusted: every append names the head and its chain hash, and the database checks both. It is bounded in families and in
 //! streams per family; what is dropped is loaded again.
 
 use std::collections::HashMap;
 
 use domain::{decide::Streams, id::FamilyId};
+use event_store::FamilyHead;
 
 /// Streams one family may have in memory. Above, the many short-lived ones (entries, imports) are dropped, and when that is not
 /// enough, all but the family's own.
@@ -15,8 +16,20 @@ const STREAMS_MAX: usize = 512;
 pub(crate) struct Cached {
     /// The `family_seq` up to which the streams are folded.
     pub head: i64,
+    /// The chain hash of the last durable event among them. While a batch is decided `head` is ahead of it.
+    pub chain_hash: [u8; 32],
     /// The streams.
     pub streams: Streams,
+}
+
+impl Cached {
+    /// The head in the log, as long as nothing has been decided on it.
+    pub fn durable_head(&self) -> FamilyHead {
+        FamilyHead {
+            family_seq: self.head,
+            chain_hash: self.chain_hash,
+        }
+    }
 }
 
 /// The families of one lane.
@@ -88,7 +101,12 @@ mod tests {
         }
         let family_id = FamilyId::from_uuid(Uuid::nil());
         let mut cache = FamilyCache::new(1);
-        cache.put(family_id, Cached { head: 1, streams });
+        let cached = Cached {
+            head: 1,
+            chain_hash: [0; 32],
+            streams,
+        };
+        cache.put(family_id, cached);
         let cached = cache.take(family_id).expect("it was put there");
         let family = StreamId {
             kind: "family",
@@ -119,6 +137,7 @@ mod tests {
                 FamilyId::from_uuid(Uuid::from_u128(number)),
                 Cached {
                     head: 1,
+                    chain_hash: [0; 32],
                     streams: Streams::default(),
                 },
             );

@@ -6,7 +6,8 @@
 //! - What queued while the last append was under way is the next batch (natural group commit); no timer waits for more.
 //! - Each lane decides its batches for itself; their appends go to the database together (`event_store::append`).
 //! - Each family's commands are decided one after another in memory, on streams from the cache or loaded from the log, each
-//!   seeing the events of those before it. The append names the family head every command was decided on.
+//!   seeing the events of those before it. The append names the family head every command was decided on, and the chain hash of
+//!   the head in the log, so that a history that merely has the same length is not taken for it.
 //! - The database decides. If another process appended to the family meanwhile, its commands come back as conflicts, the
 //!   cached state is dropped and they are decided again on what is there now, a bounded number of times.
 //! - Streams go back to the cache only after the commit that made them true.

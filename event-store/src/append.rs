@@ -1,6 +1,6 @@
 //! Appending: one round trip for whatever is in flight, a verdict per command.
 //!
-//! The protocol, told once. `log.append_lanes` (the SQL is in `migrations/…_append_lanes.sql`) runs as one statement and so as
+//! The protocol, told once. `log.append_lanes` (the SQL is in `migrations/…_expected_chain.sql`) runs as one statement and so as
 //! one transaction, over the commands of one lane or of several:
 //!
 //! 1. It takes the lanes' advisory locks. A lock is released after the commit is visible, so whoever holds it next sees
@@ -8,7 +8,7 @@
 //! 2. In the *next* statements it reads the heads of lanes and families. One statement for both would read with a snapshot
 //!    from before the lock, and give positions twice.
 //! 3. Command by command, a family's together and in order: a command id seen before is a *duplicate* and gets the first result; a family whose head
-//!    is not the one the command was decided on is a *conflict*; a claim that is held is *claim taken*; all else is *ok*.
+//!    is not the one the command was decided on, in number and in chain hash, is a *conflict*; a claim that is held is *claim taken*; all else is *ok*.
 //!    Once a command is not ok, the family's later commands of the batch are conflicts (or duplicates): they were decided on
 //!    a state that did not happen. Other families of the batch never notice.
 //! 4. It chains the hashes, stamps one `recorded_at`, and inserts commands, events and claims, each in one statement.
@@ -48,6 +48,9 @@ pub struct AppendCommand {
     pub request_hash: [u8; 32],
     /// The family's head this was decided on, counting the events of earlier commands of the same batch.
     pub expected_family_seq: i64,
+    /// The chain hash of that head, so that another history of the same length is not taken for it. None when it follows another
+    /// command of its family in the batch, for then that head is yet to be made; otherwise only the number is compared.
+    pub expected_chain_hash: Option<[u8; 32]>,
     /// Does it bring the family into being? Then the family must not exist; otherwise it must, in this lane.
     pub creates_family: bool,
     /// A flat JSON object of strings, stored with every event of the command.

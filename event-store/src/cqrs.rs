@@ -20,7 +20,7 @@ use domain::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{AppendCommand, AppendEvent, Lane, Log, LogError, Verdict};
+use crate::{AppendCommand, AppendEvent, FamilyHead, Lane, Log, LogError, Verdict};
 
 /// The streams of aggregate `A` in one family.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct LedgerContext<A> {
     aggregate: A,
     aggregate_id: Uuid,
     sequence: i64,
-    family_seq: i64,
+    head: FamilyHead,
 }
 
 impl<A: Stored> AggregateContext<A> for LedgerContext<A> {
@@ -99,8 +99,9 @@ impl<A: Stored> LedgerStore<A> {
             family_id: self.family_id,
             command_id: CommandId::from_uuid(command_id.unwrap_or_else(Uuid::new_v4)),
             request_hash: request.finalize().into(),
-            expected_family_seq: context.family_seq,
-            creates_family: context.family_seq == 0,
+            expected_family_seq: context.head.family_seq,
+            expected_chain_hash: Some(context.head.chain_hash),
+            creates_family: context.head.family_seq == 0,
             metadata: serde_json::to_string(&metadata)
                 .map_err(|error| AggregateError::UnexpectedError(error.into()))?,
             events,
@@ -142,7 +143,7 @@ impl<A: Stored> EventStore<A> for LedgerStore<A> {
             aggregate,
             aggregate_id: id,
             sequence,
-            family_seq: loaded.head.family_seq,
+            head: loaded.head,
         })
     }
 

@@ -144,7 +144,14 @@ impl SimLog {
             return Ok(Verdict::Duplicate(stored.clone()));
         }
         let head = self.family_head(command.family_id);
-        let is_decided_on_head = head == command.expected_family_seq || self.sabotage == Some(Sabotage::IgnoreHeads);
+        // Looked at where a family's commands begin; one that follows others of its batch names no hash.
+        let chain = self
+            .families
+            .get(&command.family_id)
+            .map_or(GENESIS, |family| family.chain);
+        let is_of_this_history = command.expected_chain_hash.is_none_or(|expected| expected == chain);
+        let is_decided_on_head =
+            (head == command.expected_family_seq && is_of_this_history) || self.sabotage == Some(Sabotage::IgnoreHeads);
         let exists = self.families.contains_key(&command.family_id);
         if has_failed || is_again || !is_decided_on_head || command.creates_family == exists {
             return Ok(Verdict::Conflict);

@@ -9,7 +9,7 @@ use domain::{
     id::{FamilyId, MemberId, UserId},
     stream::StreamId,
 };
-use event_store::{AppendCommand, AppendEvent, Loaded, LogError};
+use event_store::{AppendCommand, AppendEvent, FamilyHead, Loaded, LogError};
 use serde::Serialize;
 use service_kit::problem::Problem;
 
@@ -49,7 +49,7 @@ pub(super) struct Deciding<T> {
     jobs: std::vec::IntoIter<Queued<T>>,
     pending: Option<Pending<T>>,
     /// What the database knows; loads must show the same head, or the cache is of yesterday.
-    durable_head: i64,
+    durable_head: FamilyHead,
     /// Is the state known to be the newest? A cached one may be of yesterday, so no refusal is given on it unchecked.
     is_checked: bool,
 }
@@ -58,7 +58,7 @@ impl<T> Deciding<T> {
     pub(super) fn new(family_id: FamilyId, cached: Option<Cached>, jobs: Vec<Queued<T>>) -> Self {
         Self {
             family_id,
-            durable_head: cached.as_ref().map_or(0, |cached| cached.head),
+            durable_head: cached.as_ref().map_or(FamilyHead::EMPTY, Cached::durable_head),
             is_checked: cached.is_none(),
             cached,
             accepted: Vec::with_capacity(jobs.len()),
@@ -83,7 +83,7 @@ impl<T> Deciding<T> {
     pub(super) fn loaded(&mut self, result: Result<Loaded, LogError>, at: DateTime<Utc>) -> Option<Vec<StreamId>> {
         match (self.pending.take()?, result) {
             (Pending::Family, Ok(loaded)) => {
-                self.durable_head = loaded.head.family_seq;
+                self.durable_head = loaded.head;
                 self.cached = Some(cached_of(loaded));
             }
             (Pending::Family, Err(error)) => {
@@ -98,7 +98,7 @@ impl<T> Deciding<T> {
                     return Some(wanted);
                 }
             }
-            (Pending::Check { queued, problem }, Ok(fresh)) if fresh.head.family_seq == self.durable_head => {
+            (Pending::Check { queued, problem }, Ok(fresh)) if fresh.head == self.durable_head => {
                 self.is_checked = true;
                 self.declined.push((queued, problem));
             }
@@ -144,7 +144,10 @@ impl<T> Deciding<T> {
                 if queued.job.if_match.is_some_and(|wanted| wanted != cached.head) {
                     moved_on(cached.head)
                 } else {
-                    let append = append_of(&queued, &meta, cached, decision);
+                    let mut append = append_of(&queued, &meta, cached, decision);
+                    if self.accepted.is_empty() {
+                        append.expected_chain_hash = Some(self.durable_head.chain_hash);
+                    }
                     self.accepted.push((queued, append));
                     return None;
                 }
@@ -194,8 +197,8 @@ impl<T> Deciding<T> {
     fn take_in(&mut self, loaded: Loaded) {
         let Some(cached) = self.cached.as_mut() else { return };
         // Not once a command of this batch was decided on it: then the append finds out.
-        if loaded.head.family_seq != self.durable_head && self.accepted.is_empty() {
-            self.durable_head = loaded.head.family_seq;
+        if loaded.head != self.durable_head && self.accepted.is_empty() {
+            self.durable_head = loaded.head;
             *cached = cached_of(loaded);
             return;
         }
@@ -224,6 +227,7 @@ fn append_of<T>(queued: &Queued<T>, meta: &Meta, cached: &mut Cached, decision: 
         command_id: meta.command_id,
         request_hash: queued.request_hash,
         expected_family_seq,
+        expected_chain_hash: None,
         creates_family: queued.job.command.creates_family(),
         metadata: metadata(&actor, &queued.job.traceparent),
         events,
@@ -269,6 +273,7 @@ fn cached_of(loaded: Loaded) -> Cached {
     }
     Cached {
         head: loaded.head.family_seq,
+        chain_hash: loaded.head.chain_hash,
         streams,
     }
 }

@@ -366,10 +366,13 @@ impl<T> LaneMachine<T> {
         effects: &mut Vec<Effect<T>>,
     ) {
         let mut lost = HashSet::new();
+        // Where each family ends now.
+        let mut chain_hashes = HashMap::with_capacity(appending.shares.len());
         for ((append, mut queued), verdict) in commands.into_iter().zip(appending.waiting).zip(verdicts) {
             let family_id = append.family_id;
             match verdict {
                 Verdict::Ok(appended) => {
+                    chain_hashes.insert(family_id, appended.chain_hash);
                     let receipt = Receipt {
                         command_id: append.command_id.uuid(),
                         family_id,
@@ -409,8 +412,11 @@ impl<T> LaneMachine<T> {
                 }
             }
         }
-        for share in appending.shares {
+        for mut share in appending.shares {
             if !lost.contains(&share.family_id) {
+                if let (Some(cached), Some(chain_hash)) = (&mut share.cached, chain_hashes.get(&share.family_id)) {
+                    cached.chain_hash = *chain_hash;
+                }
                 put_back(&mut self.cache, share.family_id, share.cached);
             }
         }

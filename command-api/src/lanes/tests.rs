@@ -102,14 +102,24 @@ struct OneFamily {
 }
 
 impl OneFamily {
+    /// Another one after every event.
+    fn chain_hash(&self) -> [u8; 32] {
+        [u8::try_from(self.head).expect("a short history"); 32]
+    }
+
     fn append(&mut self, commands: &[AppendCommand]) -> Result<Vec<Verdict>, LogError> {
         self.appends.push(commands.len());
         if commands.iter().any(|command| command.command_id == self.faulty) {
             return Err(LogError::Database(sqlx::Error::Database(Box::new(RefusedValue))));
         }
         let mut verdicts = Vec::new();
-        for command in commands {
+        for (number, command) in commands.iter().enumerate() {
             assert_eq!(command.expected_family_seq, self.head, "decided on the head");
+            let chain_hash = (number == 0).then_some(self.chain_hash());
+            assert_eq!(
+                command.expected_chain_hash, chain_hash,
+                "the first names its chain hash"
+            );
             for new in &command.events {
                 assert_eq!(self.states.apply(new.stream, &new.event), new.sequence);
             }
@@ -119,7 +129,7 @@ impl OneFamily {
                 first_family_seq,
                 last_family_seq: self.head,
                 last_position: self.head,
-                chain_hash: [0; 32],
+                chain_hash: self.chain_hash(),
                 recorded_at: at(),
             }));
         }
@@ -134,7 +144,7 @@ impl OneFamily {
         Loaded {
             head: FamilyHead {
                 family_seq: self.head,
-                ..FamilyHead::EMPTY
+                chain_hash: self.chain_hash(),
             },
             streams: streams.iter().map(of).collect(),
         }

@@ -9,5 +9,6 @@ mod audit;
 mod cached_state;
 mod identity;
 mod limits;
+mod restored;
 mod statements;
 mod support;

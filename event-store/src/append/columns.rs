@@ -120,13 +120,14 @@ pub(super) enum Of {
     Leaf,
     ClaimScope,
     ClaimHash,
+    ExpectedChain,
 }
 
 /// How many columns there are.
-pub(super) const COLUMNS: usize = Of::ClaimHash as usize + 1;
+pub(super) const COLUMNS: usize = Of::ExpectedChain as usize + 1;
 
 /// What a command of one event comes to in each column, near enough to make room once; claims are rare.
-const TYPICAL_BYTES: [usize; COLUMNS] = [16, 16, 32, 8, 288, 8, 8, 36, 8, 16, 1, 608, 4, 32, 0, 0];
+const TYPICAL_BYTES: [usize; COLUMNS] = [16, 16, 32, 8, 288, 8, 8, 36, 8, 16, 1, 608, 4, 32, 0, 0, 32];
 
 /// What one lane has to append.
 pub(super) struct Share {
@@ -193,6 +194,8 @@ impl Share {
         self.put(Of::Command, command_id.as_bytes());
         self.put(Of::RequestHash, &command.request_hash);
         self.put(Of::Expected, &command.expected_family_seq.to_be_bytes());
+        let chain_hash = command.expected_chain_hash.as_ref();
+        self.put(Of::ExpectedChain, chain_hash.map_or(&[], |hash| hash.as_slice()));
         self.put(Of::Metadata, command.metadata.as_bytes());
         for (family_seq, new) in (command.expected_family_seq + 1..).zip(&command.events) {
             self.event_command.push(number);

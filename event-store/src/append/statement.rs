@@ -73,7 +73,7 @@ async fn send(connection: &mut PgConnection, shares: &[&Share], waits: bool) -> 
     };
     let statement = "select appended_at, verdicts, end_positions, head_chains, first_seqs, last_seqs, stored_requests, stored_ats, \
          taken_scopes from log.append_lanes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-         $20, $21, $22, $23, $24)";
+         $20, $21, $22, $23, $24, $25)";
     let row = sqlx::query(statement)
         .bind(waits)
         .bind(lanes)
@@ -99,6 +99,7 @@ async fn send(connection: &mut PgConnection, shares: &[&Share], waits: bool) -> 
         .bind(claim_command)
         .bind(take(Of::ClaimScope, TEXT))
         .bind(take(Of::ClaimHash, BYTES))
+        .bind(take(Of::ExpectedChain, BYTES))
         .fetch_one(connection)
         .await?;
     Ok(row)

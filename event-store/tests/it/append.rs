@@ -1,7 +1,7 @@
 //! Verdicts: what a batch does to each of its commands.
 
 use domain::{decide::Claim, family::FamilyRefusal, stream::StreamId};
-use event_store::{Lane, LogError, StoredCommand, Verdict};
+use event_store::{AppendCommand, FamilyHead, Lane, LogError, StoredCommand, Verdict};
 
 use crate::support::{Fixture, LANE, append_by_hand, command, family, family_stream, ok};
 
@@ -269,5 +269,52 @@ async fn an_unknown_version_is_an_error_and_never_passed_over() {
             .decode()
             .is_err()
     );
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn what_was_decided_on_another_history_of_the_same_length_is_a_conflict() {
+    let fixture = Fixture::new().await;
+    let head = fixture.append(command(family(1), 0, 3)).await;
+    let on = |expected_chain_hash, expected: i64| AppendCommand {
+        expected_chain_hash,
+        ..command(family(1), expected, 1)
+    };
+    let elsewhere = Some([0xAB; 32]);
+    // It, what follows it in its family, and nobody else.
+    let batch = [on(elsewhere, 3), on(None, 4), command(family(2), 0, 1)];
+    let verdicts = fixture.verdicts(&batch).await;
+    assert_eq!(verdicts[..2], [Verdict::Conflict, Verdict::Conflict]);
+    ok(&verdicts[2]);
+
+    let taken = on(Some(head.chain_hash), 3);
+    let verdicts = fixture.verdicts(&[taken.clone(), on(None, 4)]).await;
+    let last = ok(&verdicts[1]);
+    assert_eq!((ok(&verdicts[0]).last_family_seq, last.last_family_seq), (4, 5));
+
+    // A repeat is one wherever it comes from.
+    let repeat = AppendCommand {
+        expected_chain_hash: elsewhere,
+        ..taken
+    };
+    let verdicts = fixture.verdicts(&[repeat, on(None, 5)]).await;
+    assert!(matches!(verdicts[0], Verdict::Duplicate(_)), "{:?}", verdicts[0]);
+
+    // A family without events has a head too.
+    let founding = AppendCommand {
+        expected_chain_hash: elsewhere,
+        ..command(family(3), 0, 1)
+    };
+    assert_eq!(
+        fixture.verdicts(std::slice::from_ref(&founding)).await,
+        [Verdict::Conflict]
+    );
+    let genesis = Some(FamilyHead::EMPTY.chain_hash);
+    fixture
+        .append(AppendCommand {
+            expected_chain_hash: genesis,
+            ..founding
+        })
+        .await;
     fixture.end().await;
 }

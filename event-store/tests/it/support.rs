@@ -99,6 +99,7 @@ pub fn command(family: FamilyId, expected_family_seq: i64, events: i64) -> Appen
         command_id: CommandId::from_uuid(Uuid::new_v4()),
         request_hash: [9; 32],
         expected_family_seq,
+        expected_chain_hash: None,
         creates_family: expected_family_seq == 0,
         metadata: r#"{"role":"parent","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#
             .to_owned(),

@@ -209,6 +209,7 @@ impl Written {
             command_id: CommandId::from_uuid(Uuid::new_v4()),
             request_hash: [9; 32],
             expected_family_seq: self.head,
+            expected_chain_hash: None,
             creates_family: self.head == 0,
             metadata: "{}".to_owned(),
             events: vec![new],

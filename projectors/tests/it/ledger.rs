@@ -110,6 +110,7 @@ impl Ledger {
             command_id: CommandId::from_uuid(Uuid::new_v4()),
             request_hash: [1; 32],
             expected_family_seq: *head,
+            expected_chain_hash: None,
             creates_family: *head == 0,
             metadata: r#"{"traceparent":"00-1-1-01"}"#.to_owned(),
             events: new,

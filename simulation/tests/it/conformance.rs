@@ -66,6 +66,8 @@ fn command(random: &mut Random, log: &SimLog, batch: &[AppendCommand]) -> Append
         }
     });
     let events: Vec<_> = events.collect();
+    // Where a family's commands begin, sometimes decided on another history of the same length.
+    let is_foreign = before.is_none() && random.below(12) == 0;
     let claims = (0..random.below(3)).map(|_| Claim {
         scope: if random.below(2) == 0 { "account-name" } else { "badge" },
         value: random.below(40).to_string(),
@@ -79,6 +81,7 @@ fn command(random: &mut Random, log: &SimLog, batch: &[AppendCommand]) -> Append
         command_id: CommandId::from_uuid(Uuid::from_u128(u128::from(random.below(400)))),
         request_hash: [random.below(2) as u8; 32],
         expected_family_seq: expected,
+        expected_chain_hash: is_foreign.then_some([0xFF; 32]),
         creates_family: if random.below(12) == 0 { exists } else { !exists },
         metadata: "{}".to_owned(),
         events,
