@@ -136,7 +136,7 @@ fn family_id() -> Value {
 
 fn idempotency_key() -> Value {
     json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string", "format": "uuid"},
-           "description": "A fresh UUID; repeat it to repeat the request safely"})
+           "description": "A fresh UUID, best of version 7, whose places in the log lie beside one another; repeat it to repeat the request safely"})
 }
 
 fn if_match() -> Value {

@@ -230,7 +230,7 @@ impl Server {
                 let mut request = ureq::post(&url)
                     .header("content-type", content_type)
                     // The same key for as long as this program tries: a repeat books nothing twice.
-                    .header("idempotency-key", Uuid::new_v4().to_string());
+                    .header("idempotency-key", Uuid::now_v7().to_string());
                 if !self.token.is_empty() {
                     request = request.header("authorization", authorization);
                 }

@@ -7,6 +7,7 @@ mod concurrency;
 mod cqrs;
 mod export;
 mod feed;
+mod growth;
 mod guards;
 mod property;
 mod relay;
