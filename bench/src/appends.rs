@@ -251,7 +251,7 @@ impl Loads<'_> {
                 }
                 exchange.body.push_str(&format!(
                     r#"{{"name":"add-expense","idempotency_key":"{}","body":"#,
-                    Uuid::new_v4()
+                    Uuid::now_v7()
                 ));
                 Expense::of(item).write_body(family, &mut exchange.body);
                 exchange.body.push('}');

@@ -92,7 +92,7 @@ impl Connection {
             self.outgoing,
             "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\nidempotency-key: {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            Uuid::new_v4(),
+            Uuid::now_v7(),
             body.len(),
         )?;
         self.stream.write_all(&self.outgoing).await?;

@@ -1,5 +1,6 @@
-//! What a command costs when its family's history grows: the first one after a start, one at a time, and 64 at once. And the
-//! first command after a start that needs a wallet with many changes, which has to be folded first.
+//! What a command costs when its family's history grows: the first one after a start, one at a time, and 64 at once, these also
+//! from clients that make their keys at random, which lie far apart in the index of commands. And the first command after a start
+//! that needs a wallet with many changes, which has to be folded first.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::{
     big::{self, pocket_money},
     driver::{Until, closed_loop},
-    ledger::{Expense, Ledger, spend},
+    ledger::{Expense, Keys, Ledger, spend_by},
     repetition::Session,
     verification::{self, Batches, Heads},
 };
@@ -32,7 +33,12 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     let at_first = Heads::read(&owner).await?;
     let (mut spent, mut transferred) = (0, 0);
     for (entries, family) in &big.grown {
-        for (kind, tasks, each) in [("cold", 1, 1), ("serial", 1, SERIAL), ("64", 64, EACH_OF_64)] {
+        for (kind, tasks, each, keys) in [
+            ("cold", 1, 1, Keys::InOrder),
+            ("serial", 1, SERIAL, Keys::InOrder),
+            ("64", 64, EACH_OF_64, Keys::InOrder),
+            ("64-random-keys", 64, EACH_OF_64, Keys::Random),
+        ] {
             let name = format!("growth/{kind}/{entries}");
             if !session.args.wants(&name) {
                 continue;
@@ -41,7 +47,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
             let before = Heads::read(&owner).await?;
             let load = closed_loop(session.clock, tasks, Until::Each(each), move |_, number| {
                 let (api, family) = (api.clone(), Arc::clone(&family));
-                async move { spend(&api, user_id, &family, Expense::of(number)).await }
+                async move { spend_by(keys, &api, user_id, &family, Expense::of(number)).await }
             })
             .await?;
             spent += load.worth;

@@ -21,7 +21,7 @@ use domain::{
     id::{AccountId, CategoryId, CommandId, EntryId, FamilyId, UserId},
     journal::Posting,
 };
-use event_store::Log;
+use event_store::{Log, Wakeups};
 use serde_json::{Value, json};
 use service_kit::{
     auth::SignedIn,
@@ -185,9 +185,17 @@ impl Ledger {
     /// # Errors
     /// When the database does not answer.
     pub async fn open(server: &Server, database: &str) -> Result<Self> {
+        Self::open_beside(server, database, Wakeups::default()).await
+    }
+
+    /// The same in one process with projectors, who hear of every append.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_beside(server: &Server, database: &str, wakeups: Wakeups) -> Result<Self> {
         let pool = database::connect(&server.url(database), DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
         let secret = Secret::new(SECRET);
-        let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
+        let log = Log::new(pool.clone(), secret.derive("unique-claims/1")).with_wakeups(wakeups);
         let (api, workers) = CommandApi::start(log, LaneSettings::default()).await?;
         let identity = Identity::open(pool.clone(), &secret, &IdentityConfig::default(), Arc::new(api.clone())).await?;
         let (stop, shutdown) = service_kit::shutdown::channel();
@@ -224,11 +232,21 @@ pub async fn execute(
     family_id: FamilyId,
     command: Arc<dyn AnyCommand>,
 ) -> Result<command_api::Receipt, String> {
+    let command_id = CommandId::from_uuid(Keys::InOrder.next());
+    execute_as(command_id, api, user_id, family_id, command).await
+}
+
+async fn execute_as(
+    command_id: CommandId,
+    api: &CommandApi,
+    user_id: UserId,
+    family_id: FamilyId,
+    command: Arc<dyn AnyCommand>,
+) -> Result<command_api::Receipt, String> {
     let signed_in = SignedIn {
         user_id,
         session_id: Uuid::nil(),
     };
-    let command_id = CommandId::from_uuid(Uuid::new_v4());
     let request = Request {
         family_id,
         command_id,
@@ -241,12 +259,46 @@ pub async fn execute(
     api.execute(request).await.map_err(|problem| problem.body().to_string())
 }
 
+/// How a client makes its keys.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys {
+    /// UUID version 7, as the API asks for: one made later lies behind one made before.
+    InOrder,
+    /// UUID version 4.
+    Random,
+}
+
+impl Keys {
+    /// The next key.
+    pub fn next(self) -> Uuid {
+        match self {
+            Self::InOrder => Uuid::now_v7(),
+            Self::Random => Uuid::new_v4(),
+        }
+    }
+}
+
 /// Books one expense; its worth in cents.
 ///
 /// # Errors
 /// What the service says.
 pub async fn spend(api: &CommandApi, user_id: UserId, family: &Family, expense: Expense) -> Result<u64, String> {
-    execute(api, user_id, family.id, expense.command(family))
+    spend_by(Keys::InOrder, api, user_id, family, expense).await
+}
+
+/// As [`spend`], by a client that makes its keys so.
+///
+/// # Errors
+/// What the service says.
+pub async fn spend_by(
+    keys: Keys,
+    api: &CommandApi,
+    user_id: UserId,
+    family: &Family,
+    expense: Expense,
+) -> Result<u64, String> {
+    let command_id = CommandId::from_uuid(keys.next());
+    execute_as(command_id, api, user_id, family.id, expense.command(family))
         .await
         .map(|_| expense.cents())
 }

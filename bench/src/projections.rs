@@ -13,7 +13,7 @@ use domain::{
     id::{AccountId, CommandId, FamilyId},
 };
 use event_store::{
-    Lane, Log,
+    Lane, Log, Wakeups,
     feed::{Feed, PostgresFeed},
     replay, verify,
 };
@@ -99,10 +99,10 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     );
 
     if session.args.wants_any("visible") {
-        steady(session, projected, &owner, &folding.progress).await?;
+        steady(session, projected, &owner, &folding).await?;
     }
     if session.args.wants_any("import") {
-        import(session, projected, &owner, &folding.progress).await?;
+        import(session, projected, &owner, &folding).await?;
     }
     let (in_log, in_view) = balances_cents(&owner).await?;
     if in_log != in_view {
@@ -130,6 +130,8 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
 pub struct Folding {
     /// How far they are.
     pub progress: Progress,
+    /// What tells them of appends in this process.
+    pub wakeups: Wakeups,
     running: tokio::task::JoinHandle<()>,
     stop: watch::Sender<bool>,
     pool: PgPool,
@@ -149,6 +151,7 @@ impl Folding {
         let feeds = (0..lanes)
             .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
             .collect();
+        let wakeups = log.wakeups().clone();
         let settings = projectors::Settings {
             pool: pool.clone(),
             log,
@@ -159,6 +162,7 @@ impl Folding {
         let running = tokio::spawn(projectors::run(settings, shutdown));
         Ok(Self {
             progress,
+            wakeups,
             running,
             stop,
             pool,
@@ -186,8 +190,9 @@ impl Folding {
 }
 
 /// A steady load over HTTP, and how long until it is in the views. The projectors hear of an append as they do in one process.
-async fn steady(session: &mut Session<'_>, projected: &Projected, owner: &PgPool, progress: &Progress) -> Result<()> {
-    let ledger = Ledger::open(session.server, PROJECTED).await?;
+async fn steady(session: &mut Session<'_>, projected: &Projected, owner: &PgPool, folding: &Folding) -> Result<()> {
+    let progress = &folding.progress;
+    let ledger = Ledger::open_beside(session.server, PROJECTED, folding.wakeups.clone()).await?;
     let http = Http::serve(http::routes(&ledger)).await?;
     http::good_again(owner).await?;
     let tokens = http::access_tokens(http.address, &projected.refresh_token).await?;
@@ -255,8 +260,9 @@ async fn one_view(session: &Session<'_>, pool: &PgPool, log: &Log, heads: &Heads
 }
 
 /// Statement files over HTTP, until their rows are in the views.
-async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool, progress: &Progress) -> Result<()> {
-    let ledger = Ledger::open(session.server, PROJECTED).await?;
+async fn import(session: &mut Session<'_>, projected: &Projected, owner: &PgPool, folding: &Folding) -> Result<()> {
+    let progress = &folding.progress;
+    let ledger = Ledger::open_beside(session.server, PROJECTED, folding.wakeups.clone()).await?;
     let imports = ImportState {
         log: ledger.api.log().clone(),
         commands: Arc::new(InProcess(ledger.api.clone())),
