@@ -1,4 +1,5 @@
-//! The feed straight from the log: no broker needed. Polls, and looks at once when this process has appended.
+//! The feed straight from the log: no broker needed. Looks at once when this process has appended, and polls for what others do:
+//! often where a lane has just grown, because more is likely to come, and ever more seldom while it is quiet.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,13 +11,23 @@ use crate::{Lane, Log, Record, Wakeup};
 
 /// How often a quiet lane is looked at when nobody says that it has grown.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How soon a lane that has just grown is looked at again; twice as long after each look that finds nothing, up to the interval.
+const POLL_FIRST: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug)]
 pub struct PostgresFeed {
     log: Log,
     poll_interval: Duration,
-    wakeups: HashMap<Lane, Wakeup>,
+    lanes: HashMap<Lane, Watched>,
+}
+
+/// What is known of a lane between two looks.
+#[derive(Debug)]
+struct Watched {
+    wakeup: Wakeup,
+    /// The next pause, when nobody says that the lane has grown.
+    pause: Duration,
 }
 
 impl PostgresFeed {
@@ -25,7 +36,7 @@ impl PostgresFeed {
         Self {
             log,
             poll_interval: POLL_INTERVAL,
-            wakeups: HashMap::new(),
+            lanes: HashMap::new(),
         }
     }
 
@@ -42,10 +53,10 @@ impl Feed for PostgresFeed {
         let deadline = Instant::now() + wait;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // Subscribed before the first look, so that an append between look and wait is not slept through.
-        let wakeup = self
-            .wakeups
-            .entry(lane)
-            .or_insert_with(|| self.log.wakeups().subscribe(lane));
+        let watched = self.lanes.entry(lane).or_insert_with(|| Watched {
+            wakeup: self.log.wakeups().subscribe(lane),
+            pause: POLL_FIRST,
+        });
         loop {
             let records = self.log.read_lane(lane, after, limit).await?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -57,8 +68,16 @@ impl Feed for PostgresFeed {
                         found: first.position,
                     });
                 }
-                None if !left.is_zero() => wakeup.wait(left.min(self.poll_interval)).await,
-                _ => return Ok(records),
+                None if !left.is_zero() => {
+                    let pause = watched.pause.min(self.poll_interval);
+                    watched.wakeup.wait(left.min(pause)).await;
+                    watched.pause = pause * 2;
+                }
+                None => return Ok(records),
+                Some(_) => {
+                    watched.pause = POLL_FIRST;
+                    return Ok(records);
+                }
             }
         }
     }
