@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use super::SealStatus;
-use crate::Lane;
+use crate::{Lane, LogError};
 
 /// How often the lanes are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -30,6 +30,9 @@ pub(super) async fn watch(pool: PgPool, every: Duration, status: SealStatus, mut
                 .then(|| format!("{} events have been waiting for {} s", head - sealed, waited.as_secs()));
             status.late(lane, late);
         }
+        for (lane, age_s) in checkpoint_ages(&pool).await.unwrap_or_default() {
+            metrics::gauge!("kinledger_sealer_checkpoint_age_seconds", "lane" => lane.to_string()).set(age_s);
+        }
         // A sender that is gone will never say so: that too is the end.
         if tokio::time::timeout(LOOK_EVERY, shutdown.wait_for(|is_stopping| *is_stopping))
             .await
@@ -38,6 +41,19 @@ pub(super) async fn watch(pool: PgPool, every: Duration, status: SealStatus, mut
             return;
         }
     }
+}
+
+/// How old the newest checkpoint of each lane that has one is, in seconds by the database's clock.
+///
+/// # Errors
+/// [`LogError::Database`].
+pub async fn checkpoint_ages(pool: &PgPool) -> Result<Vec<(Lane, f64)>, LogError> {
+    let statement = "select l.lane, greatest(extract(epoch from clock_timestamp() - c.sealed_at), 0)::float8 \
+         from log.lanes l cross join lateral ( \
+             select k.sealed_at from log.checkpoints k where k.lane = l.lane order by k.size desc limit 1 \
+         ) c order by l.lane";
+    let rows: Vec<(i16, f64)> = sqlx::query_as(statement).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(lane, age_s)| (Lane(lane), age_s)).collect())
 }
 
 /// Since when lanes have had events to seal, and got no checkpoint.

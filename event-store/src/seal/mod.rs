@@ -37,6 +37,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use keys::{KeyError, KnownKey, SealingKey, known_keys, rotate, signing_key};
+pub use lag::checkpoint_ages;
 pub use sealer::{SealError, SealSettings, run, seal_now};
 pub use status::{LaneStatus, SealStatus};
 
