@@ -5,11 +5,15 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::calendar::FIRST_DAY;
 use service_kit::problem::Problem;
 
+use crate::params::LAST_DAY;
+
 /// A place in a list that is ordered by day and then by `family_seq`, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) day: NaiveDate,
-    pub(crate) family_seq: i64,
+pub struct Cursor {
+    /// The day.
+    pub day: NaiveDate,
+    /// The number of the event.
+    pub family_seq: i64,
 }
 
 /// Bytes of a cursor: days since [`FIRST_DAY`], then the sequence.
@@ -25,7 +29,7 @@ impl Cursor {
     }
 
     /// As it goes into an answer.
-    pub(crate) fn encode(&self) -> String {
+    pub fn encode(&self) -> String {
         let days = i32::try_from((self.day - FIRST_DAY).num_days()).unwrap_or_default();
         let mut bytes = [0_u8; BYTES];
         bytes[..4].copy_from_slice(&days.to_be_bytes());
@@ -34,7 +38,10 @@ impl Cursor {
     }
 
     /// As it comes back.
-    pub(crate) fn decode(text: &str) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// 400 for what no answer has given out.
+    pub fn decode(text: &str) -> Result<Self, Problem> {
         Self::read(text).ok_or_else(|| Problem::malformed("after: this is not a cursor that an answer gave out"))
     }
 
@@ -45,7 +52,8 @@ impl Cursor {
         let days = i32::from_be_bytes(days.try_into().ok()?);
         let family_seq = i64::from_be_bytes(seq.try_into().ok()?);
         let day = FIRST_DAY.checked_add_signed(TimeDelta::try_days(days.into())?)?;
-        (family_seq > 0).then_some(Self { day, family_seq })
+        // Days that no entry can have would be more than the database can hold.
+        ((FIRST_DAY..=LAST_DAY).contains(&day) && family_seq > 0).then_some(Self { day, family_seq })
     }
 }
 
@@ -80,6 +88,10 @@ mod tests {
             &"ff".repeat(12),
             &"7f".repeat(12),
             &"0".repeat(24),
+            // The day before the first, one of the year 240,000 and one of a quarter of a million years ago.
+            "ffffffff0000000000000001",
+            "053000000000000000000001",
+            "fad000000000000000000001",
             &"0".repeat(4_000),
             "é",
         ] {

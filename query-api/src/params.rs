@@ -15,7 +15,7 @@ const PAGE_DEFAULT: u32 = 50;
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
 /// The last day that may be asked for.
-const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 31) {
+pub(crate) const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9999, 12, 31) {
     Some(day) => day,
     None => NaiveDate::MAX,
 };
