@@ -265,7 +265,7 @@ impl<'a> Context<'a> {
     /// A fresh id, always the same for the same command and number.
     ///
     /// It begins as the command's own id does, which in UUID version 7 is the moment, so that ids made after one another lie beside
-    /// one another in the log's index of streams (ADR 0028). The rest is hashed: version 8, for nothing in it is random.
+    /// one another in the log's index of streams (ADR 0029). The rest is hashed: version 8, for nothing in it is random.
     pub fn new_id(&self, number: u32) -> Uuid {
         let command_id = self.meta.command_id.uuid();
         let name = format!("{}/{command_id}/{number}", self.meta.family_id.uuid());
