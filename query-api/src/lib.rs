@@ -8,7 +8,7 @@
 pub mod amount;
 pub mod answer;
 pub mod cache;
-mod cursor;
+pub mod cursor;
 mod error;
 mod etag;
 mod openapi;

@@ -4,18 +4,22 @@
 //! `fuzz/fuzz_targets` (`scripts/fuzz.sh`); an ordinary test replays every seed, every input that ever failed
 //! (`fuzz/regressions/<target>/`), and some thousand mutations of them with a seed that is printed.
 
-#[cfg(feature = "log")]
+#[cfg(feature = "services")]
 mod chain;
 mod commands;
+#[cfg(feature = "services")]
+mod cursor;
 mod events;
-#[cfg(feature = "log")]
+#[cfg(feature = "services")]
 mod input;
 mod pack;
 mod statements;
 
-#[cfg(feature = "log")]
+#[cfg(feature = "services")]
 pub use chain::chain_verify;
 pub use commands::command_body;
+#[cfg(feature = "services")]
+pub use cursor::query_cursor;
 pub use events::{decode, upcast};
 pub use pack::pack_verify;
 pub use statements::{statement_camt, statement_csv, statement_mt940, statement_ofx};
@@ -30,7 +34,7 @@ pub struct Target {
 
 /// Every target, one line each.
 pub const TARGETS: &[Target] = &[
-    #[cfg(feature = "log")]
+    #[cfg(feature = "services")]
     Target {
         name: "chain_verify",
         run: chain_verify,
@@ -46,6 +50,11 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "pack_verify",
         run: pack_verify,
+    },
+    #[cfg(feature = "services")]
+    Target {
+        name: "query_cursor",
+        run: query_cursor,
     },
     Target {
         name: "statement_camt",

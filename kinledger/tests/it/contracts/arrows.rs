@@ -25,7 +25,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event-store", &["domain"]),
     (
         "fuzz-targets",
-        &["connectors", "domain", "event-store", "previous-release", "verifier"],
+        &[
+            "connectors",
+            "domain",
+            "event-store",
+            "previous-release",
+            "query-api",
+            "verifier",
+        ],
     ),
     (
         "kinledger",
