@@ -1,4 +1,4 @@
-//! The log, in memory: what `log.append_batch` and the statements of `event-store` do, verdict by verdict.
+//! The log, in memory: what `log.append_lanes` and the statements of `event-store` do, verdict by verdict.
 //!
 //! A transaction is one call here, as the lane's lock makes it there. `tests/it/conformance.rs` holds this to the real
 //! database with random batches.
@@ -97,7 +97,7 @@ impl SimLog {
             .and_then(|index| self.events.get(index))
     }
 
-    /// `log.append_batch`.
+    /// `log.append_lanes`.
     ///
     /// # Errors
     /// What the database refuses as a whole; nothing is written then.

@@ -62,7 +62,7 @@ impl Altering {
         let seq = at as u64 + 1;
         let files = self.files.clone();
         match self.index(9) {
-            // Four kinds of ten: a bit of an event, the manifest made right again.
+            // Three in nine: a bit of an event, the manifest made right again.
             0..=2 => {
                 let line = &mut lines[at];
                 let byte = usize::try_from(self.dice.below(line.len() as u64)).unwrap();
