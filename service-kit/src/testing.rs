@@ -1,5 +1,6 @@
-//! A database of its own for every integration test, on the server the test command started.
+//! What integration tests need: a database of their own on the server the test command started, and fakes at the network.
 
+pub mod mailbox;
 pub mod statements;
 
 use sqlx::{Connection, PgConnection, PgPool};

@@ -1,5 +1,6 @@
-//! The statement-file provider as its callers meet it: bytes in, statements out.
+//! The ports as their callers meet them: bytes in, statements out; messages in, and what a server on loopback gets of them.
 
+mod channels;
 mod household;
 mod no_panic;
 mod round_trips;

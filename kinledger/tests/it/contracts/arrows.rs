@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "service-kit",
         ],
     ),
-    ("command-api", &["domain", "event-store", "service-kit"]),
+    ("command-api", &["connectors", "domain", "event-store", "service-kit"]),
     ("connectors", &["domain"]),
     ("domain", &[]),
     ("event-store", &["domain"]),
