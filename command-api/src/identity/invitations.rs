@@ -22,7 +22,7 @@ use super::{
     Identity, IdentityError,
     address::Client,
     private,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
     sessions::hash_of,
 };
 
@@ -92,15 +92,14 @@ pub(super) async fn invite(
     .await
     .map_err(IdentityError::Database)?;
     let address_hash = identity.address_hash(client.address);
-    security_events::record(
-        &mut *tx,
-        Kind::Invited,
-        signed_in.user_id,
-        Some(signed_in.session_id),
-        address_hash,
-    )
-    .await
-    .map_err(IdentityError::Database)?;
+    let event = SecurityEvent::about(Kind::Invited, signed_in.user_id)
+        .in_family(family_id)
+        .in_session(signed_in.session_id)
+        .from_address(address_hash)
+        .with("member_id", member_id.to_string());
+    security_events::record(&mut *tx, event)
+        .await
+        .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
     Ok(private(
         (StatusCode::CREATED, Json(Invitation { code, expires_at })).into_response(),

@@ -18,7 +18,7 @@ use super::{
     body::Body,
     invitations::code_hash,
     private,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
 };
 
 /// Longest text that is looked up as a code, in bytes.
@@ -93,8 +93,11 @@ pub(super) async fn join(
         }
     };
     if place.joined_at.is_none() {
-        let address_hash = identity.address_hash(client.address);
-        finish(&identity, &hash, user_id, signed_in.session_id, address_hash).await?;
+        let event = SecurityEvent::about(Kind::Joined, user_id)
+            .in_family(place.family_id)
+            .in_session(signed_in.session_id)
+            .from_address(identity.address_hash(client.address));
+        finish(&identity, &hash, user_id, event).await?;
     }
     Ok(private(Json(answer)))
 }
@@ -149,8 +152,7 @@ async fn finish(
     identity: &Identity,
     hash: &[u8; 32],
     user_id: UserId,
-    session_id: Uuid,
-    address_hash: Option<[u8; 32]>,
+    event: SecurityEvent,
 ) -> Result<(), IdentityError> {
     let mut tx = identity.pool().begin().await?;
     let done = sqlx::query(
@@ -163,7 +165,7 @@ async fn finish(
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 1 {
-        security_events::record(&mut *tx, Kind::Joined, user_id, Some(session_id), address_hash).await?;
+        security_events::record(&mut *tx, event).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -14,7 +14,7 @@ mod profile;
 mod refresh;
 mod register;
 mod secret;
-mod security_events;
+pub mod security_events;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -195,6 +195,9 @@ impl Identity {
                 }
                 if let Err(error) = sessions::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "old sessions cannot be removed");
+                }
+                if let Err(error) = security_events::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "old security events cannot be removed");
                 }
             }
         };

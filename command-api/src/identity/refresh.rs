@@ -16,7 +16,7 @@ use super::{
     address::Client,
     body::Body,
     private,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
     sessions::{self, RefreshToken, hash_of},
 };
 
@@ -156,14 +156,10 @@ async fn end_for_reuse_in_tx(
     .bind(session_id)
     .execute(&mut *tx)
     .await?;
-    security_events::record(
-        &mut *tx,
-        Kind::RefreshTokenReused,
-        user_id,
-        Some(session_id),
-        address_hash,
-    )
-    .await
+    let event = SecurityEvent::about(Kind::RefreshTokenReused, user_id)
+        .in_session(session_id)
+        .from_address(address_hash);
+    security_events::record(&mut *tx, event).await
 }
 
 /// Unknown, over and ended read the same.

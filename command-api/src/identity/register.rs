@@ -17,7 +17,7 @@ use super::{
     address::Client,
     body::Body,
     passwords, private,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
     sessions,
 };
 
@@ -91,7 +91,8 @@ pub(super) async fn register(
         }
     }
     let address_hash = identity.address_hash(client.address);
-    security_events::record(identity.pool(), Kind::Registered, user_id, None, address_hash)
+    let event = SecurityEvent::about(Kind::Registered, user_id).from_address(address_hash);
+    security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
     let tokens = sessions::open(&identity, user_id, &client).await?;

@@ -14,7 +14,7 @@ use super::{
     passwords::{CHARACTERS_MAX, Verdict},
     private,
     register::normal_email,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
     sessions,
 };
 
@@ -68,7 +68,8 @@ pub(super) async fn sign_in(
         account => {
             attempt.failed();
             if let Some(Account { user_id, .. }) = account {
-                security_events::record(identity.pool(), Kind::SignInFailed, user_id, None, address_hash)
+                let event = SecurityEvent::about(Kind::SignInFailed, user_id).from_address(address_hash);
+                security_events::record(identity.pool(), event)
                     .await
                     .map_err(IdentityError::Database)?;
             }
@@ -84,7 +85,8 @@ pub(super) async fn sign_in(
         renew_hash(&identity, &account, request.password).await;
     }
     let tokens = sessions::open(&identity, account.user_id, &client).await?;
-    security_events::record(identity.pool(), Kind::SignedIn, account.user_id, None, address_hash)
+    let event = SecurityEvent::about(Kind::SignedIn, account.user_id).from_address(address_hash);
+    security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
     Ok(private(Json(tokens)))

@@ -19,7 +19,7 @@ use super::{
     body::OptionalBody,
     private,
     refresh::TOKEN_BYTES_MAX,
-    security_events::{self, Kind},
+    security_events::{self, Kind, SecurityEvent},
     sessions::hash_of,
 };
 
@@ -79,15 +79,12 @@ pub(super) async fn sign_out(
         Kind::SignedOut
     };
     let address_hash = identity.address_hash(client.address);
-    security_events::record(
-        identity.pool(),
-        kind,
-        ending.user_id,
-        Some(ending.session_id),
-        address_hash,
-    )
-    .await
-    .map_err(IdentityError::Database)?;
+    let event = SecurityEvent::about(kind, ending.user_id)
+        .in_session(ending.session_id)
+        .from_address(address_hash);
+    security_events::record(identity.pool(), event)
+        .await
+        .map_err(IdentityError::Database)?;
     Ok(private(StatusCode::NO_CONTENT))
 }
 
