@@ -246,6 +246,7 @@ async fn execute_as(
     let signed_in = SignedIn {
         user_id,
         session_id: Uuid::nil(),
+        proven_at: 0,
     };
     let request = Request {
         family_id,

@@ -67,7 +67,7 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
 async fn list() -> Json<Value> {
     let commands: Vec<Value> = domain::commands::COMMANDS
         .iter()
-        .map(|command| json!({"name": command.name, "summary": command.summary, "allowed": command.allowed, "body": (command.schema)()}))
+        .map(|command| json!({"name": command.name, "summary": command.summary, "allowed": command.allowed, "step_up": command.step_up, "body": (command.schema)()}))
         .collect();
     Json(json!({"commands": commands}))
 }
@@ -91,6 +91,7 @@ async fn create_family(
 async fn command(
     State(api): State<CommandApi>,
     State(bodies): State<Bodies>,
+    State(verifier): State<Arc<TokenVerifier>>,
     Path((family_id, name)): Path<(String, String)>,
     signed_in: SignedIn,
     headers: HeaderMap,
@@ -105,6 +106,7 @@ async fn command(
     };
     let body = bodies.read(&headers, body, bytes_max).await?;
     let command = parse(&name, text(&body)?)?;
+    require_proof(&*command, signed_in, &verifier)?;
     let request = request(family_id, key, signed_in, command, &headers, body.len())?;
     Ok(Json(api.execute(request).await?))
 }
@@ -179,6 +181,7 @@ fn batch_items(body: &[u8]) -> Result<Vec<BatchItem>, Problem> {
 async fn batch(
     State(api): State<CommandApi>,
     State(bodies): State<Bodies>,
+    State(verifier): State<Arc<TokenVerifier>>,
     Path(family_id): Path<String>,
     signed_in: SignedIn,
     headers: HeaderMap,
@@ -192,7 +195,9 @@ async fn batch(
     }
     let mut waiting = Vec::with_capacity(items.len());
     for item in items {
-        let submitted = match parse(&item.name, item.body.get()) {
+        let parsed = parse(&item.name, item.body.get())
+            .and_then(|command| require_proof(&*command, signed_in, &verifier).map(|()| command));
+        let submitted = match parsed {
             Ok(command) => {
                 let key = CommandId::from_uuid(item.idempotency_key);
                 let request = request(family_id, key, signed_in, command, &headers, item.body.get().len())?;
@@ -324,6 +329,14 @@ fn parse(name: &str, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
     (kind.parse)(body)
         .map(Arc::from)
         .map_err(|error| Problem::malformed(error.to_string()))
+}
+
+/// A dangerous command asks for a fresh proof of who asks, whatever family it names.
+fn require_proof(command: &dyn AnyCommand, signed_in: SignedIn, verifier: &TokenVerifier) -> Result<(), Problem> {
+    if command.needs_step_up() {
+        signed_in.require_step_up(verifier.now())?;
+    }
+    Ok(())
 }
 
 fn unknown_command(name: &str) -> Problem {

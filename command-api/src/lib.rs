@@ -278,6 +278,7 @@ impl Families for CommandApi {
         let signed_in = SignedIn {
             user_id: user,
             session_id: uuid::Uuid::nil(),
+            proven_at: 0,
         };
         let traceparent = dispatch::traceparent(&axum::http::HeaderMap::new());
         let request = Request {

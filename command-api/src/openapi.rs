@@ -42,11 +42,16 @@ fn operation(command: &CommandKind) -> Value {
         let roles: Vec<&str> = command.allowed.iter().map(|role| role.as_str()).collect();
         format!("a signed-in member who is {}", roles.join(", "))
     };
+    let proof = if command.step_up {
+        " It needs a sign-in or step-up of the last ten minutes; otherwise it is answered 403 `step-up-required`."
+    } else {
+        ""
+    };
     json!({
         "tags": ["commands"],
         "operationId": command.name,
         "summary": command.summary,
-        "description": format!("Who may call: {who}."),
+        "description": format!("Who may call: {who}.{proof}"),
         "parameters": [family_id(), idempotency_key(), if_match()],
         "requestBody": {"required": true, "content": {"application/json": {"schema": inlined((command.schema)())}}},
         "responses": answers(200, "Recorded, durable")
@@ -109,7 +114,7 @@ fn answers(success: u16, description: &str) -> Value {
     let mut answers = json!({
         "400": problem("Malformed body or header"),
         "401": problem("Not signed in"),
-        "403": problem("The role may not"),
+        "403": problem("The role may not, or a fresh proof is asked for"),
         "404": problem("No such family, or not yours; no such thing in it"),
         "408": problem("The body did not arrive in time"),
         "409": problem("Lost race, or a key used for another request"),

@@ -24,6 +24,8 @@ pub trait AnyCommand: Send + Sync {
     fn name(&self) -> &'static str;
     /// Does it bring the family into being?
     fn creates_family(&self) -> bool;
+    /// Does it ask for a fresh proof of who asks? See [`Decide::STEP_UP`].
+    fn needs_step_up(&self) -> bool;
     /// The command as JSON in one canonical form: two bodies that say the same give the same bytes.
     fn canonical(&self) -> Vec<u8>;
     /// Events or a refusal; see [`Decide::decide`].
@@ -40,6 +42,10 @@ impl<C: Decide> AnyCommand for C {
 
     fn creates_family(&self) -> bool {
         C::CREATES_FAMILY
+    }
+
+    fn needs_step_up(&self) -> bool {
+        C::STEP_UP
     }
 
     fn canonical(&self) -> Vec<u8> {
@@ -86,6 +92,8 @@ pub struct CommandKind {
     pub summary: &'static str,
     /// Roles that may ask; empty when no membership is asked for.
     pub allowed: &'static [Role],
+    /// Does it ask for a fresh proof of who asks?
+    pub step_up: bool,
     /// The body's JSON Schema.
     pub schema: fn() -> Schema,
     /// Reads a body.
@@ -100,6 +108,7 @@ macro_rules! commands {
                 name: <$command as Decide>::NAME,
                 summary: <$command as Decide>::SUMMARY,
                 allowed: <$command as Decide>::ALLOWED,
+                step_up: <$command as Decide>::STEP_UP,
                 schema: || schemars::schema_for!($command),
                 parse: parse::<$command>,
             },

@@ -33,6 +33,9 @@ pub trait Decide: Clone + Send + Sync + Serialize + DeserializeOwned + JsonSchem
     /// May somebody ask who is no member? Only to found a family or to take up an invitation.
     const FOR_STRANGERS: bool = false;
 
+    /// Does it ask for a fresh proof of who asks (step-up)? For what harms when done from a stolen session.
+    const STEP_UP: bool = false;
+
     /// Events or a refusal.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 mod cache;
 mod clock;
 mod revocations;
+mod step_up;
 mod unknown_key;
 mod verifier;
 
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
+pub use step_up::STEP_UP_SECONDS_MAX;
 pub use verifier::{PublicKey, TokenError, TokenVerifier, VerifierError};
 
 /// Who issues access tokens (`iss`).
@@ -60,6 +62,12 @@ pub struct AccessClaims {
     pub exp: i64,
     /// The token's own id.
     pub jti: Uuid,
+    /// When the person last proved who they are in this session; refreshing is no proof. 0 in tokens of before it was kept.
+    #[serde(default)]
+    pub auth_time: i64,
+    /// By what they proved it (RFC 8176): `pwd`, `otp` …
+    #[serde(default)]
+    pub amr: Vec<String>,
 }
 
 /// The signed-in person: an extractor that answers 401 when there is none.
@@ -71,6 +79,8 @@ pub struct SignedIn {
     pub user_id: UserId,
     /// In which session.
     pub session_id: Uuid,
+    /// When they last proved who they are, in seconds since 1970; see [`SignedIn::require_step_up`].
+    pub proven_at: i64,
 }
 
 impl<S> FromRequestParts<S> for SignedIn

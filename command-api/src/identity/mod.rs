@@ -18,6 +18,7 @@ pub mod security_events;
 mod sessions;
 mod sign_in;
 mod sign_out;
+mod step_up;
 mod throttle;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -266,6 +267,7 @@ pub fn router(identity: Identity) -> Router {
             post(invitations::invite),
         )
         .route("/.well-known/jwks.json", get(jwks))
+        .merge(step_up::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(identity)
 }

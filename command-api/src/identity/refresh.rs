@@ -17,7 +17,7 @@ use super::{
     body::Body,
     private,
     security_events::{self, Kind, SecurityEvent},
-    sessions::{self, RefreshToken, hash_of},
+    sessions::{self, Proof, RefreshToken, hash_of},
 };
 
 /// Longest text that is looked up as a refresh token, in bytes.
@@ -43,6 +43,8 @@ struct Found {
     is_used: bool,
     used_with: Option<Vec<u8>>,
     is_just_used: bool,
+    #[sqlx(flatten)]
+    proof: Proof,
 }
 
 /// `POST /api/v1/auth/refresh`: whoever holds the token.
@@ -66,7 +68,9 @@ pub(super) async fn refresh(
              token.expires_at <= clock_timestamp() as is_idle,
              token.used_at is not null as is_used,
              token.used_with,
-             coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used
+             coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used,
+             floor(extract(epoch from session.proven_at))::bigint as proven_at,
+             session.proven_by
          from identity.refresh_tokens as token
          join identity.sessions as session on session.session_id = token.session_id
          where token.token_hash = $1
@@ -115,6 +119,7 @@ pub(super) async fn refresh(
         &identity,
         user_id,
         found.session_id,
+        found.proof,
         successor,
     )?)))
 }

@@ -95,7 +95,7 @@ pub(super) async fn register(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    let tokens = sessions::open(&identity, user_id, &client).await?;
+    let tokens = sessions::open(&identity, user_id, &["pwd"], &client).await?;
     Ok(private((StatusCode::CREATED, Json(tokens)).into_response()))
 }
 

@@ -55,6 +55,7 @@ pub enum Kind {
     SignedOut,
     SignedOutEverywhere,
     SteppedUp,
+    StepUpFailed,
 }
 
 impl Kind {
@@ -98,6 +99,7 @@ impl Kind {
             Self::SignedOut => "signed-out",
             Self::SignedOutEverywhere => "signed-out-everywhere",
             Self::SteppedUp => "stepped-up",
+            Self::StepUpFailed => "step-up-failed",
         }
     }
 }

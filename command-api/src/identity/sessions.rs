@@ -70,20 +70,47 @@ pub(super) fn hash_of(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// Opens a session for somebody who has just proven who they are.
-pub(super) async fn open(identity: &Identity, user_id: UserId, client: &Client) -> Result<Tokens, IdentityError> {
+/// When the person of a session last proved who they are, and by what.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Proof {
+    /// Seconds since 1970.
+    pub proven_at: i64,
+    /// Methods as RFC 8176 names them: `pwd`, `otp` …
+    pub proven_by: Vec<String>,
+}
+
+/// An access token without a successor of the refresh token. It has no `Debug`: nothing may print it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AccessToken {
+    /// Sent as `Authorization: Bearer …` with every request.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds until the access token expires.
+    pub expires_in: i64,
+}
+
+/// Opens a session for somebody who has just proven who they are, by these methods.
+pub(super) async fn open(
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    client: &Client,
+) -> Result<Tokens, IdentityError> {
     let session_id = Uuid::new_v4();
     let mut tx = identity.pool().begin().await?;
-    sqlx::query(
-        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5))",
+    let proof: Proof = sqlx::query_as(
+        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at, proven_by)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6)
+         returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
     )
     .bind(session_id)
     .bind(user_id.uuid())
     .bind(&client.device)
     .bind(identity.address_hash(client.address))
     .bind(SESSION_DAYS_MAX)
-    .execute(&mut *tx)
+    .bind(proven_by)
+    .fetch_one(&mut *tx)
     .await?;
     let refresh_token = RefreshToken::random();
     store_in_tx(&mut tx, &refresh_token, session_id).await?;
@@ -108,7 +135,24 @@ pub(super) async fn open(identity: &Identity, user_id: UserId, client: &Client) 
     for (session_id,) in ended {
         identity.verifier().revoke(session_id);
     }
-    tokens(identity, user_id, session_id, refresh_token)
+    tokens(identity, user_id, session_id, proof, refresh_token)
+}
+
+/// The person of a session has proven once more who they are, by these methods.
+///
+/// # Errors
+/// When the session has ended meanwhile, `sqlx::Error::RowNotFound`.
+pub(super) async fn prove(identity: &Identity, session_id: Uuid, proven_by: &[&str]) -> Result<Proof, sqlx::Error> {
+    sqlx::query_as(
+        "update identity.sessions
+         set proven_at = clock_timestamp(), proven_by = $2
+         where session_id = $1 and revoked_at is null and expires_at > clock_timestamp()
+         returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
+    )
+    .bind(session_id)
+    .bind(proven_by)
+    .fetch_one(identity.pool())
+    .await
 }
 
 /// Stores a refresh token's hash.
@@ -136,8 +180,30 @@ pub(super) fn tokens(
     identity: &Identity,
     user_id: UserId,
     session_id: Uuid,
+    proof: Proof,
     refresh_token: RefreshToken,
 ) -> Result<Tokens, IdentityError> {
+    let AccessToken {
+        access_token,
+        token_type,
+        expires_in,
+    } = access_token(identity, user_id, session_id, proof)?;
+    Ok(Tokens {
+        user_id,
+        access_token,
+        token_type,
+        expires_in,
+        refresh_token: refresh_token.0,
+    })
+}
+
+/// A fresh access token of a session.
+pub(super) fn access_token(
+    identity: &Identity,
+    user_id: UserId,
+    session_id: Uuid,
+    proof: Proof,
+) -> Result<AccessToken, IdentityError> {
     let now = identity.verifier().now();
     let claims = AccessClaims {
         iss: ISSUER.to_owned(),
@@ -148,13 +214,13 @@ pub(super) fn tokens(
         nbf: now,
         exp: now + ACCESS_TOKEN_SECONDS,
         jti: Uuid::new_v4(),
+        auth_time: proof.proven_at,
+        amr: proof.proven_by,
     };
-    Ok(Tokens {
-        user_id,
+    Ok(AccessToken {
         access_token: identity.keys().sign(&claims)?,
         token_type: "Bearer",
         expires_in: ACCESS_TOKEN_SECONDS,
-        refresh_token: refresh_token.0,
     })
 }
 

@@ -84,7 +84,7 @@ pub(super) async fn sign_in(
     if verdict == Verdict::RightButOutdated {
         renew_hash(&identity, &account, request.password).await;
     }
-    let tokens = sessions::open(&identity, account.user_id, &client).await?;
+    let tokens = sessions::open(&identity, account.user_id, &["pwd"], &client).await?;
     let event = SecurityEvent::about(Kind::SignedIn, account.user_id).from_address(address_hash);
     security_events::record(identity.pool(), event)
         .await

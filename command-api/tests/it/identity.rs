@@ -7,6 +7,7 @@ mod families;
 mod invitations;
 mod keys;
 mod sessions;
+mod step_up;
 mod storage;
 
 use std::sync::Arc;

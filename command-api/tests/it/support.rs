@@ -81,6 +81,7 @@ impl WriteSide {
             signed_in: SignedIn {
                 user_id: PARENT,
                 session_id: Uuid::nil(),
+                proven_at: 0,
             },
             command: parsed(name, body),
             if_match: None,

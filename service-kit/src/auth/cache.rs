@@ -86,6 +86,7 @@ mod tests {
         let signed_in = SignedIn {
             user_id: UserId::from_uuid(Uuid::nil()),
             session_id: Uuid::nil(),
+            proven_at: 0,
         };
         for number in 0..(3 * ENTRIES_MAX as u64) {
             let mut key = [0; 32];

@@ -206,6 +206,8 @@ impl TokenVerifier {
             signed_in: SignedIn {
                 user_id,
                 session_id: claims.sid,
+                // Nobody proves anything in the future; a token that says so was signed by a clock that ran ahead.
+                proven_at: claims.auth_time.min(claims.iat),
             },
             issued_at: claims.iat,
             expires_at: claims.exp,

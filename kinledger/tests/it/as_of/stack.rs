@@ -105,6 +105,7 @@ impl Stack {
             signed_in: SignedIn {
                 user_id: by,
                 session_id: Uuid::nil(),
+                proven_at: 0,
             },
             command,
             if_match: None,

@@ -65,6 +65,44 @@ fn without_a_valid_token_every_route_but_the_public_ones_answers_401() {
     assert_eq!(family.export(), log);
 }
 
+/// What a stolen session can still do is bounded: its tokens go on, its proof does not.
+#[test]
+fn without_a_fresh_proof_nothing_dangerous_is_done() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Moreiras", "EUR");
+    let key = Key::known_to(&kinledger);
+    let user_id = family.parent.client.get("/api/v1/auth/profile").accepted()["user_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let now = chrono::Utc::now().timestamp();
+    // Such a token says nothing of a proof, as those of the release before.
+    let stolen = kinledger.client().with_token(&key.token(&user_id, now + 600));
+    wait_for_key(&stolen);
+
+    let body = json!({"member_id": family.teen.member_id, "role": "partner"});
+    let path = format!("/api/v1/families/{}/commands", family.id);
+    let refused = stolen.post(&format!("{path}/change-role"), &body).refused();
+    assert_eq!((refused.0, refused.1.as_str()), (403, "step-up-required"));
+    let batch = json!([{"name": "change-role", "idempotency_key": Uuid::now_v7(), "body": body}]);
+    let verdicts = stolen.post(&path, &batch).accepted();
+    assert_eq!(verdicts["results"][0]["problem"]["type"], "/problems/step-up-required");
+    assert_eq!(verdicts["results"][0]["problem"]["max_age_s"], 600);
+
+    // What is not dangerous goes on, and with a fresh proof so does the rest.
+    stolen
+        .post(
+            &format!("{path}/add-category"),
+            &json!({"name": "Zoo", "kind": "expense"}),
+        )
+        .accepted();
+    family
+        .parent
+        .client
+        .post(&format!("{path}/change-role"), &body)
+        .accepted();
+}
+
 /// A signing key that the process believes in, so that only the token's age is wrong.
 struct Key {
     kid: String,

@@ -1,0 +1,83 @@
+//! Proving once more who one is.
+
+use axum::http::StatusCode;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use service_kit::database::DatabaseRole;
+
+use super::{App, PASSWORD};
+
+/// What an access token says.
+fn claims(tokens: &Value) -> Value {
+    let token = tokens["access_token"].as_str().unwrap();
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// Moves the proof of every session an hour into the past.
+async fn an_hour_passes(app: &App) {
+    let pool = app.database.pool(DatabaseRole::Writer).await;
+    sqlx::query("update identity.sessions set proven_at = proven_at - interval '1 hour'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_refresh_is_no_proof_and_a_password_is() {
+    let app = App::start().await;
+    let first = app.register("ada@example.org").await;
+    let signed_in = claims(&first);
+    assert_eq!(signed_in["amr"], json!(["pwd"]));
+    assert!(signed_in["iat"].as_i64().unwrap() - signed_in["auth_time"].as_i64().unwrap() < 60);
+
+    an_hour_passes(&app).await;
+    let refreshed = app.refresh(&first["refresh_token"], None).await.body;
+    let old = claims(&refreshed);
+    assert!(old["iat"].as_i64().unwrap() - old["auth_time"].as_i64().unwrap() >= 3_600);
+
+    let token = refreshed["access_token"].as_str().unwrap();
+    let wrong = app
+        .post_as(token, "/api/v1/auth/step-up", json!({"password": "wrong horse"}))
+        .await;
+    assert_eq!(
+        (wrong.status, wrong.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-credentials")
+    );
+    // The wrong guess holds the next one back for a second, as it does when signing in.
+    let too_fast = app
+        .post_as(token, "/api/v1/auth/step-up", json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(too_fast.status, StatusCode::TOO_MANY_REQUESTS);
+    tokio::time::sleep(std::time::Duration::from_secs(too_fast.retry_after_s.unwrap())).await;
+
+    let stepped_up = app
+        .post_as(token, "/api/v1/auth/step-up", json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(stepped_up.status, StatusCode::OK, "{stepped_up:?}");
+    assert_eq!(stepped_up.caching.as_deref(), Some("no-store"));
+    assert!(stepped_up.body.get("refresh_token").is_none());
+    let fresh = claims(&stepped_up.body);
+    assert_eq!(fresh["sid"], signed_in["sid"]);
+    assert!(fresh["iat"].as_i64().unwrap() - fresh["auth_time"].as_i64().unwrap() < 60);
+
+    // The proof is the session's: it lives on in what follows by refreshing.
+    let next = claims(&app.refresh(&refreshed["refresh_token"], None).await.body);
+    assert_eq!(next["auth_time"], fresh["auth_time"]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_proves_nothing() {
+    let app = App::start().await;
+    let tokens = app.register("ada@example.org").await;
+    let token = tokens["access_token"].as_str().unwrap();
+    let out = app.post_as(token, "/api/v1/auth/logout", json!({})).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    let refused = app
+        .post_as(token, "/api/v1/auth/step-up", json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    app.end().await;
+}
