@@ -14,13 +14,14 @@ use axum::{
     routing::{get, post},
 };
 use domain::{
-    actor::Role,
+    access::{Cell, Row},
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 use service_kit::{
+    access,
     auth::{SignedIn, TokenVerifier},
     bodies::{Bodies, SMALL_BYTES_MAX},
     problem::Problem,
@@ -29,6 +30,8 @@ use uuid::Uuid;
 
 use crate::{CommandApi, receipt::Receipt};
 
+/// Who may ask what came of a command.
+const RECEIPT: &Row = domain::access::route("receipt");
 /// Most commands in one batch.
 const BATCH_MAX: usize = 1_000;
 /// Largest body of `sync-bank` and of a batch, in bytes.
@@ -67,9 +70,29 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
 async fn list() -> Json<Value> {
     let commands: Vec<Value> = domain::commands::COMMANDS
         .iter()
-        .map(|command| json!({"name": command.name, "summary": command.summary, "allowed": command.allowed, "step_up": command.step_up, "body": (command.schema)()}))
+        .map(|command| {
+            let access = command.access;
+            json!({
+                "name": command.name,
+                "summary": command.summary,
+                "allowed": access.roles().collect::<Vec<_>>(),
+                "roles": roles(access),
+                "step_up": access.step_up,
+                "note": access.note,
+                "body": (command.schema)(),
+            })
+        })
         .collect();
     Json(json!({"commands": commands}))
+}
+
+/// What everybody may do of an operation, by the words of the role matrix.
+fn roles(access: &Row) -> Value {
+    access
+        .words()
+        .map(|(asker, word)| (asker.to_owned(), json!(word)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 async fn create_family(
@@ -126,7 +149,7 @@ async fn outcome(
         .await?
         .ok_or_else(Problem::unknown_family)?;
     // A receipt repeats what was recorded, amounts included, so the young see those of their own commands only.
-    let sees_all = role.is_adult() || role == Role::Auditor;
+    let sees_all = access::check(RECEIPT, role)? == Cell::Yes;
     let receipt = api
         .receipt(family_id, command_id, (!sees_all).then_some(signed_in.user_id))
         .await?;

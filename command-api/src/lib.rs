@@ -294,13 +294,13 @@ impl Families for CommandApi {
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
     }
 
-    async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<(), Problem> {
+    async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<Role, Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family
             .member(member)
             .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
         match member.user_id {
-            None => Ok(()),
+            None => Ok(member.role),
             Some(_) => Err(domain::refusal::Refusal::from(domain::family::FamilyRefusal::AlreadyJoined).into()),
         }
     }

@@ -1,6 +1,9 @@
 //! The write side's part of the OpenAPI document, generated from the list of commands.
 
-use domain::commands::{COMMANDS, CommandKind};
+use domain::{
+    access,
+    commands::{COMMANDS, CommandKind},
+};
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
 
@@ -36,22 +39,11 @@ pub fn openapi_paths() -> Value {
 }
 
 fn operation(command: &CommandKind) -> Value {
-    let who = if command.allowed.is_empty() {
-        "any signed-in person".to_owned()
-    } else {
-        let roles: Vec<&str> = command.allowed.iter().map(|role| role.as_str()).collect();
-        format!("a signed-in member who is {}", roles.join(", "))
-    };
-    let proof = if command.step_up {
-        " It needs a sign-in or step-up of the last ten minutes; otherwise it is answered 403 `step-up-required`."
-    } else {
-        ""
-    };
     json!({
         "tags": ["commands"],
         "operationId": command.name,
         "summary": command.summary,
-        "description": format!("Who may call: {who}.{proof}"),
+        "description": command.access.who(),
         "parameters": [family_id(), idempotency_key(), if_match()],
         "requestBody": {"required": true, "content": {"application/json": {"schema": inlined((command.schema)())}}},
         "responses": answers(200, "Recorded, durable")
@@ -79,7 +71,7 @@ fn batch() -> Value {
         "tags": ["commands"],
         "operationId": "batch",
         "summary": "Up to 1,000 commands, a verdict each, in order",
-        "description": "Who may call: as each command says. Each command is accepted or declined on its own.",
+        "description": access::route("batch").who(),
         "parameters": [family_id()],
         "requestBody": {"required": true, "content": {"application/json": {"schema": {
             "type": "array", "minItems": 1, "maxItems": 1000,
@@ -104,7 +96,7 @@ fn outcome() -> Value {
         "tags": ["commands"],
         "operationId": "command-outcome",
         "summary": "What became of a command whose answer was lost",
-        "description": "Who may call: a member of the family; a teen or child about their own commands.",
+        "description": access::route("receipt").who(),
         "parameters": [family_id(), {"name": "command_id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "Its Idempotency-Key"}],
         "responses": answers(200, "It was recorded")
     })

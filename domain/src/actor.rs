@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, FamilyId, MemberId, UserId};
 
-/// What a member may do. The rules are beside the commands (`ALLOWED`) and the views.
+/// What a member may do: [`crate::access`] has the matrix, decisions the finer rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -23,12 +23,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role, in the order of the matrix.
+    pub const ALL: [Role; 5] = [Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor];
     /// Everybody who may post commands at all.
     pub const MEMBERS: &'static [Role] = &[Role::Parent, Role::Partner, Role::Teen, Role::Child];
     /// The adults who run the household's money.
     pub const ADULTS: &'static [Role] = &[Role::Parent, Role::Partner];
-    /// Parents alone.
-    pub const PARENTS: &'static [Role] = &[Role::Parent];
+    /// Whose rights are less than an adult's, and whose data are a child's.
+    pub const YOUNG: &'static [Role] = &[Role::Teen, Role::Child];
 
     /// The word used in JSON, the database and the log.
     pub const fn as_str(self) -> &'static str {
@@ -45,13 +47,18 @@ impl Role {
     pub fn is_adult(self) -> bool {
         Self::ADULTS.contains(&self)
     }
+
+    /// A teen or a child.
+    pub fn is_young(self) -> bool {
+        Self::YOUNG.contains(&self)
+    }
 }
 
 impl std::str::FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor]
+        Role::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or_else(|| format!("'{}' is no role", text.chars().take(20).collect::<String>()))

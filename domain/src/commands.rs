@@ -1,10 +1,10 @@
-//! The list of every command a client may post, one line each: HTTP, OpenAPI and authorisation follow from it.
+//! Every command a client may post, as the role matrix lists them: HTTP, OpenAPI and authorisation follow from it.
 
 use schemars::Schema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    actor::Role,
+    access::{Row, matrix},
     bank_connection::commands::*,
     budget::commands::*,
     category::commands::*,
@@ -24,7 +24,7 @@ pub trait AnyCommand: Send + Sync {
     fn name(&self) -> &'static str;
     /// Does it bring the family into being?
     fn creates_family(&self) -> bool;
-    /// Does it ask for a fresh proof of who asks? See [`Decide::STEP_UP`].
+    /// Does it ask for a fresh proof of who asks? See [`crate::access::Row::step_up`].
     fn needs_step_up(&self) -> bool;
     /// The command as JSON in one canonical form: two bodies that say the same give the same bytes.
     fn canonical(&self) -> Vec<u8>;
@@ -45,7 +45,7 @@ impl<C: Decide> AnyCommand for C {
     }
 
     fn needs_step_up(&self) -> bool {
-        C::STEP_UP
+        C::ACCESS.step_up
     }
 
     fn canonical(&self) -> Vec<u8> {
@@ -90,10 +90,8 @@ pub struct CommandKind {
     pub name: &'static str,
     /// One sentence for the documentation.
     pub summary: &'static str,
-    /// Roles that may ask; empty when no membership is asked for.
-    pub allowed: &'static [Role],
-    /// Does it ask for a fresh proof of who asks?
-    pub step_up: bool,
+    /// Who may ask.
+    pub access: &'static Row,
     /// The body's JSON Schema.
     pub schema: fn() -> Schema,
     /// Reads a body.
@@ -101,46 +99,20 @@ pub struct CommandKind {
 }
 
 macro_rules! commands {
-    ($($command:ident,)+) => {
+    (commands { $($command:ident $($step_up:ident)? [$($cell:ident)+] $note:literal;)+ } $($rest:tt)*) => {
         /// Every command a client may post, by name.
         pub const COMMANDS: &[CommandKind] = &[$(
             CommandKind {
                 name: <$command as Decide>::NAME,
                 summary: <$command as Decide>::SUMMARY,
-                allowed: <$command as Decide>::ALLOWED,
-                step_up: <$command as Decide>::STEP_UP,
+                access: <$command as Decide>::ACCESS,
                 schema: || schemars::schema_for!($command),
                 parse: parse::<$command>,
             },
         )+];
     };
 }
-
-commands! {
-    AddCategory,
-    AddExpense,
-    AddIncome,
-    AddMember,
-    ApproveChore,
-    AwardBadge,
-    ChangeRole,
-    ChooseLeaderboard,
-    ClaimChore,
-    CloseAccount,
-    CompleteChore,
-    ConnectBank,
-    CreateFamily,
-    MarkNotificationsRead,
-    OfferChore,
-    OpenAccount,
-    RecategoriseEntry,
-    RejectChore,
-    ReverseEntry,
-    SetBudget,
-    SyncBank,
-    Transfer,
-    UndoImport,
-}
+matrix!(commands);
 
 /// The command of a name.
 pub fn find(name: &str) -> Option<&'static CommandKind> {

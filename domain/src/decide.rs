@@ -13,7 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    actor::{Actor, Meta, Role},
+    access::{self, Row},
+    actor::{Actor, Meta},
     aggregate::{AggregateState, LedgerEvent, Stored},
     family::{Family, FamilyRefusal, Member},
     refusal::Refusal,
@@ -26,15 +27,12 @@ pub trait Decide: Clone + Send + Sync + Serialize + DeserializeOwned + JsonSchem
     const NAME: &'static str;
     /// One sentence for the API's documentation.
     const SUMMARY: &'static str;
-    /// Roles that may ask. Finer rules (own wallet only) are in the decision.
-    const ALLOWED: &'static [Role];
+    /// Who may ask: its row of the role matrix, without which it does not compile. Finer rules (own wallet only) are in the decision.
+    const ACCESS: &'static Row = access::command(Self::NAME);
     /// Does it bring the family into being? Only `create-family` does.
     const CREATES_FAMILY: bool = false;
     /// May somebody ask who is no member? Only to found a family or to take up an invitation.
     const FOR_STRANGERS: bool = false;
-
-    /// Does it ask for a fresh proof of who asks (step-up)? For what harms when done from a stolen session.
-    const STEP_UP: bool = false;
 
     /// Events or a refusal.
     ///
@@ -295,7 +293,7 @@ impl<'a> Context<'a> {
 pub fn decide<C: Decide>(command: &C, context: &Context<'_>) -> Result<Decision, Stop> {
     if !C::FOR_STRANGERS {
         let role = context.asking_member()?.role;
-        if !C::ALLOWED.contains(&role) {
+        if !C::ACCESS.allows(role) {
             return Err(FamilyRefusal::RoleNotAllowed {
                 role: role.as_str(),
                 command: C::NAME,

@@ -4,6 +4,7 @@
 //! history and command always give the same answer. Start at [`decide`] for how a command is decided, at [`commands`] for
 //! the list of them, and at [`journal`] for what every money event has to keep.
 
+pub mod access;
 pub mod actor;
 pub mod aggregate;
 pub mod book;

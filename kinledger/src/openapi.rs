@@ -1,6 +1,7 @@
 //! The OpenAPI document: every part's paths, generated from the lists the routes are made of.
 
-use serde_json::{Value, json};
+use domain::access::{Place, of_route};
+use serde_json::{Map, Value, json};
 
 /// The whole document.
 pub fn document() -> Value {
@@ -16,6 +17,7 @@ pub fn document() -> Value {
     ] {
         merge(&mut paths, part);
     }
+    say_who(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -44,6 +46,28 @@ fn merge(paths: &mut Value, part: Value) {
         let place = paths.entry(path).or_insert_with(|| json!({}));
         if let (Some(place), Value::Object(operations)) = (place.as_object_mut(), operations) {
             place.extend(operations);
+        }
+    }
+}
+
+/// Adds to every operation what the role matrix says of it: `x-roles` is `public`, `signed-in` for what is about the person who
+/// asks, or everybody's word for what is about a family. An operation that the matrix does not know gets none, and fails a test.
+fn say_who(paths: &mut Value) {
+    for (path, operations) in paths.as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            let (roles, step_up) = match of_route(&method.to_uppercase(), path) {
+                Some(Place::Public) => (json!("public"), false),
+                Some(Place::Personal) => (json!("signed-in"), false),
+                Some(Place::Row(row)) => {
+                    let words = row.words().map(|(asker, word)| (asker.to_owned(), json!(word)));
+                    (words.collect::<Map<_, _>>().into(), row.step_up)
+                }
+                None => continue,
+            };
+            operation["x-roles"] = roles;
+            if step_up {
+                operation["x-step-up"] = json!(true);
+            }
         }
     }
 }

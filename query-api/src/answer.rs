@@ -13,7 +13,7 @@ use domain::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use service_kit::problem::Problem;
+use service_kit::{access, problem::Problem};
 use sqlx::PgConnection;
 
 use crate::{
@@ -99,14 +99,7 @@ pub(crate) fn check_day<V: View>(asked: &Asked<V::Params>) -> Result<(), Problem
 }
 
 pub(crate) fn check_role<V: View>(viewer: &Viewer) -> Result<(), Problem> {
-    if V::VISIBLE_TO.contains(&viewer.role) {
-        return Ok(());
-    }
-    Err(Problem::not_allowed(format!(
-        "a {} may not see {}",
-        viewer.role.as_str(),
-        V::NAME
-    )))
+    access::check(V::ACCESS, viewer.role).map(drop)
 }
 
 pub(crate) async fn body<V: View>(

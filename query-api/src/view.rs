@@ -6,6 +6,7 @@ use axum::routing::MethodRouter;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Currency,
+    access::{self, Row},
     actor::Role,
     calendar::{Calendar, WeekStart},
     id::{FamilyId, MemberId, UserId},
@@ -30,8 +31,8 @@ pub trait View: 'static {
     const NAME: &'static str;
     /// One sentence for the API's documentation.
     const SUMMARY: &'static str;
-    /// Roles that may ask at all; others get 403.
-    const VISIBLE_TO: &'static [Role];
+    /// Who may ask at all: its row of the role matrix, without which it does not compile. Others get 403.
+    const ACCESS: &'static Row = access::view(Self::NAME);
     /// What each of them sees, in words.
     const VISIBILITY: &'static str;
     /// What `effective_on` does to the answer, in words; none when nothing in it counts for a day, and the parameter is refused.
@@ -49,8 +50,6 @@ pub trait View: 'static {
     ) -> impl Future<Output = Result<Self::Answer, QueryError>> + Send;
 }
 
-/// Every member and the auditor.
-pub const EVERYBODY: &[Role] = &[Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor];
 /// Who may see all of the family's money.
 pub const ADULTS_AND_AUDITOR: &[Role] = &[Role::Parent, Role::Partner, Role::Auditor];
 
@@ -60,8 +59,8 @@ pub struct ViewEntry {
     pub name: &'static str,
     /// See [`View::SUMMARY`].
     pub summary: &'static str,
-    /// See [`View::VISIBLE_TO`].
-    pub visible_to: &'static [Role],
+    /// See [`View::ACCESS`].
+    pub access: &'static Row,
     /// See [`View::VISIBILITY`].
     pub visibility: &'static str,
     /// See [`View::BY_DAY`].
@@ -89,7 +88,7 @@ impl ViewEntry {
         Self {
             name: V::NAME,
             summary: V::SUMMARY,
-            visible_to: V::VISIBLE_TO,
+            access: V::ACCESS,
             visibility: V::VISIBILITY,
             by_day: V::BY_DAY,
             params: |generator| <V::Params as JsonSchema>::json_schema(generator),

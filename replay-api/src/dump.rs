@@ -62,7 +62,7 @@ impl<W: Write> Dump<W> {
     /// # Errors
     /// [`DumpError`].
     pub async fn views(&mut self, rows: &mut PgConnection, viewer: &Viewer, as_of: &AsOf) -> Result<(), DumpError> {
-        for view in VIEWS.iter().filter(|view| view.visible_to.contains(&viewer.role)) {
+        for view in VIEWS.iter().filter(|view| view.access.allows(viewer.role)) {
             let mut after = None;
             loop {
                 let query = query(view, as_of, after.as_deref());

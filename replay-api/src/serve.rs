@@ -27,6 +27,7 @@ use query_api::{
 };
 use serde::Deserialize;
 use service_kit::{
+    access,
     auth::{SignedIn, TokenVerifier},
     problem::Problem,
 };
@@ -127,14 +128,11 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
             let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
             let member = place(&state.pool, family, signed_in.user_id).await.map_err(problem)?;
             let member = member.ok_or_else(Problem::unknown_family)?;
-            if !view.visible_to.contains(&member.role) {
-                let detail = format!("a {} may not see {}", member.role.as_str(), view.name);
-                return Err(Problem::not_allowed(detail));
-            }
+            access::check(view.access, member.role)?;
             let answered = timeout(state.limits.patience, answer(&state, view, family, &member, &asked)).await;
             let (body, last) = answered
                 .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;
-            Ok(with_chain_hash(respond(&headers, body), last))
+            Ok::<Response, Problem>(with_chain_hash(respond(&headers, body), last))
         },
     )
 }

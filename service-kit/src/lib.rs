@@ -1,5 +1,6 @@
 //! What every binary needs: configuration, telemetry, health, shutdown, problem details and the signed-in actor.
 
+pub mod access;
 pub mod auth;
 pub mod bodies;
 pub mod database;

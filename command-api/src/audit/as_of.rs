@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
+use domain::access::route;
 use event_store::replay::{Statement, replay};
 use service_kit::{auth::SignedIn, problem::Problem};
 
@@ -20,7 +21,7 @@ pub(super) async fn as_of(
     signed_in: SignedIn,
     query: Result<Query<Bounds>, QueryRejection>,
 ) -> Result<Json<Statement>, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("statement"), &family_id, signed_in).await?;
     let bounds = parameters(query)?.parse()?;
     let _permit = state.permit()?;
     let replayed = replay(&state.log, lane, family, bounds, false, |_| ())

@@ -5,6 +5,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use domain::access::route;
 use event_store::export::event_json;
 use serde::Deserialize;
 use service_kit::{auth::SignedIn, problem::Problem};
@@ -34,7 +35,7 @@ pub(super) async fn events(
     signed_in: SignedIn,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("events"), &family_id, signed_in).await?;
     let query = parameters(query)?;
     let after = query
         .after_family_seq

@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use domain::id::FamilyId;
+use domain::{access::route, id::FamilyId};
 use event_store::{
     Lane,
     export::{Chunk, ExportError, Exported, FORMATS, Format},
@@ -48,7 +48,7 @@ pub(super) async fn export(
     signed_in: SignedIn,
     query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("export"), &family_id, signed_in).await?;
     let query = parameters(query)?;
     let format = query
         .format

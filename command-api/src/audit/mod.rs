@@ -1,8 +1,7 @@
 //! The auditor's routes: read the log itself, what stood in the books at any moment, proofs and exports.
 //!
-//! Who may call: parents, partners and auditors of the family; everybody else in it is told that the role may not, and a
-//! person outside it gets the same 404 as for a family that does not exist. Everything is read from the log, nothing from
-//! read models.
+//! Who may call: whom the role matrix lets; everybody else in the family is told that the role may not, and a person outside it
+//! gets the same 404 as for a family that does not exist. Everything is read from the log, nothing from read models.
 //!
 //! A replay costs as much as the history is long, so only so many run at a time; further ones are answered 429. A client that
 //! takes nothing of its export or pack for a while is gone. [`AuditLimits`] has both.
@@ -24,9 +23,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     routing::get,
 };
-use domain::{actor::Role, id::FamilyId};
+use domain::{access::Row, id::FamilyId};
 use event_store::{Lane, Log, replay::ReplayError};
 use service_kit::{
+    access,
     auth::{SignedIn, TokenVerifier},
     problem::Problem,
 };
@@ -42,8 +42,6 @@ pub const REPLAYS_AT_ONCE: usize = 4;
 
 /// How long a client may take nothing of what it asked for.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
-
-const ALLOWED: &[Role] = &[Role::Parent, Role::Partner, Role::Auditor];
 
 /// What the auditor's routes need; cheap to clone.
 #[derive(Clone)]
@@ -89,16 +87,14 @@ impl AuditState {
         self.limits.stalled_after
     }
 
-    /// The family and its lane, if this person may look into its log.
-    async fn opened(&self, family_id: &str, signed_in: SignedIn) -> Result<(FamilyId, Lane), Problem> {
+    /// The family and its lane, if this person may use the operation.
+    async fn opened(&self, row: &Row, family_id: &str, signed_in: SignedIn) -> Result<(FamilyId, Lane), Problem> {
+        access::check_proof(row, signed_in, self.verifier.now())?;
         // What is no id at all names no family either; strangers see the same.
         let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
         let place = self.families.role_of(family, signed_in.user_id).await?;
         let (_, role) = place.ok_or_else(Problem::unknown_family)?;
-        if !ALLOWED.contains(&role) {
-            let detail = format!("the role {} may not look into the log", role.as_str());
-            return Err(Problem::not_allowed(detail));
-        }
+        access::check(row, role)?;
         let lane = self.log.lane_of(family).await.map_err(|error| log_problem(&error))?;
         Ok((family, lane.ok_or_else(Problem::unknown_family)?))
     }

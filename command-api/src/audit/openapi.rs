@@ -1,5 +1,6 @@
 //! The auditor's routes as OpenAPI paths.
 
+use domain::access;
 use event_store::export::FORMATS;
 use serde_json::{Value, json};
 
@@ -99,6 +100,14 @@ fn export() -> Value {
     )
 }
 
+/// The matrix calls an operation as the document does, without what all of them begin with.
+fn row_of(id: &str) -> &str {
+    match id.trim_start_matches("audit-") {
+        "as-of" => "statement",
+        name => name,
+    }
+}
+
 fn operation(id: &str, summary: &str, parameters: Vec<Value>, content: Value) -> Value {
     let mut all = vec![json!({
         "name": "family_id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "fam_… or the bare UUID"
@@ -108,7 +117,7 @@ fn operation(id: &str, summary: &str, parameters: Vec<Value>, content: Value) ->
         "tags": ["audit"],
         "operationId": id,
         "summary": summary,
-        "description": "Who may call: a signed-in member who is parent, partner, auditor.",
+        "description": access::route(row_of(id)).who(),
         "parameters": all,
         "responses": {
             "200": {"description": "As asked", "content": content},

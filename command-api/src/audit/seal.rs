@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use domain::id::FamilyId;
+use domain::{access::route, id::FamilyId};
 use event_store::{
     Lane, Log, LogError,
     pack::{PARTS_MAX, pack, write_zip},
@@ -67,7 +67,7 @@ pub(super) async fn checkpoint(
     signed_in: SignedIn,
     query: Result<Query<CheckpointQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (_, lane) = state.opened(&family_id, signed_in).await?;
+    let (_, lane) = state.opened(route("checkpoint"), &family_id, signed_in).await?;
     let size = size_of("size", parameters(query)?.size.as_deref())?;
     let found = checkpoint_of(&state.log, lane, size).await?;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -81,7 +81,7 @@ pub(super) async fn inclusion(
     signed_in: SignedIn,
     query: Result<Query<InclusionQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("proof-inclusion"), &family_id, signed_in).await?;
     let query = parameters(query)?;
     let size = size_of("size", query.size.as_deref())?;
     let family_seq = query
@@ -132,7 +132,7 @@ pub(super) async fn consistency(
     signed_in: SignedIn,
     query: Result<Query<ConsistencyQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let (_, lane) = state.opened(&family_id, signed_in).await?;
+    let (_, lane) = state.opened(route("proof-consistency"), &family_id, signed_in).await?;
     let query = parameters(query)?;
     let (from, to) = (
         size_of("from", query.from.as_deref())?,
@@ -162,7 +162,7 @@ pub(super) async fn head(
     Path(family_id): Path<String>,
     signed_in: SignedIn,
 ) -> Result<Json<Value>, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("proof-head"), &family_id, signed_in).await?;
     let head = head_of(&state.log, lane, family).await?;
     Ok(Json(json!({
         "family_id": family,
@@ -192,7 +192,7 @@ pub(super) async fn download(
     Path(family_id): Path<String>,
     signed_in: SignedIn,
 ) -> Result<Response, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("pack"), &family_id, signed_in).await?;
     let permit = state.permit()?;
     // What would fail at once still gets a proper answer.
     head_of(&state.log, lane, family).await?;

@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use domain::access::route;
 use event_store::verify::{ChainError, verify_family};
 use serde_json::{Value, json};
 use service_kit::{auth::SignedIn, problem::Problem};
@@ -17,7 +18,7 @@ pub(super) async fn verify(
     Path(family_id): Path<String>,
     signed_in: SignedIn,
 ) -> Result<Json<Value>, Problem> {
-    let (family, lane) = state.opened(&family_id, signed_in).await?;
+    let (family, lane) = state.opened(route("verify"), &family_id, signed_in).await?;
     let _permit = state.permit()?;
     match verify_family(&state.log, lane, family, |_| ()).await {
         Ok(verified) => Ok(Json(json!({

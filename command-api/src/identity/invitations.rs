@@ -11,12 +11,12 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    actor::Role,
+    access::{Cell, Row},
     id::{FamilyId, MemberId},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use service_kit::{auth::SignedIn, problem::Problem};
+use service_kit::{access, auth::SignedIn, problem::Problem};
 
 use super::{
     Identity, IdentityError,
@@ -26,6 +26,8 @@ use super::{
     sessions::hash_of,
 };
 
+/// Who may invite.
+pub(super) const INVITE: &Row = domain::access::route("invite");
 /// A code opens its place for so many days.
 const VALID_DAYS: i32 = 7;
 /// Characters of a code, five bits each.
@@ -44,13 +46,14 @@ pub(super) struct Invitation {
     expires_at: DateTime<Utc>,
 }
 
-/// `POST /api/v1/families/{family_id}/members/{member_id}/invitation`: a parent or partner of the family.
+/// `POST /api/v1/families/{family_id}/members/{member_id}/invitation`: a parent of the family, a partner for teens and children.
 pub(super) async fn invite(
     State(identity): State<Identity>,
     signed_in: SignedIn,
     client: Client,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
+    access::check_proof(INVITE, signed_in, identity.verifier().now())?;
     let Path((family_id, member_id)) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     let (_, role) = identity
@@ -58,13 +61,17 @@ pub(super) async fn invite(
         .role_of(family_id, signed_in.user_id)
         .await?
         .ok_or_else(Problem::unknown_family)?;
-    if !Role::ADULTS.contains(&role) {
-        return Err(Problem::not_allowed("only a parent or partner invites"));
-    }
+    let may = access::check(INVITE, role)?;
     let member_id: MemberId = member_id
         .parse()
         .map_err(|_| Problem::unknown("unknown-member", "there is no such member"))?;
-    identity.families().open_place(family_id, member_id).await?;
+    let place = identity.families().open_place(family_id, member_id).await?;
+    if may == Cell::Part && !place.is_young() {
+        return Err(Problem::not_allowed(format!(
+            "a {} invites teens and children",
+            role.as_str()
+        )));
+    }
 
     let code = random_code();
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;

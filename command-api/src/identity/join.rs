@@ -16,7 +16,7 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
-    invitations::code_hash,
+    invitations::{INVITE, code_hash},
     private,
     security_events::{self, Kind, SecurityEvent},
 };
@@ -126,7 +126,7 @@ async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<O
 /// An offer stands as long as whoever made it may still make it: an adult who left takes their codes with them.
 async fn is_still_offered(identity: &Identity, place: &Place) -> Result<bool, Problem> {
     let role = identity.families().role_of(place.family_id, place.invited_by).await?;
-    Ok(role.is_some_and(|(_, role)| role.is_adult()))
+    Ok(role.is_some_and(|(_, role)| INVITE.allows(role)))
 }
 
 /// A refusal that asking again will not change.

@@ -60,8 +60,8 @@ pub trait Families: Send + Sync {
     /// The person's place and role in the family; none when the family does not exist or they do not belong to it.
     async fn role_of(&self, family_id: FamilyId, user_id: UserId) -> Result<Option<(MemberId, Role)>, Problem>;
 
-    /// Whether the member exists and nobody has taken the place; otherwise the problem to answer.
-    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(), Problem>;
+    /// The role of a place that exists and that nobody has taken; otherwise the problem to answer.
+    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem>;
 
     /// Puts the person in the member's place. The same command again answers alike; a taken place is refused.
     async fn join(

@@ -192,7 +192,7 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "invite",
             summary: "Make an invitation code for a member's place",
-            description: "Who may call: a parent or partner of the family. The code opens the place once, within a \
+            description: "Who may call: a parent of the family, a partner for teens and children, with a proof of the last ten minutes. The code opens the place once, within a \
                 week; a new code for the same place ends the one before. It is shown only in this answer.",
             caller: Caller::SignedIn,
             parameters: json!([id_parameter("family_id", "fam"), id_parameter("member_id", "mem")]),

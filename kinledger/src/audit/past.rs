@@ -85,7 +85,7 @@ async fn replayed(
     })
 }
 
-/// The member who was named, in the role the rows have; else an auditor of no place, who sees everything.
+/// The member who was named, in the role the rows have; else a parent of no place, who sees everything.
 async fn viewer(
     past: &mut Past<'_>,
     options: &ReplayOptions,
@@ -103,7 +103,7 @@ async fn viewer(
     let onlooker = Onlooker {
         family_id: options.family,
         member_id: options.member.unwrap_or(MemberId::from_uuid(Uuid::nil())),
-        role: role.unwrap_or(Role::Auditor),
+        role: role.unwrap_or(Role::Parent),
         now: moment(as_of, last, Utc::now()),
     };
     past.viewer(&onlooker)

@@ -1,7 +1,7 @@
 //! The contracts in `schemas/`: JSON Schema per event version, OpenAPI, AsyncAPI. Written by `kinledger contracts --write`,
 //! compared by `--check`, so that a changed contract shows in the diff, and a broken one does not pass.
 //!
-//! - Generated: the schema of every event's current version, `openapi.json`, `asyncapi.json`.
+//! - Generated: the schema of every event's current version, `openapi.json`, `asyncapi.json`, and `docs/roles.md` beside the folder.
 //! - Kept: schemas of earlier versions and fixtures (`fixtures/<Event>/v<n>.json`, events as once stored). Only ever added to.
 //! - Released: what each release promised, see [`released`].
 
@@ -9,6 +9,7 @@ mod asyncapi;
 mod compatible;
 mod http;
 mod released;
+mod roles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,9 +68,15 @@ fn event_schemas() -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Every generated file by its path below `schemas/`.
-fn generated() -> Result<BTreeMap<PathBuf, String>> {
+/// The role matrix as a page, from the folder of the contracts.
+const ROLES: &str = "../docs/roles.md";
+
+/// Every generated file by its path below `schemas/`. A copy of the contracts without the documents beside it has no page.
+fn generated(folder: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
+    if folder.join("../docs").is_dir() {
+        files.insert(PathBuf::from(ROLES), roles::page());
+    }
     for (name, schema) in event_schemas() {
         files.insert(PathBuf::from(format!("events/{name}.json")), pretty(&schema)?);
     }
@@ -83,7 +90,7 @@ fn generated() -> Result<BTreeMap<PathBuf, String>> {
 /// # Errors
 /// When one cannot be written.
 pub fn write(folder: &Path) -> Result<()> {
-    let files = generated()?;
+    let files = generated(folder)?;
     for (path, text) in &files {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
@@ -100,7 +107,7 @@ pub fn write(folder: &Path) -> Result<()> {
 /// Naming each file that differs, is missing, does not load, or breaks a promise.
 pub fn check(folder: &Path) -> Result<()> {
     let mut drifted = Vec::new();
-    for (path, text) in generated()? {
+    for (path, text) in generated(folder)? {
         match fs::read_to_string(folder.join(&path)) {
             Ok(found) if found == text => {}
             Ok(_) => drifted.push(format!("{} differs from the code", path.display())),

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod expired;
+mod matrix;
 mod roles;
 mod strangers;
 mod world;

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use domain::{
-    actor::Role,
-    id::{AccountId, MemberId},
-};
+use domain::id::{AccountId, MemberId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +14,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Balances of the family's accounts.
@@ -64,7 +61,6 @@ pub struct AccountsAnswer {
 impl View for Accounts {
     const NAME: &'static str = "accounts";
     const SUMMARY: &'static str = "Accounts with their balances";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all accounts; a teen or child sees their own.";
     const BY_DAY: Option<&'static str> = Some(
         "Balances are those at the end of that day. An account that was opened later is listed, with nothing in it.",

@@ -1,10 +1,7 @@
 //! Badges that were awarded.
 
 use chrono::{DateTime, Utc};
-use domain::{
-    actor::Role,
-    id::{AwardId, MemberId},
-};
+use domain::id::{AwardId, MemberId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -14,7 +11,7 @@ use crate::{
     cursor::{Cursor, next_page},
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Badges, newest first.
@@ -61,7 +58,6 @@ pub struct BadgesAnswer {
 impl View for Badges {
     const NAME: &'static str = "badges";
     const SUMMARY: &'static str = "Badges that were awarded";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees their own.";
     const BY_DAY: Option<&'static str> = None;
     type Params = BadgesParams;

@@ -1,10 +1,7 @@
 //! Bank connections and how far their statements reach.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{
-    actor::Role,
-    id::{AccountId, ConnectionId},
-};
+use domain::id::{AccountId, ConnectionId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,7 +12,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params::NoParams,
-    view::{ADULTS_AND_AUDITOR, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Bank connections.
@@ -56,7 +53,6 @@ pub struct BankConnectionsAnswer {
 impl View for BankConnections {
     const NAME: &'static str = "bank-connections";
     const SUMMARY: &'static str = "Bank connections and how far their statements reach";
-    const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
     const BY_DAY: Option<&'static str> =
         Some("The bank's balance is the one after the last row of that day; none before the first row.");

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use domain::{
-    actor::Role,
     calendar::{Period, WeekStart},
     id::{BudgetId, CategoryId},
 };
@@ -21,7 +20,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params,
-    view::{ADULTS_AND_AUDITOR, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Budget progress.
@@ -72,7 +71,6 @@ pub struct BudgetsAnswer {
 impl View for Budgets {
     const NAME: &'static str = "budgets";
     const SUMMARY: &'static str = "Budgets and how much of each is spent";
-    const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
     const BY_DAY: Option<&'static str> = Some(
         "The amounts that were set for that day, and the spending up to it; without `on`, of the week and month that hold it.",

@@ -1,6 +1,6 @@
 //! The family's categories.
 
-use domain::{actor::Role, id::CategoryId};
+use domain::id::CategoryId;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     error::QueryError,
     params::NoParams,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Categories.
@@ -36,7 +36,6 @@ pub struct CategoriesAnswer {
 impl View for Categories {
     const NAME: &'static str = "categories";
     const SUMMARY: &'static str = "Income and expense categories";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees all.";
     const BY_DAY: Option<&'static str> = None;
     type Params = NoParams;

@@ -1,10 +1,7 @@
 //! Chores and where each stands.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{
-    actor::Role,
-    id::{ChoreId, EntryId, MemberId},
-};
+use domain::id::{ChoreId, EntryId, MemberId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +13,7 @@ use crate::{
     cursor::{Cursor, next_page},
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Chores, newest offer first.
@@ -108,7 +105,6 @@ pub struct ChoresAnswer {
 impl View for Chores {
     const NAME: &'static str = "chores";
     const SUMMARY: &'static str = "Chores and where each stands";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all. A teen or child sees those that are for anybody or for them; what another's \
         chore pays stays hidden.";
     const BY_DAY: Option<&'static str> = None;

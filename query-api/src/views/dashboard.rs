@@ -21,7 +21,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params::NoParams,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Entries shown.
@@ -81,7 +81,6 @@ impl View for Dashboard {
     const NAME: &'static str = "dashboard";
     const SUMMARY: &'static str =
         "Balances, the month so far, recent entries, budgets, open chores and unread notifications";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see the family's money; a teen or child sees their own, and no budgets. Notifications are one's own.";
     const BY_DAY: Option<&'static str> = Some(
         "That day is today: balances, the month so far, entries and budgets are those of its end. Chores and notifications have no day and stand as recorded.",

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    actor::Role,
     id::{AccountId, CategoryId, ChoreId, EntryId, ImportId, MemberId},
     journal::PostingAccount,
 };
@@ -24,7 +23,7 @@ use crate::{
     amount::Amount,
     cursor::Cursor,
     error::QueryError,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 pub(crate) use filter::Filter;
 
@@ -112,7 +111,6 @@ pub struct EntriesAnswer {
 impl View for Entries {
     const NAME: &'static str = "entries";
     const SUMMARY: &'static str = "Journal entries, newest first";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees those that move their own accounts, and of those only their own side.";
     const BY_DAY: Option<&'static str> =
         Some("Entries of later days are left out, and a reversal that counts for a later day has not happened yet.");

@@ -1,10 +1,7 @@
 //! Statement imports: what each brought, and whether it was taken back.
 
 use chrono::{DateTime, Utc};
-use domain::{
-    actor::Role,
-    id::{AccountId, ConnectionId, ImportId},
-};
+use domain::id::{AccountId, ConnectionId, ImportId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +13,7 @@ use crate::{
     cursor::{Cursor, next_page},
     error::QueryError,
     params,
-    view::{ADULTS_AND_AUDITOR, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Imports, newest first.
@@ -77,7 +74,6 @@ pub struct ImportsAnswer {
 impl View for Imports {
     const NAME: &'static str = "imports";
     const SUMMARY: &'static str = "Statement imports";
-    const VISIBLE_TO: &'static [Role] = ADULTS_AND_AUDITOR;
     const VISIBILITY: &'static str = "Adults and auditors see all.";
     const BY_DAY: Option<&'static str> = Some(
         "`booked` is the sum of the new rows up to that day. What the file held, and whether it was taken back, has no day and stands as recorded.",

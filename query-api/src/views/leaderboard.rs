@@ -2,7 +2,6 @@
 
 use chrono::NaiveDate;
 use domain::{
-    actor::Role,
     calendar::{self, FIRST_DAY},
     id::MemberId,
 };
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Points by week, month, or of all time.
@@ -75,7 +74,6 @@ pub struct LeaderboardAnswer {
 impl View for Leaderboard {
     const NAME: &'static str = "leaderboard";
     const SUMMARY: &'static str = "Points by week, month, or of all time";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees the members who are opted in.";
     const BY_DAY: Option<&'static str> =
         Some("Points earned on later days do not count; without `on`, of the week or month that holds that day.");

@@ -1,6 +1,6 @@
 //! Who belongs to the family.
 
-use domain::{actor::Role, id::MemberId};
+use domain::id::MemberId;
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     error::QueryError,
     params::NoParams,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Members.
@@ -43,7 +43,6 @@ pub struct MembersAnswer {
 impl View for Members {
     const NAME: &'static str = "members";
     const SUMMARY: &'static str = "Members and their roles";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Everybody sees names and roles; adults and auditors also who is on the leaderboard.";
     const BY_DAY: Option<&'static str> = None;

@@ -1,10 +1,7 @@
 //! The member's own notifications. What is said is kept as ids and words of the event; names and titles are looked up here.
 
 use chrono::{DateTime, Utc};
-use domain::{
-    actor::Role,
-    id::{ChoreId, EntryId, ImportId, MemberId},
-};
+use domain::id::{ChoreId, EntryId, ImportId, MemberId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +13,7 @@ use crate::{
     cursor::{Cursor, next_page},
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Unread notifications are counted up to here, so that counting never walks a history nobody reads.
@@ -79,7 +76,6 @@ pub struct NotificationsAnswer {
 impl View for Notifications {
     const NAME: &'static str = "notifications";
     const SUMMARY: &'static str = "The asking member's notifications";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str = "Everybody sees their own.";
     const BY_DAY: Option<&'static str> = None;
     type Params = NotificationsParams;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Datelike, Months, NaiveDate};
-use domain::{actor::Role, calendar::Period, id::CategoryId};
+use domain::{calendar::Period, id::CategoryId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Spending by category.
@@ -60,7 +60,6 @@ pub struct SpendingAnswer {
 impl View for Spending {
     const NAME: &'static str = "spending";
     const SUMMARY: &'static str = "Spending by category, net of reversals and refunds";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
     const BY_DAY: Option<&'static str> = Some("Spending of later days does not count; without `to`, up to that day.");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Months, NaiveDate};
-use domain::{actor::Role, calendar::Period};
+use domain::calendar::Period;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use crate::{
     amount::Amount,
     error::QueryError,
-    view::{EVERYBODY, View, Viewer},
+    view::{View, Viewer},
 };
 
 /// Most months of one answer. Source: ours.
@@ -59,7 +59,6 @@ pub struct TrendAnswer {
 impl View for Trend {
     const NAME: &'static str = "trend";
     const SUMMARY: &'static str = "Income, spending and net by month and currency";
-    const VISIBLE_TO: &'static [Role] = EVERYBODY;
     const VISIBILITY: &'static str =
         "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
     const BY_DAY: Option<&'static str> =

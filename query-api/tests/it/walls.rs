@@ -45,7 +45,7 @@ async fn each_role_gets_the_views_it_may_and_403_for_the_others() {
         (AUDITOR, "auditor"),
     ] {
         for view in VIEWS {
-            let may = view.visible_to.iter().any(|allowed| allowed.as_str() == role);
+            let may = view.access.allows(role.parse().expect("a role"));
             let (status, body) = home.try_view(user, view.name).await;
             let expected = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
             assert_eq!(status, expected, "{role} {}: {body}", view.name);

@@ -20,6 +20,7 @@ use axum::{
 use connectors::banks::{proof::Proof, reading::StatementReading, statement_file::Format};
 use domain::{
     Currency,
+    access::Row,
     aggregate::Stored,
     decide::Streams,
     family::Family,
@@ -30,6 +31,7 @@ use domain::{
 use event_store::Log;
 use serde_json::{Value, json};
 use service_kit::{
+    access,
     auth::{SignedIn, TokenVerifier},
     bodies::Bodies,
     problem::Problem,
@@ -39,6 +41,8 @@ use uuid::Uuid;
 pub use openapi::openapi_paths;
 pub use report::{ImportReport, StatementReport};
 
+/// Who may import.
+const IMPORT: &Row = domain::access::route("import");
 /// Files above 64 KiB that are in memory at once; the largest takes some hundred MiB while it is read.
 const FILES_AT_ONCE: usize = 4;
 /// How long a client may take to send its file: the largest over a slow line.
@@ -98,7 +102,7 @@ impl FromRef<Routes> for Arc<TokenVerifier> {
 
 /// The import route.
 ///
-/// Who may call: parents and partners of the family.
+/// Who may call: see `import` in the role matrix.
 pub fn router(state: ImportState) -> Router {
     Router::new()
         .route("/api/v1/families/{family_id}/imports", post(import))
@@ -196,7 +200,7 @@ async fn sync_bank(
         .await
 }
 
-/// The account's currency, once it is clear that the person belongs to the family and is an adult.
+/// The account's currency, once it is clear that the person belongs to the family and may import.
 async fn account_currency(
     log: &Log,
     caller: &Caller,
@@ -237,12 +241,7 @@ async fn account_currency(
     let member = family
         .and_then(|family| family.member_of_user(caller.signed_in.user_id))
         .ok_or_else(Problem::unknown_family)?;
-    if !member.role.is_adult() {
-        return Err(Problem::not_allowed(format!(
-            "a {} may not import statements",
-            member.role.as_str()
-        )));
-    }
+    access::check(IMPORT, member.role)?;
     let account = streams
         .get(&account_stream)
         .and_then(|(state, _)| LedgerAccount::from_state(state));

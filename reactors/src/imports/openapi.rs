@@ -11,7 +11,7 @@ pub fn openapi_paths() -> Value {
             "tags": ["imports"],
             "operationId": "import-statement",
             "summary": "Import a bank's statement file: OFX, CSV, CAMT.052/053/054 or MT940",
-            "description": "Who may call: parents and partners. The file is the body, or the first file of a form. It is booked whole or refused whole; \
+            "description": domain::access::route("import").who() + " The file is the body, or the first file of a form. It is booked whole or refused whole; \
                             the same file twice adds nothing.",
             "parameters": [
                 {"name": "family_id", "in": "path", "required": true, "schema": {"type": "string"}},

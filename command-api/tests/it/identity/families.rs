@@ -49,11 +49,11 @@ impl Families for Places {
         Ok(place.map(|((_, member_id), (role, _))| (*member_id, *role)))
     }
 
-    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(), Problem> {
+    async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem> {
         match self.places.lock().unwrap().get(&(family_id, member_id)) {
             None => Err(Problem::unknown("unknown-member", "there is no such member")),
             Some((_, Some(_))) => Err(Problem::conflict("already-joined", "somebody has this place")),
-            Some((_, None)) => Ok(()),
+            Some((role, None)) => Ok(*role),
         }
     }
 

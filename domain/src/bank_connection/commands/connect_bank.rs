@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     bank_connection::{BankConnected, BankConnection, BankConnectionRefusal},
     decide::{Context, Decide, Decision, Stop},
     id::{AccountId, ConnectionId},
@@ -38,7 +37,6 @@ fn statement_file() -> String {
 impl Decide for ConnectBank {
     const NAME: &'static str = "connect-bank";
     const SUMMARY: &'static str = "Let a provider, or statement files, feed an account";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let account = context.get::<LedgerAccount>(self.account_id.uuid())?;
@@ -75,6 +73,7 @@ impl Decide for ConnectBank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, account};
 
     fn command() -> ConnectBank {

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     Money,
-    actor::Role,
     bank_connection::{BankConnection, BankConnectionRefusal, BankLedger, BankSynced},
     calendar::FIRST_DAY,
     category::{Category, CategoryAdded, CategoryKind},
@@ -56,7 +55,6 @@ pub struct SyncBank {
 impl Decide for SyncBank {
     const NAME: &'static str = "sync-bank";
     const SUMMARY: &'static str = "Book a statement's new rows, all together or not at all";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let connection = context.get::<BankConnection>(self.connection_id.uuid())?;

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    actor::Role,
     budget::{Budget, BudgetRefusal, BudgetSet},
     calendar::Period,
     category::{Category, CategoryKind, CategoryRefusal},
@@ -37,7 +36,6 @@ const fn month() -> Period {
 impl Decide for SetBudget {
     const NAME: &'static str = "set-budget";
     const SUMMARY: &'static str = "Set what a category may take in each week or month";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let day = context.effective_on(self.effective_on)?;

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     category::{Category, CategoryAdded, CategoryKind, CategoryRefusal},
     decide::{Context, Decide, Decision, Stop},
     id::CategoryId,
@@ -25,7 +24,6 @@ pub struct AddCategory {
 impl Decide for AddCategory {
     const NAME: &'static str = "add-category";
     const SUMMARY: &'static str = "Add an income or expense category";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let name = text::name("name", &self.name)?;
@@ -47,6 +45,7 @@ impl Decide for AddCategory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::Scenario;
 
     #[test]

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     chore::{Chore, ChoreApproved, ChoreRefusal, ChoreStatus},
     decide::{Context, Decide, Decision, Stop},
     entry::TransferMade,
@@ -23,7 +22,6 @@ pub struct ApproveChore {
 impl Decide for ApproveChore {
     const NAME: &'static str = "approve-chore";
     const SUMMARY: &'static str = "Agree that a chore is done, and pay its reward";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let approver = context.asking_member()?.member_id;
@@ -76,6 +74,7 @@ impl Decide for ApproveChore {
 mod tests {
     use super::super::{ClaimChore, CompleteChore, OfferChore};
     use super::*;
+    use crate::actor::Role;
     use crate::{
         chore::Reward,
         ledger_account::{AccountKind, commands::CloseAccount},

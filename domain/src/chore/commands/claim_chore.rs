@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     chore::{Chore, ChoreClaimed, ChoreRefusal, ChoreStatus},
     decide::{Context, Decide, Decision, Stop},
     id::ChoreId,
@@ -21,7 +20,6 @@ pub struct ClaimChore {
 impl Decide for ClaimChore {
     const NAME: &'static str = "claim-chore";
     const SUMMARY: &'static str = "Take a chore on";
-    const ALLOWED: &'static [Role] = Role::MEMBERS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member_id = context.asking_member()?.member_id;
@@ -47,6 +45,7 @@ impl Decide for ClaimChore {
 mod tests {
     use super::super::offer_chore::OfferChore;
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, member_id};
 
     fn offered(to: Option<Role>) -> (Scenario, ClaimChore) {

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     chore::{Chore, ChoreCompleted, ChoreRefusal, ChoreStatus},
     decide::{Context, Decide, Decision, Stop},
     id::ChoreId,
@@ -21,7 +20,6 @@ pub struct CompleteChore {
 impl Decide for CompleteChore {
     const NAME: &'static str = "complete-chore";
     const SUMMARY: &'static str = "Say that a claimed chore is done";
-    const ALLOWED: &'static [Role] = Role::MEMBERS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member_id = context.asking_member()?.member_id;
@@ -47,6 +45,7 @@ impl Decide for CompleteChore {
 mod tests {
     use super::super::{ClaimChore, OfferChore};
     use super::*;
+    use crate::actor::Role;
     use crate::testing::Scenario;
 
     fn offered() -> (Scenario, ChoreId) {

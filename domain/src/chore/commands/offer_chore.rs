@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     chore::{Chore, ChoreOffered, ChoreRefusal, Reward},
     decide::{Context, Decide, Decision, Stop},
     entry::EntryRefusal,
@@ -43,7 +42,6 @@ pub struct OfferChore {
 impl Decide for OfferChore {
     const NAME: &'static str = "offer-chore";
     const SUMMARY: &'static str = "Put a chore on offer";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         if self.points > POINTS_MAX {

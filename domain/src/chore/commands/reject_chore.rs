@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     chore::{Chore, ChoreRefusal, ChoreRejected, ChoreStatus},
     decide::{Context, Decide, Decision, Stop},
     id::ChoreId,
@@ -26,7 +25,6 @@ pub struct RejectChore {
 impl Decide for RejectChore {
     const NAME: &'static str = "reject-chore";
     const SUMMARY: &'static str = "Send a completed chore back";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let chore = context.get::<Chore>(self.chore_id.uuid())?;
@@ -51,6 +49,7 @@ impl Decide for RejectChore {
 mod tests {
     use super::super::{ClaimChore, CompleteChore, OfferChore};
     use super::*;
+    use crate::actor::Role;
     use crate::testing::Scenario;
 
     #[test]

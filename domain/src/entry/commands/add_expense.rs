@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::splits::{Split, parts};
 use crate::{
     Money,
-    actor::Role,
     category::CategoryKind,
     decide::{Context, Decide, Decision, Stop},
     entry::ExpenseAdded,
@@ -47,7 +46,6 @@ pub struct AddExpense {
 impl Decide for AddExpense {
     const NAME: &'static str = "add-expense";
     const SUMMARY: &'static str = "Record money that left the family";
-    const ALLOWED: &'static [Role] = Role::MEMBERS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let day = context.effective_on(self.effective_on)?;
@@ -74,6 +72,7 @@ impl Decide for AddExpense {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::{
         journal::{is_balanced, postings_of},
         ledger_account::AccountKind,

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::splits::{Split, parts};
 use crate::{
     Money,
-    actor::Role,
     category::CategoryKind,
     decide::{Context, Decide, Decision, Stop},
     entry::IncomeAdded,
@@ -47,7 +46,6 @@ pub struct AddIncome {
 impl Decide for AddIncome {
     const NAME: &'static str = "add-income";
     const SUMMARY: &'static str = "Record money that came to the family";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let day = context.effective_on(self.effective_on)?;
@@ -78,6 +76,7 @@ impl Decide for AddIncome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::{
         journal::{is_balanced, postings_of},
         ledger_account::AccountKind,

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Money,
-    actor::Role,
     category::{Category, CategoryRefusal},
     decide::{Context, Decide, Decision, Stop},
     entry::{Entry, EntryRecategorised, EntryRefusal},
@@ -29,7 +28,6 @@ pub struct RecategoriseEntry {
 impl Decide for RecategoriseEntry {
     const NAME: &'static str = "recategorise-entry";
     const SUMMARY: &'static str = "Move an entry's amount to another category";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let entry = context.get::<Entry>(self.entry_id.uuid())?;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
+    access::Cell,
     decide::{Context, Decide, Decision, Stop},
     entry::{Entry, EntryRefusal, EntryReversed},
     family::FamilyRefusal,
@@ -32,13 +32,12 @@ pub struct ReverseEntry {
 impl Decide for ReverseEntry {
     const NAME: &'static str = "reverse-entry";
     const SUMMARY: &'static str = "Undo an entry by its mirror image";
-    const ALLOWED: &'static [Role] = Role::MEMBERS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member = context.asking_member()?;
         let entry = context.get::<Entry>(self.entry_id.uuid())?;
         let own_day = entry.effective_on().ok_or(EntryRefusal::UnknownEntry)?;
-        if !member.role.is_adult() && entry.entered_by() != Some(member.member_id) {
+        if Self::ACCESS.of(member.role) == Cell::Own && entry.entered_by() != Some(member.member_id) {
             return Err(FamilyRefusal::NotYours.into());
         }
         if entry.is_reversed() {
@@ -65,6 +64,7 @@ impl Decide for ReverseEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::{
         category::CategoryKind,
         entry::commands::{AddExpense, Transfer},
@@ -126,12 +126,29 @@ mod tests {
     }
 
     #[test]
-    fn a_child_undoes_only_what_it_entered() {
+    fn a_partner_or_teen_undoes_only_what_they_entered_and_a_child_asks_an_adult() {
         let (scenario, entry_id) = with_expense();
-        scenario
-            .asked_by(Role::Child)
-            .when(&reverse(entry_id))
-            .refused("not-yours");
+        let scenario = scenario.with_member(Role::Partner).with_member(Role::Teen);
+        for (role, code) in [
+            (Role::Partner, "not-yours"),
+            (Role::Teen, "not-yours"),
+            (Role::Child, "role-not-allowed"),
+        ] {
+            scenario.clone().asked_by(role).when(&reverse(entry_id)).refused(code);
+        }
+        let own = AddExpense {
+            account_id: account(1),
+            money: eur("1"),
+            category_id: Some(category(1)),
+            splits: vec![],
+            effective_on: None,
+            payee: String::new(),
+            note: String::new(),
+        };
+        let scenario = scenario.asked_by(Role::Partner);
+        let events = scenario.when(&own).accepted();
+        let entry_id = EntryId::from_uuid(events[0].stream.id);
+        assert_eq!(scenario.given(events).when(&reverse(entry_id)).accepted().len(), 1);
     }
 
     #[test]

@@ -31,7 +31,6 @@ pub struct AddMember {
 impl Decide for AddMember {
     const NAME: &'static str = "add-member";
     const SUMMARY: &'static str = "Give a person a place in the family";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;

@@ -23,8 +23,6 @@ pub struct ChangeRole {
 impl Decide for ChangeRole {
     const NAME: &'static str = "change-role";
     const SUMMARY: &'static str = "Change what another member may do";
-    const ALLOWED: &'static [Role] = Role::PARENTS;
-    const STEP_UP: bool = true;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     decide::{Context, Decide, Decision, Stop},
     family::{Family, FamilyRefusal, LeaderboardChoiceMade},
     id::MemberId,
@@ -23,7 +22,6 @@ pub struct ChooseLeaderboard {
 impl Decide for ChooseLeaderboard {
     const NAME: &'static str = "choose-leaderboard";
     const SUMMARY: &'static str = "Choose whether a member is shown on the leaderboard";
-    const ALLOWED: &'static [Role] = Role::PARENTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member = context.family()?.member(self.member_id)?;
@@ -43,6 +41,7 @@ impl Decide for ChooseLeaderboard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, member_id};
 
     #[test]

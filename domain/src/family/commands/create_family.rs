@@ -68,7 +68,6 @@ const fn yes() -> bool {
 impl Decide for CreateFamily {
     const NAME: &'static str = "create-family";
     const SUMMARY: &'static str = "Found a family; whoever asks becomes its first parent";
-    const ALLOWED: &'static [Role] = &[];
     const CREATES_FAMILY: bool = true;
     const FOR_STRANGERS: bool = true;
 

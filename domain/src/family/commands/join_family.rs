@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
+    access::{self, Row},
     decide::{Context, Decide, Decision, Stop},
     family::{Family, FamilyRefusal, MemberJoined},
     id::MemberId,
@@ -21,7 +21,7 @@ pub struct JoinFamily {
 impl Decide for JoinFamily {
     const NAME: &'static str = "join-family";
     const SUMMARY: &'static str = "Take the place an invitation is for";
-    const ALLOWED: &'static [Role] = &[];
+    const ACCESS: &'static Row = access::JOIN;
     // The person is no member yet, so membership is not asked for; the invitation stands in its place.
     const FOR_STRANGERS: bool = true;
 
@@ -47,6 +47,7 @@ impl Decide for JoinFamily {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, member_id};
 
     #[test]

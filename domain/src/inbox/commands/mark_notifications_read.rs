@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     decide::{Context, Decide, Decision, Stop},
     inbox::{Inbox, InboxRefusal, NotificationsRead},
 };
@@ -21,7 +20,6 @@ pub struct MarkNotificationsRead {
 impl Decide for MarkNotificationsRead {
     const NAME: &'static str = "mark-notifications-read";
     const SUMMARY: &'static str = "Mark your own notifications as read up to a point";
-    const ALLOWED: &'static [Role] = Role::MEMBERS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member_id = context.asking_member()?.member_id;

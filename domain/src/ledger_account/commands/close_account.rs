@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     decide::{Context, Decide, Decision, Stop},
     id::AccountId,
     ledger_account::{AccountClosed, AccountKind, LedgerAccount, LedgerAccountRefusal},
@@ -21,7 +20,6 @@ pub struct CloseAccount {
 impl Decide for CloseAccount {
     const NAME: &'static str = "close-account";
     const SUMMARY: &'static str = "Close an account; its history stays";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let account = context.get::<LedgerAccount>(self.account_id.uuid())?;

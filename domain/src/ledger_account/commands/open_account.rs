@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Currency, Money,
-    actor::Role,
     decide::{Context, Decide, Decision, Stop},
     entry::{EntryRefusal, OpeningBalanceRecorded},
     family::{Family, WalletAssigned},
@@ -42,7 +41,6 @@ pub struct OpenAccount {
 impl Decide for OpenAccount {
     const NAME: &'static str = "open-account";
     const SUMMARY: &'static str = "Open a bank, cash or card account, or a member's wallet";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
@@ -140,6 +138,7 @@ impl OpenAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, currency, eur, member_id};
 
     fn command(kind: AccountKind) -> OpenAccount {

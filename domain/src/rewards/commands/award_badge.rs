@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     decide::{Context, Decide, Decision, Stop},
     id::{AwardId, MemberId},
     rewards::{BadgeAwarded, Rewards, RewardsRefusal},
@@ -36,7 +35,6 @@ pub struct AwardBadge {
 impl Decide for AwardBadge {
     const NAME: &'static str = "award-badge";
     const SUMMARY: &'static str = "Give a member a badge";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         context.family()?.member(self.member_id)?;
@@ -63,6 +61,7 @@ impl Decide for AwardBadge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Role;
     use crate::testing::{Scenario, member_id};
 
     fn command() -> AwardBadge {

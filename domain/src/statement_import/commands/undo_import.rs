@@ -5,7 +5,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Role,
     bank_connection::{BankConnection, BankConnectionRefusal, BankLedger, BankSyncUndone, commands::record_opening},
     decide::{Context, Decide, Decision, Stop},
     entry::{Entry, EntryRecategorised, EntryReversed, commands::moved},
@@ -26,7 +25,6 @@ pub struct UndoImport {
 impl Decide for UndoImport {
     const NAME: &'static str = "undo-import";
     const SUMMARY: &'static str = "Take an import back: the entries it brought and the categories it named";
-    const ALLOWED: &'static [Role] = Role::ADULTS;
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let import = context.get::<StatementImport>(self.import_id.uuid())?;

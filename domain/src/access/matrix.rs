@@ -1,0 +1,86 @@
+//! The table itself. Read it from left to right: an operation, then what each of these may do of it.
+//!
+//! Words are those of [`super::Cell`]; `step_up` after the name asks everybody who may for a proof of the last ten minutes. The
+//! sentence at the end says what a word alone cannot. A new command, view or route is one line here: without it, it does not
+//! compile, or a test names it.
+
+/// Calls a macro with the whole table.
+macro_rules! matrix {
+    ($with:ident) => {
+        $with! {
+            commands {
+                // command               parent  partner  teen  child  auditor  stranger
+                AddCategory             [Yes     Yes      No    No     No       No ] "";
+                AddExpense              [Yes     Yes      Own   Own    No       No ] "A teen or child spends from an account of their own.";
+                AddIncome               [Yes     Yes      No    No     No       No ] "";
+                AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children.";
+                ApproveChore            [Yes     Yes      No    No     No       No ] "Nobody approves a chore of their own.";
+                AwardBadge              [Yes     Yes      No    No     No       No ] "";
+                ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role.";
+                ChooseLeaderboard       [Yes     No       No    No     No       No ] "";
+                ClaimChore              [Part    Part     Part  Part   No       No ] "A chore that is for anybody, or for them.";
+                CloseAccount            [Yes     Yes      No    No     No       No ] "";
+                CompleteChore           [Own     Own      Own   Own    No       No ] "A chore they claimed.";
+                ConnectBank             [Yes     Yes      No    No     No       No ] "";
+                CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are.";
+                MarkNotificationsRead   [Own     Own      Own   Own    No       No ] "";
+                OfferChore              [Yes     Yes      No    No     No       No ] "";
+                OpenAccount             [Yes     Yes      No    No     No       No ] "";
+                RecategoriseEntry       [Yes     Yes      No    No     No       No ] "";
+                RejectChore             [Yes     Yes      No    No     No       No ] "";
+                ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
+                SetBudget               [Yes     Yes      No    No     No       No ] "";
+                SyncBank                [Yes     Yes      No    No     No       No ] "";
+                Transfer                [Yes     Yes      Own   Own    No       No ] "A teen or child moves money out of an account of their own.";
+                UndoImport              [Yes     Yes      No    No     No       No ] "";
+            }
+            views {
+                // view                  parent  partner  teen  child  auditor  stranger
+                "accounts"              [Yes     Yes      Own   Own    Yes      No ] "";
+                "badges"                [Yes     Yes      Own   Own    No       No ] "";
+                "bank-connections"      [Yes     Yes      No    No     Yes      No ] "";
+                "budgets"               [Yes     Yes      No    No     Yes      No ] "";
+                "categories"            [Yes     Yes      Yes   Yes    Yes      No ] "";
+                "chores"                [Yes     Yes      Part  Part   Yes      No ] "A teen or child sees those for anybody or for them, and not what another's pays.";
+                "dashboard"             [Yes     Yes      Own   Own    Yes      No ] "Notifications are everybody's own.";
+                "entries"               [Yes     Yes      Own   Own    Yes      No ] "";
+                "imports"               [Yes     Yes      No    No     Yes      No ] "";
+                "leaderboard"           [Yes     Yes      Yes   Yes    No       No ] "Effort, never money, of members who are opted in.";
+                "members"               [Yes     Yes      Part  Part   Yes      No ] "A teen or child sees names and roles.";
+                "notifications"         [Own     Own      Own   Own    Own      No ] "";
+                "spending"              [Yes     Yes      Own   Own    Yes      No ] "";
+                "trend"                 [Yes     Yes      Own   Own    Yes      No ] "";
+            }
+            routes {
+                // operation             method and path below the family, and who, as above
+                "batch"                  POST "/commands"
+                                        [Part    Part     Part  Part   Part     No ] "Each command as its own row says.";
+                "checkpoint"             GET "/audit/checkpoint"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "events"                 GET "/audit/events"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "export"                 GET "/audit/export" step_up
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "import"                 POST "/imports"
+                                        [Yes     Yes      No    No     No       No ] "";
+                "invite"                 POST "/members/{member_id}/invitation" step_up
+                                        [Yes     Part     No    No     No       No ] "A partner invites teens and children.";
+                "pack"                   GET "/audit/pack" step_up
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "proof-consistency"      GET "/audit/proof/consistency"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "proof-head"             GET "/audit/proof/head"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "proof-inclusion"        GET "/audit/proof/inclusion"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "receipt"                GET "/commands/{command_id}"
+                                        [Yes     Yes      Own   Own    Yes      No ] "A teen or child sees what came of their own commands.";
+                "statement"              GET "/audit/as-of"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+                "verify"                 GET "/audit/verify"
+                                        [Yes     Yes      No    No     Yes      No ] "";
+            }
+        }
+    };
+}
+pub(crate) use matrix;

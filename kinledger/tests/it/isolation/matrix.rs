@@ -1,0 +1,198 @@
+//! The role matrix, cell by cell: every operation that the API's document has, asked by everybody who could ask, of their own
+//! family and of another, about what is theirs and what is not. What comes back is what the table says.
+
+mod families;
+mod things;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use self::{
+    families::{Asking, Family},
+    things::{Whose, prepared},
+};
+use super::{
+    bodies::send,
+    world::{Route, routes},
+};
+use crate::support::{Kinledger, Reply};
+
+/// Cells that are walked at least: a walk that shrinks is noticed.
+const CELLS_MIN: usize = 840;
+
+#[test]
+fn every_cell_of_the_role_matrix_is_what_the_table_says() {
+    let kinledger = Kinledger::start();
+    let routes = of_families(&routes(&kinledger));
+    let mut walk = Walk {
+        ours: Family::found(&kinledger, "The Matrix"),
+        theirs: Family::found(&kinledger, "The Others"),
+        cells: BTreeMap::new(),
+    };
+    walk.another_family_is_not_there(&routes);
+    walk.what_a_role_may_not_is_refused(&routes);
+    walk.an_old_proof_is_not_enough(&routes);
+    walk.what_a_role_may_is_done(&routes);
+    let cells: usize = walk.cells.values().sum();
+    println!("walked {cells} cells of {} operations: {:?}", routes.len(), walk.cells);
+    assert!(cells >= CELLS_MIN, "only {cells} cells were walked");
+}
+
+/// The routes of families; every other one is listed as public or personal.
+fn of_families(routes: &[Route]) -> Vec<Route> {
+    let mut of_families = Vec::new();
+    for route in routes {
+        let roles = &route.operation["x-roles"];
+        let name = format!("{} {}", route.method, route.path);
+        assert!(
+            !roles.is_null(),
+            "{name} has no row in the role matrix: add one to domain/src/access/matrix.rs, or list it in PUBLIC or PERSONAL of access.rs"
+        );
+        assert_eq!(
+            roles == "public",
+            route.is_public(),
+            "{name}: public routes, and no others, are listed in PUBLIC of domain/src/access.rs"
+        );
+        assert_eq!(roles.is_object(), route.path.contains("{family_id}"), "{name}: {roles}");
+        if roles.is_object() {
+            of_families.push(route.clone());
+        }
+    }
+    of_families
+}
+
+struct Walk {
+    ours: Family,
+    theirs: Family,
+    cells: BTreeMap<String, usize>,
+}
+
+impl Walk {
+    fn count(&mut self, word: &str) {
+        *self.cells.entry(word.to_owned()).or_default() += 1;
+    }
+
+    /// Every member of ours, and who is nobody's, asks the other family for everything.
+    fn another_family_is_not_there(&mut self, routes: &[Route]) {
+        let log = self.theirs.household.export();
+        for route in routes {
+            for asking in self.ours.everybody() {
+                let reply = send(&asking.person.client, route, &self.theirs.ids, &self.theirs.ids, &[]);
+                assert_reads_as_no_family(route, &asking, &reply);
+                self.count("another family's");
+            }
+        }
+        assert_eq!(self.theirs.household.export(), log, "nothing of it changed anything");
+    }
+
+    /// Of their own family: 403 for whatever the table says no to, and 404 for who is not in it.
+    fn what_a_role_may_not_is_refused(&mut self, routes: &[Route]) {
+        let log = self.ours.household.export();
+        for route in routes {
+            for asking in self.ours.everybody() {
+                if word(route, &asking) != "no" {
+                    continue;
+                }
+                let reply = send(&asking.person.client, route, &self.ours.ids, &self.ours.ids, &[]);
+                if asking.role == "stranger" {
+                    assert_reads_as_no_family(route, &asking, &reply);
+                } else {
+                    assert_eq!(reply.refused().0, 403, "{}: {}", said(route, &asking), reply.text());
+                }
+                self.count("no");
+            }
+        }
+        assert_eq!(self.ours.household.export(), log, "nothing of it changed anything");
+    }
+
+    /// Whoever may, may not with a proof that is an hour old.
+    fn an_old_proof_is_not_enough(&mut self, routes: &[Route]) {
+        for route in routes.iter().filter(|route| route.operation["x-step-up"] == true) {
+            for asking in self.ours.everybody() {
+                let reply = send(&asking.unproven, route, &self.ours.ids, &self.ours.ids, &[]);
+                assert_eq!(
+                    reply.refused(),
+                    (403, "step-up-required".to_owned()),
+                    "{}",
+                    said(route, &asking)
+                );
+                self.count("old proof");
+            }
+        }
+    }
+
+    /// All of it, or what is their own and not what is another's.
+    fn what_a_role_may_is_done(&mut self, routes: &[Route]) {
+        for route in routes {
+            for asking in self.ours.everybody() {
+                let word = word(route, &asking);
+                if word == "no" {
+                    continue;
+                }
+                for whose in [Whose::Own, Whose::Anothers] {
+                    let Some(request) = prepared(&self.ours, route, &asking, whose) else {
+                        continue;
+                    };
+                    let reply = request.sent(&asking);
+                    let is_theirs_to_do = word == "yes" || whose == Whose::Own;
+                    if is_theirs_to_do || route.method == "GET" && request.shows_less() {
+                        assert!(
+                            (200..300).contains(&reply.status),
+                            "{} {whose:?} {word}: {} {}",
+                            said(route, &asking),
+                            reply.status,
+                            reply.text()
+                        );
+                    } else {
+                        assert!(
+                            (400..500).contains(&reply.status),
+                            "{} {whose:?} {word}: {} {}",
+                            said(route, &asking),
+                            reply.status,
+                            reply.text()
+                        );
+                    }
+                    let is_young = ["teen", "child"].contains(&asking.role);
+                    request.check_what_it_shows(&reply, &said(route, &asking), word == "yes" || !is_young);
+                    self.count(&format!("{word}, {}", whose.as_str()));
+                }
+            }
+        }
+    }
+}
+
+fn word<'r>(route: &'r Route, asking: &Asking) -> &'r str {
+    route.operation["x-roles"][asking.role]
+        .as_str()
+        .expect("a word for everybody")
+}
+
+fn said(route: &Route, asking: &Asking) -> String {
+    format!("{} {} by a {}", route.method, route.path, asking.role)
+}
+
+/// As a family that does not exist; a batch says so of each command.
+fn assert_reads_as_no_family(route: &Route, asking: &Asking, reply: &Reply) {
+    if route.path.ends_with("/commands") {
+        let results = reply.json();
+        let statuses: Vec<&Value> = results["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["status"])
+            .collect();
+        assert!(
+            !statuses.is_empty() && statuses.iter().all(|status| **status == 404),
+            "{}: {results}",
+            said(route, asking)
+        );
+        return;
+    }
+    assert_eq!(
+        reply.refused(),
+        (404, "unknown-family".to_owned()),
+        "{}",
+        said(route, asking)
+    );
+}
