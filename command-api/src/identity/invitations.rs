@@ -73,7 +73,7 @@ pub(super) async fn invite(
         )));
     }
 
-    let code = random_code();
+    let code = random_code(CODE_CHARACTERS);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     sqlx::query(
         "update identity.invitations
@@ -113,8 +113,9 @@ pub(super) async fn invite(
     ))
 }
 
-fn random_code() -> String {
-    let random: [u8; CODE_CHARACTERS] = rand::random();
+/// A code of so many characters, five random bits each.
+pub(super) fn random_code(characters: usize) -> String {
+    let random: Vec<u8> = (0..characters).map(|_| rand::random()).collect();
     // 256 is a multiple of 32: every character is as likely as any other.
     let characters: Vec<char> = random
         .iter()
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn codes_are_long_and_differ() {
-        assert_eq!(random_code().len(), 34);
-        assert_ne!(random_code(), random_code());
+        assert_eq!(random_code(CODE_CHARACTERS).len(), 34);
+        assert_ne!(random_code(CODE_CHARACTERS), random_code(CODE_CHARACTERS));
     }
 }

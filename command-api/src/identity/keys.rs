@@ -6,10 +6,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
-    signature::{Ed25519KeyPair, KeyPair},
-};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -18,7 +15,7 @@ use service_kit::auth::{AccessClaims, TOKEN_TYPE};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
-use super::{IdentityError, Secret};
+use super::{IdentityError, Secret, sealing::Sealing};
 
 /// A key signs for so many days.
 const SIGNS_DAYS: i32 = 30;
@@ -33,7 +30,7 @@ const LOCK: (i32, i32) = (4715, 0);
 #[derive(Clone)]
 pub(super) struct KeyRing {
     pool: PgPool,
-    sealing_key: [u8; 32],
+    sealing: Sealing,
     keys: Arc<RwLock<Vec<SigningKey>>>,
 }
 
@@ -57,7 +54,7 @@ impl KeyRing {
     pub async fn open(pool: PgPool, secret: &Secret) -> Result<Self, IdentityError> {
         let keys = Self {
             pool,
-            sealing_key: secret.derive("signing-keys/1"),
+            sealing: Sealing::for_purpose(secret, "signing-keys/1"),
             keys: Arc::default(),
         };
         keys.refresh().await?;
@@ -141,7 +138,9 @@ impl KeyRing {
         let pair = Ed25519KeyPair::generate().map_err(failed)?;
         let public_key = pair.public_key().as_ref();
         let kid = hex::encode(&Sha256::digest(public_key)[..8]);
-        let sealed = self.seal(&kid, pair.to_pkcs8().map_err(failed)?.as_ref())?;
+        let sealed = self
+            .sealing
+            .seal(kid.as_bytes(), pair.to_pkcs8().map_err(failed)?.as_ref())?;
         let (signs_from,): (DateTime<Utc>,) = sqlx::query_as(
             "insert into identity.signing_keys (kid, public_key, sealed_private_key, signs_from)
              select $1, $2, $3, clock_timestamp() + case
@@ -174,24 +173,8 @@ impl KeyRing {
         Ok(())
     }
 
-    fn seal(&self, kid: &str, private_key: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let mut bytes = private_key.to_vec();
-        let nonce = self
-            .sealing()?
-            .seal_in_place_append_tag(Aad::from(kid), &mut bytes)
-            .map_err(unsealable)?;
-        Ok([nonce.as_ref().as_slice(), &bytes].concat())
-    }
-
     fn unseal(&self, (kid, public_key, sealed, signs_from): Row) -> Result<SigningKey, IdentityError> {
-        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or(IdentityError::OtherSecret)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(unsealable)?;
-        let mut bytes = rest.to_vec();
-        let private_key = self
-            .sealing()?
-            .open_in_place(nonce, Aad::from(&kid), &mut bytes)
-            .map_err(unsealable)?;
-        let private_key = EncodingKey::from_ed_der(private_key);
+        let private_key = EncodingKey::from_ed_der(&self.sealing.open(kid.as_bytes(), &sealed)?);
         Ok(SigningKey {
             kid,
             public_key,
@@ -199,12 +182,4 @@ impl KeyRing {
             signs_from,
         })
     }
-
-    fn sealing(&self) -> Result<RandomizedNonceKey, IdentityError> {
-        RandomizedNonceKey::new(&AES_256_GCM, &self.sealing_key).map_err(unsealable)
-    }
-}
-
-fn unsealable(_: aws_lc_rs::error::Unspecified) -> IdentityError {
-    IdentityError::OtherSecret
 }

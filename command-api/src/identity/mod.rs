@@ -5,6 +5,7 @@
 
 mod address;
 mod body;
+mod factors;
 mod invitations;
 mod join;
 mod keys;
@@ -13,6 +14,7 @@ mod passwords;
 mod profile;
 mod refresh;
 mod register;
+mod sealing;
 mod secret;
 pub mod security_events;
 mod sessions;
@@ -45,6 +47,7 @@ use sqlx::PgPool;
 
 use keys::KeyRing;
 use passwords::Passwords;
+use sealing::Sealing;
 use throttle::Throttle;
 
 pub use address::Network;
@@ -146,6 +149,7 @@ struct Inner {
     trusted_proxies: Vec<Network>,
     refresh_key: [u8; 32],
     address_key: [u8; 32],
+    seeds: Sealing,
 }
 
 impl Identity {
@@ -170,6 +174,7 @@ impl Identity {
             trusted_proxies: config.trusted_proxies.clone(),
             refresh_key: secret.derive("refresh-tokens/1"),
             address_key: secret.derive("network-addresses/1"),
+            seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             pool,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -193,6 +198,9 @@ impl Identity {
                 }
                 if let Err(error) = self.inner.keys.refresh().await {
                     tracing::warn!(error = %error, "signing keys cannot be read; the known ones stay");
+                }
+                if let Err(error) = factors::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "unfinished sign-ins cannot be removed");
                 }
                 if let Err(error) = sessions::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "old sessions cannot be removed");
@@ -233,6 +241,11 @@ impl Identity {
         &self.inner.refresh_key
     }
 
+    /// What seals the seeds of authenticator apps.
+    fn seeds(&self) -> &Sealing {
+        &self.inner.seeds
+    }
+
     /// Tells the same address again without keeping it.
     fn address_hash(&self, address: Option<IpAddr>) -> Option<[u8; 32]> {
         let text = address?.to_string();
@@ -267,6 +280,7 @@ pub fn router(identity: Identity) -> Router {
             post(invitations::invite),
         )
         .route("/.well-known/jwks.json", get(jwks))
+        .merge(factors::routes())
         .merge(step_up::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(identity)

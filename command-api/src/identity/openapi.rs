@@ -4,8 +4,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register, sessions::Tokens,
-    sign_in::SignIn, sign_out::SignOut, step_up,
+    factors, invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register,
+    sessions::Tokens, sign_in::SignIn, sign_out::SignOut, step_up,
 };
 
 /// Path to operations, to be merged into the whole document. Expects its `components` to hold the security scheme `bearer` and
@@ -88,11 +88,14 @@ impl Route {
 pub(super) const MALFORMED: (u16, &str) = (400, "The body, a header or the content type cannot be read.");
 pub(super) const TOO_LARGE: (u16, &str) = (413, "The body is longer than 16 KiB.");
 pub(super) const NOT_SIGNED_IN: (u16, &str) = (401, "No access token, or one that is not valid any more.");
+/// What is dangerous asks for a fresh proof.
+pub(super) const STEP_UP: (u16, &str) = (403, "`step-up-required`: prove who you are once more, then ask again.");
 pub(super) const TOO_FAST: (u16, &str) = (429, "Too many attempts, or too many at this moment.");
 
 /// Every route. Subjects with a file of their own describe theirs there, one line each here.
 fn routes() -> Vec<Route> {
     let mut routes = first_routes();
+    routes.extend(factors::paths());
     routes.extend(step_up::paths());
     routes
 }
@@ -125,14 +128,18 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "login",
             summary: "Sign in with a password",
-            description: "Who may call: anybody. After wrong passwords the next attempt waits up to ten seconds.",
+            description: "Who may call: anybody. After wrong passwords the next attempt waits up to ten seconds. Whoever has a \
+                second factor is answered 401 `factor-required` with a `challenge` to go on with at /api/v1/auth/login/factor.",
             caller: Caller::Anybody,
             parameters: json!([]),
             body: Some((schema::<SignIn>(), true)),
             success: (200, "A session.", Some(schema::<Tokens>())),
             problems: &[
                 MALFORMED,
-                (401, "The e-mail address or the password is wrong."),
+                (
+                    401,
+                    "The e-mail address or the password is wrong; or it is right and a second factor is asked for.",
+                ),
                 TOO_LARGE,
                 TOO_FAST,
             ],

@@ -1,6 +1,6 @@
 //! A person signs in with a password.
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,11 +11,10 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
+    factors::admission,
     passwords::{CHARACTERS_MAX, Verdict},
-    private,
     register::normal_email,
     security_events::{self, Kind, SecurityEvent},
-    sessions,
 };
 
 /// Somebody says who they are. It has no `Debug`: nothing may print it.
@@ -38,7 +37,8 @@ struct Account {
 
 /// `POST /api/v1/auth/login`: anybody.
 ///
-/// An unknown address and a wrong password read the same and take as long.
+/// An unknown address and a wrong password read the same and take as long. Only the right password tells whether there is a
+/// second factor.
 pub(super) async fn sign_in(
     State(identity): State<Identity>,
     client: Client,
@@ -84,12 +84,7 @@ pub(super) async fn sign_in(
     if verdict == Verdict::RightButOutdated {
         renew_hash(&identity, &account, request.password).await;
     }
-    let tokens = sessions::open(&identity, account.user_id, &["pwd"], &client).await?;
-    let event = SecurityEvent::about(Kind::SignedIn, account.user_id).from_address(address_hash);
-    security_events::record(identity.pool(), event)
-        .await
-        .map_err(IdentityError::Database)?;
-    Ok(private(Json(tokens)))
+    admission::admit(&identity, account.user_id, &["pwd"], &client).await
 }
 
 async fn account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {

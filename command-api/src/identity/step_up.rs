@@ -1,9 +1,11 @@
 //! A signed-in person proves once more who they are, before something dangerous.
 //!
 //! The proof belongs to the session: the access token of the answer carries its time, and so does every one that follows by
-//! refreshing. `service_kit::auth` tells how long it counts.
+//! refreshing. `service_kit::auth` tells how long it counts. Whoever has a second factor proves by that: the password alone does
+//! not do then, for it may be what was stolen.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
+use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -13,6 +15,7 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
+    factors::{self, Offered},
     openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
     passwords::{CHARACTERS_MAX, Verdict},
     private,
@@ -20,13 +23,15 @@ use super::{
     sessions::{self, AccessToken},
 };
 
-/// A proof. It has no `Debug`: nothing may print it.
+/// A proof: the password, or a second factor. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepUp {
-    /// The account's password.
+    /// The account's password; it does for who has no second factor.
     #[schemars(length(max = 256))]
-    password: String,
+    password: Option<String>,
+    /// A second factor.
+    factor: Option<Offered>,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -40,7 +45,7 @@ pub(super) fn paths() -> Vec<Route> {
         operation_id: "step-up",
         summary: "Prove once more who you are",
         description: "Who may call: any signed-in person. What is dangerous asks for a proof of the last ten minutes; the \
-            access token of this answer carries one.",
+            access token of this answer carries one. Where there is a second factor, one of those is asked for.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: Some((schema::<StepUp>(), true)),
@@ -52,7 +57,7 @@ pub(super) fn paths() -> Vec<Route> {
         problems: &[
             MALFORMED,
             NOT_SIGNED_IN,
-            (403, "The password is wrong."),
+            (403, "The password or the factor is wrong, or a factor is asked for."),
             TOO_LARGE,
             TOO_FAST,
         ],
@@ -66,38 +71,35 @@ async fn step_up(
     signed_in: SignedIn,
     Body(request): Body<StepUp>,
 ) -> Result<Response, Problem> {
-    if request.password.chars().count() > CHARACTERS_MAX {
-        return Err(Problem::malformed(format!(
-            "password: at most {CHARACTERS_MAX} characters"
-        )));
-    }
     let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
-    let (email, password_hash): (String, String) =
-        sqlx::query_as("select email, password_hash from identity.users where user_id = $1")
-            .bind(user_id.uuid())
-            .fetch_optional(identity.pool())
-            .await
-            .map_err(IdentityError::Database)?
-            .ok_or_else(ended)?;
-    let attempt = identity.throttle().admit(&email, client.address, true)?;
-    let verdict = match identity.passwords().verify(request.password, Some(password_hash)).await {
-        Ok(verdict) => verdict,
-        Err(busy) => {
-            attempt.forgiven();
-            return Err(busy);
+    let offer = request.factor.map(Offered::one).transpose()?.flatten();
+    let (is_right, method) = match (request.password, offer) {
+        (Some(password), None) => {
+            factors::refuse_password_alone(identity.pool(), user_id).await?;
+            (password_is_right(&identity, user_id, password, &client).await?, "pwd")
+        }
+        (None, Some(offer)) => {
+            let subject = factors::throttle_subject(user_id);
+            let attempt = identity.throttle().admit(&subject, client.address, true)?;
+            let is_right = offer.holds(&identity, user_id).await?;
+            if is_right {
+                attempt.succeeded();
+            } else {
+                attempt.failed();
+            }
+            (is_right, offer.method())
+        }
+        _ => {
+            return Err(Problem::malformed(
+                "prove it by the password or by a factor, one of them",
+            ));
         }
     };
-    let is_right = verdict != Verdict::Wrong;
-    let kind = if is_right {
-        attempt.succeeded();
-        Kind::SteppedUp
-    } else {
-        attempt.failed();
-        Kind::StepUpFailed
-    };
+    let kind = if is_right { Kind::SteppedUp } else { Kind::StepUpFailed };
     let event = SecurityEvent::about(kind, user_id)
         .in_session(session_id)
-        .from_address(identity.address_hash(client.address));
+        .from_address(identity.address_hash(client.address))
+        .with("method", method);
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
@@ -105,10 +107,10 @@ async fn step_up(
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "wrong-credentials",
-            "the password is wrong",
+            "the password or the factor is wrong",
         ));
     }
-    let proof = sessions::prove(&identity, session_id, &["pwd"])
+    let proof = sessions::prove(&identity, session_id, &[method])
         .await
         .map_err(|error| match error {
             sqlx::Error::RowNotFound => ended(),
@@ -117,6 +119,41 @@ async fn step_up(
     Ok(private(Json(sessions::access_token(
         &identity, user_id, session_id, proof,
     )?)))
+}
+
+async fn password_is_right(
+    identity: &Identity,
+    user_id: UserId,
+    password: String,
+    client: &Client,
+) -> Result<bool, Problem> {
+    if password.chars().count() > CHARACTERS_MAX {
+        return Err(Problem::malformed(format!(
+            "password: at most {CHARACTERS_MAX} characters"
+        )));
+    }
+    let (email, password_hash): (String, String) =
+        sqlx::query_as("select email, password_hash from identity.users where user_id = $1")
+            .bind(user_id.uuid())
+            .fetch_optional(identity.pool())
+            .await
+            .map_err(IdentityError::Database)?
+            .ok_or_else(ended)?;
+    let attempt = identity.throttle().admit(&email, client.address, true)?;
+    let verdict = match identity.passwords().verify(password, Some(password_hash)).await {
+        Ok(verdict) => verdict,
+        Err(busy) => {
+            attempt.forgiven();
+            return Err(busy);
+        }
+    };
+    let is_right = verdict != Verdict::Wrong;
+    if is_right {
+        attempt.succeeded();
+    } else {
+        attempt.failed();
+    }
+    Ok(is_right)
 }
 
 fn ended() -> Problem {

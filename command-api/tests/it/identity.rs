@@ -3,6 +3,7 @@
 //! The families' log is replaced by a list of places here; the whole path through the lanes is tested elsewhere.
 
 mod attacks;
+mod factors;
 mod families;
 mod invitations;
 mod keys;
@@ -61,6 +62,20 @@ impl App {
             places,
             router,
         }
+    }
+
+    /// One more process on the same database, with counts of its own.
+    async fn another_process(&self) -> Router {
+        let pool = self.database.pool(DatabaseRole::Writer).await;
+        let identity = Identity::open(pool, &Secret::new([7; 32]), &quick(), self.places.clone())
+            .await
+            .unwrap();
+        router(identity)
+    }
+
+    async fn delete_as(&self, token: &str, path: &str) -> Answer {
+        let request = Request::delete(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

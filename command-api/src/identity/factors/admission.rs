@@ -1,0 +1,104 @@
+//! The end of every sign-in's first step: a session, or a challenge to go on with.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::id::UserId;
+use service_kit::problem::Problem;
+
+use super::{
+    super::{
+        Identity, IdentityError,
+        address::Client,
+        private,
+        security_events::{self, Kind, SecurityEvent},
+        sessions::{self, hash_of},
+    },
+    FactorKind, factor_required, kinds_of,
+};
+
+/// A challenge can be answered for so many seconds.
+const CHALLENGE_SECONDS: i32 = 5 * 60;
+/// Challenges of one person that are open at once; one more ends the oldest.
+const CHALLENGES_MAX: i64 = 10;
+/// What a challenge begins with: it is no access token, and whoever finds one can tell.
+const CHALLENGE_PREFIX: &str = "klf_";
+
+/// Lets somebody in who has taken the first step of signing in by these methods: opens their session, or asks for the second
+/// factor when they have one.
+pub(in super::super) async fn admit(
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    client: &Client,
+) -> Result<Response, Problem> {
+    let kinds = kinds_of(identity.pool(), user_id)
+        .await
+        .map_err(IdentityError::Database)?;
+    if kinds.is_empty() {
+        return open(identity, user_id, proven_by, client).await;
+    }
+    Ok(private(challenge(identity, user_id, proven_by, &kinds).await?))
+}
+
+/// Opens the session of somebody who has proven enough.
+pub(in super::super) async fn open(
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    client: &Client,
+) -> Result<Response, Problem> {
+    let tokens = sessions::open(identity, user_id, proven_by, client).await?;
+    let event = SecurityEvent::about(Kind::SignedIn, user_id)
+        .from_address(identity.address_hash(client.address))
+        .with("methods", proven_by);
+    security_events::record(identity.pool(), event)
+        .await
+        .map_err(IdentityError::Database)?;
+    Ok(private(Json(tokens)))
+}
+
+async fn challenge(
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    kinds: &[FactorKind],
+) -> Result<Response, IdentityError> {
+    let token = format!(
+        "{CHALLENGE_PREFIX}{}",
+        URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+    );
+    let mut tx = identity.pool().begin().await?;
+    sqlx::query(
+        "delete from identity.pending_sign_ins
+         where user_id = $1 and token_hash not in (
+             select token_hash
+             from identity.pending_sign_ins
+             where user_id = $1 and expires_at > clock_timestamp()
+             order by created_at desc
+             limit $2
+         )",
+    )
+    .bind(user_id.uuid())
+    .bind(CHALLENGES_MAX - 1)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "insert into identity.pending_sign_ins (token_hash, user_id, proven_by, expires_at)
+         values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))",
+    )
+    .bind(hash_of(&token))
+    .bind(user_id.uuid())
+    .bind(proven_by)
+    .bind(f64::from(CHALLENGE_SECONDS))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let problem = factor_required(StatusCode::UNAUTHORIZED, kinds)
+        .with("challenge", token)
+        .with("expires_in", CHALLENGE_SECONDS);
+    Ok(problem.into_response())
+}

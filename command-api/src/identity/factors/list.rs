@@ -1,0 +1,60 @@
+//! What a person sees of their own factors.
+
+use axum::{Json, Router, extract::State, response::Response, routing::get};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use service_kit::{auth::SignedIn, problem::Problem};
+
+use super::super::{
+    Identity, IdentityError,
+    openapi::{Caller, NOT_SIGNED_IN, Route, schema},
+    private,
+};
+
+/// The factors of an account, besides its password.
+#[derive(Serialize, JsonSchema)]
+struct Factors {
+    /// Since when an authenticator app counts (UTC); absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totp_since: Option<DateTime<Utc>>,
+    /// Recovery codes that are not used yet.
+    recovery_codes_left: i64,
+}
+
+pub(super) fn routes() -> Router<Identity> {
+    Router::new().route("/api/v1/auth/factors", get(list))
+}
+
+pub(super) fn paths() -> Vec<Route> {
+    vec![Route {
+        path: "/api/v1/auth/factors",
+        method: "get",
+        operation_id: "list-factors",
+        summary: "One's own factors",
+        description: "Who may call: any signed-in person, about themself.",
+        caller: Caller::SignedIn,
+        parameters: json!([]),
+        body: None,
+        success: (200, "The factors.", Some(schema::<Factors>())),
+        problems: &[NOT_SIGNED_IN],
+    }]
+}
+
+/// `GET /api/v1/auth/factors`: the person themself.
+async fn list(State(identity): State<Identity>, signed_in: SignedIn) -> Result<Response, Problem> {
+    let (totp_since, recovery_codes_left): (Option<DateTime<Utc>>, i64) = sqlx::query_as(
+        "select
+             (select confirmed_at from identity.totp_factors where user_id = $1),
+             (select count(*) from identity.recovery_codes where user_id = $1 and used_at is null)",
+    )
+    .bind(signed_in.user_id.uuid())
+    .fetch_one(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    Ok(private(Json(Factors {
+        totp_since,
+        recovery_codes_left,
+    })))
+}

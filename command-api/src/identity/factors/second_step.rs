@@ -1,0 +1,149 @@
+//! The second step of signing in: a challenge and a factor for a session.
+
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use domain::id::UserId;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use service_kit::problem::Problem;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        Identity, IdentityError,
+        address::Client,
+        body::Body,
+        openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
+        security_events::{self, Kind, SecurityEvent},
+        sessions::{Tokens, hash_of},
+    },
+    Offered, admission, throttle_subject,
+};
+
+/// Longest text that is looked up as a challenge, in bytes.
+const CHALLENGE_BYTES_MAX: usize = 64;
+
+/// The challenge of the first step, and one factor. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SecondStep {
+    /// From the answer `factor-required`.
+    #[schemars(length(max = 64))]
+    challenge: String,
+    /// The factor.
+    factor: Offered,
+}
+
+struct Pending {
+    user_id: UserId,
+    proven_by: Vec<String>,
+    is_known_here: bool,
+}
+
+pub(super) fn routes() -> Router<Identity> {
+    Router::new().route("/api/v1/auth/login/factor", post(second_step))
+}
+
+pub(super) fn paths() -> Vec<Route> {
+    vec![Route {
+        path: "/api/v1/auth/login/factor",
+        method: "post",
+        operation_id: "login-factor",
+        summary: "Finish signing in with a second factor",
+        description: "Who may call: whoever holds the challenge of a first step, within five minutes. A challenge opens one \
+            session. After wrong codes the next attempt waits up to ten seconds, and a hundred wrong ones end the day.",
+        caller: Caller::Anybody,
+        parameters: json!([]),
+        body: Some((schema::<SecondStep>(), true)),
+        success: (200, "A session.", Some(schema::<Tokens>())),
+        problems: &[
+            MALFORMED,
+            (401, "The challenge is unknown, over or used, or the factor is wrong."),
+            TOO_LARGE,
+            TOO_FAST,
+        ],
+    }]
+}
+
+/// `POST /api/v1/auth/login/factor`: whoever holds a challenge.
+async fn second_step(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<SecondStep>,
+) -> Result<Response, Problem> {
+    let offer = request
+        .factor
+        .one()?
+        .ok_or_else(|| Problem::malformed("factor: offer one"))?;
+    let pending = match request.challenge.len() {
+        0..=CHALLENGE_BYTES_MAX => pending(&identity, &request.challenge, &client).await?,
+        _ => None,
+    };
+    let Pending {
+        user_id,
+        proven_by,
+        is_known_here,
+    } = pending.ok_or_else(unknown_challenge)?;
+    let attempt = identity
+        .throttle()
+        .admit(&throttle_subject(user_id), client.address, is_known_here)?;
+    if !offer.holds(&identity, user_id).await? {
+        attempt.failed();
+        let event = SecurityEvent::about(Kind::FactorFailed, user_id)
+            .from_address(identity.address_hash(client.address))
+            .with("factor", offer.method());
+        security_events::record(identity.pool(), event)
+            .await
+            .map_err(IdentityError::Database)?;
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong-factor",
+            "this is not a factor of the account, or was used before",
+        ));
+    }
+    attempt.succeeded();
+    let taken = sqlx::query("delete from identity.pending_sign_ins where token_hash = $1")
+        .bind(hash_of(&request.challenge))
+        .execute(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
+    if taken.rows_affected() != 1 {
+        return Err(unknown_challenge());
+    }
+    let mut methods: Vec<&str> = proven_by.iter().map(String::as_str).collect();
+    methods.push(offer.method());
+    admission::open(&identity, user_id, &methods, &client).await
+}
+
+async fn pending(identity: &Identity, challenge: &str, client: &Client) -> Result<Option<Pending>, IdentityError> {
+    let row: Option<(Uuid, Vec<String>, bool)> = sqlx::query_as(
+        "select
+             user_id,
+             proven_by,
+             exists (
+                 select 1
+                 from identity.sessions
+                 where sessions.user_id = pending_sign_ins.user_id and sessions.address_hash = $2
+             )
+         from identity.pending_sign_ins
+         where token_hash = $1 and expires_at > clock_timestamp()",
+    )
+    .bind(hash_of(challenge))
+    .bind(identity.address_hash(client.address))
+    .fetch_optional(identity.pool())
+    .await?;
+    Ok(row.map(|(user_id, proven_by, is_known_here)| Pending {
+        user_id: UserId::from_uuid(user_id),
+        proven_by,
+        is_known_here,
+    }))
+}
+
+/// Unknown, over and used read the same.
+fn unknown_challenge() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unknown-challenge",
+        "this sign-in is over; begin again with the password",
+    )
+}
