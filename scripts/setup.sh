@@ -2,7 +2,7 @@
 # Makes sure that what `make run` or `make test` needs is on this machine.
 #
 #   scripts/setup.sh run           Rust, a C and C++ compiler, make; Postgres, or word that the build will fetch one
-#   scripts/setup.sh test          also Postgres without fail, Redis, Kafka (Java, Maven), hledger, beancount
+#   scripts/setup.sh test          also Postgres without fail, Redis, Kafka (Java, Maven), hledger, beancount, soft-webauthn
 #   scripts/setup.sh has-postgres  prints the folder of the Postgres server binaries, or exits 1
 #
 # On Debian and its kin, as root or with sudo that asks no password, missing packages are installed.
@@ -13,6 +13,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 BEANCOUNT=3.2.3
 venv="$root/.cache/beancount-venv"
+SOFT_WEBAUTHN=0.1.4
+FIDO2=1.2.0
+authenticator="$root/.cache/authenticator-venv"
 
 main() {
     case "${1:-}" in
@@ -26,6 +29,7 @@ main() {
             provide probe_build probe_test
             provide_postgres || fail "the tests need the Postgres server binaries: $(advice postgresql postgresql@17)"
             provide_beancount
+            provide_authenticator
             "$root/scripts/kafka.sh" fetch
             ;;
         has-postgres) find_postgres_bin ;;
@@ -211,6 +215,26 @@ provide_beancount() {
     fi
     rm -f "$log"
     touch "$venv/beancount-$BEANCOUNT"
+}
+
+# A software authenticator, not of ours, makes and uses the passkeys of the tests.
+provide_authenticator() {
+    local log marker
+    marker="$authenticator/soft-webauthn-$SOFT_WEBAUTHN-fido2-$FIDO2"
+    if [ -f "$marker" ] && "$authenticator/bin/python" -c 'import soft_webauthn' 2>/dev/null; then return 0; fi
+    say "fetching soft-webauthn $SOFT_WEBAUTHN into .cache"
+    mkdir -p "$root/.cache"
+    log=$(mktemp)
+    if ! { "$(find_python)" -m venv --clear "$authenticator" \
+        && "$authenticator/bin/python" -m pip install --quiet --disable-pip-version-check \
+            "soft-webauthn==$SOFT_WEBAUTHN" "fido2==$FIDO2"; } >"$log" 2>&1; then
+        say "soft-webauthn could not be installed:"
+        log_tail "$log"
+        rm -f "$log"
+        exit 1
+    fi
+    rm -f "$log"
+    touch "$marker"
 }
 
 main "$@"

@@ -8,6 +8,7 @@
 #   KINLEDGER_TEST_REDIS_URL
 #   KINLEDGER_TEST_KAFKA_BROKERS
 #   KINLEDGER_BEAN_CHECK          beancount's checker, when scripts/setup.sh test has fetched it
+#   KINLEDGER_AUTHENTICATOR       Python with soft-webauthn, when scripts/setup.sh test has fetched it
 # and hledger on the PATH. Its exit code is this script's. KINLEDGER_KEEP_LOGS=DIR keeps the servers' logs there.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -58,5 +59,7 @@ export KINLEDGER_TEST_REDIS_URL="redis://127.0.0.1:$redis_port"
 export KINLEDGER_TEST_KAFKA_BROKERS="127.0.0.1:$kafka_port"
 bean_check="$root/.cache/beancount-venv/bin/bean-check"
 if [ -z "${KINLEDGER_BEAN_CHECK:-}" ] && [ -x "$bean_check" ]; then export KINLEDGER_BEAN_CHECK="$bean_check"; fi
+authenticator="$root/.cache/authenticator-venv/bin/python"
+if [ -z "${KINLEDGER_AUTHENTICATOR:-}" ] && [ -x "$authenticator" ]; then export KINLEDGER_AUTHENTICATOR="$authenticator"; fi
 
 run_in_group "$@"

@@ -45,6 +45,7 @@ use service_kit::{
 };
 use sqlx::PgPool;
 
+use factors::passkeys::RelyingParty;
 use keys::KeyRing;
 use passwords::Passwords;
 use sealing::Sealing;
@@ -92,6 +93,9 @@ pub struct IdentityConfig {
     pub password_queue_max: usize,
     /// Proxies whose `X-Forwarded-For` is believed, as networks. Default none.
     pub trusted_proxies: Vec<Network>,
+    /// The address people open, such as `https://kinledger.example`: passkeys are bound to its domain. Default
+    /// `http://localhost:8080`.
+    pub public_url: String,
 }
 
 impl Default for IdentityConfig {
@@ -103,6 +107,7 @@ impl Default for IdentityConfig {
             password_hashes_at_once: None,
             password_queue_max: 32,
             trusted_proxies: Vec::new(),
+            public_url: "http://localhost:8080".to_owned(),
         }
     }
 }
@@ -116,6 +121,9 @@ pub enum IdentityError {
     /// A signing key cannot be made or used.
     #[error("signing key: {0}")]
     Key(String),
+    /// Browsers would not let pages of this address use passkeys.
+    #[error("'{0}' is no address like https://kinledger.example; http is for localhost only")]
+    PublicUrl(String),
     /// The signing keys in the database were sealed with another secret.
     #[error("this database was set up with another secret; restore that one (the secret file or {SECRET_VARIABLE})")]
     OtherSecret,
@@ -150,6 +158,7 @@ struct Inner {
     refresh_key: [u8; 32],
     address_key: [u8; 32],
     seeds: Sealing,
+    relying_party: RelyingParty,
 }
 
 impl Identity {
@@ -174,6 +183,7 @@ impl Identity {
             trusted_proxies: config.trusted_proxies.clone(),
             refresh_key: secret.derive("refresh-tokens/1"),
             address_key: secret.derive("network-addresses/1"),
+            relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             pool,
         };
@@ -239,6 +249,11 @@ impl Identity {
 
     fn refresh_key(&self) -> &[u8; 32] {
         &self.inner.refresh_key
+    }
+
+    /// Who we are to an authenticator.
+    fn relying_party(&self) -> &RelyingParty {
+        &self.inner.relying_party
     }
 
     /// What seals the seeds of authenticator apps.

@@ -7,6 +7,7 @@ mod factors;
 mod families;
 mod invitations;
 mod keys;
+mod passkeys;
 mod sessions;
 mod step_up;
 mod storage;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use service_kit::{auth::SignedIn, problem::Problem};
+use uuid::Uuid;
 
 use super::super::{
     Identity, IdentityError,
@@ -19,8 +20,23 @@ struct Factors {
     /// Since when an authenticator app counts (UTC); absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     totp_since: Option<DateTime<Utc>>,
+    /// Its passkeys, the oldest first.
+    passkeys: Vec<Passkey>,
     /// Recovery codes that are not used yet.
     recovery_codes_left: i64,
+}
+
+/// A passkey.
+#[derive(Serialize, JsonSchema, sqlx::FromRow)]
+struct Passkey {
+    /// Its id here.
+    passkey_id: Uuid,
+    /// What its owner calls it.
+    name: String,
+    /// When it was added (UTC).
+    created_at: DateTime<Utc>,
+    /// When it was used last (UTC).
+    last_used_at: Option<DateTime<Utc>>,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -53,8 +69,19 @@ async fn list(State(identity): State<Identity>, signed_in: SignedIn) -> Result<R
     .fetch_one(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
+    let passkeys: Vec<Passkey> = sqlx::query_as(
+        "select passkey_id, name, created_at, last_used_at
+         from identity.passkeys
+         where user_id = $1
+         order by created_at, passkey_id",
+    )
+    .bind(signed_in.user_id.uuid())
+    .fetch_all(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
     Ok(private(Json(Factors {
         totp_since,
+        passkeys,
         recovery_codes_left,
     })))
 }

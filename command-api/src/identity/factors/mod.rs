@@ -13,6 +13,7 @@
 pub(super) mod admission;
 mod enrolment;
 mod list;
+pub(super) mod passkeys;
 mod recovery;
 mod second_step;
 mod totp;
@@ -25,10 +26,14 @@ use serde::{Deserialize, Serialize};
 use service_kit::problem::Problem;
 use sqlx::PgPool;
 
+use passkeys::{Assertion, Purpose};
+
 use super::{Identity, IdentityError, openapi::Route};
 
 /// Longest code that is looked at, in bytes.
 const CODE_BYTES_MAX: usize = 64;
+/// A passkey's name in `amr` (RFC 8176): proof of possession of a key.
+const PASSKEY_METHOD: &str = "pop";
 
 /// A second factor, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -36,6 +41,8 @@ const CODE_BYTES_MAX: usize = 64;
 pub(super) enum FactorKind {
     /// Codes of an authenticator app.
     Totp,
+    /// A key on a device, or several.
+    Passkey,
     /// One of the codes that were shown when the first factor was added.
     RecoveryCode,
 }
@@ -50,12 +57,15 @@ pub(super) struct Offered {
     /// A recovery code, in any case, with or without hyphens.
     #[schemars(length(max = 64))]
     pub recovery_code: Option<String>,
+    /// A passkey's assertion: `PublicKeyCredential.toJSON()`.
+    pub passkey: Option<Assertion>,
 }
 
 /// One offered factor.
 pub(super) enum Offer {
     Code(String),
     RecoveryCode(String),
+    Passkey(Box<Assertion>),
 }
 
 impl Offered {
@@ -67,6 +77,7 @@ impl Offered {
         let mut offers = Vec::new();
         offers.extend(self.code.map(Offer::Code));
         offers.extend(self.recovery_code.map(Offer::RecoveryCode));
+        offers.extend(self.passkey.map(|passkey| Offer::Passkey(Box::new(passkey))));
         if offers.len() > 1 {
             return Err(Problem::malformed("offer one factor, not several"));
         }
@@ -88,6 +99,7 @@ impl Offer {
         match self {
             Self::Code(_) => "otp",
             Self::RecoveryCode(_) => "recovery",
+            Self::Passkey(_) => PASSKEY_METHOD,
         }
     }
 
@@ -96,15 +108,20 @@ impl Offer {
         match self {
             Self::Code(code) => totp_check::use_code(identity, user_id, code).await,
             Self::RecoveryCode(code) => recovery::use_code(identity, user_id, code).await,
+            Self::Passkey(passkey) => {
+                let owner = passkeys::use_assertion(identity, Purpose::Prove(user_id), passkey).await?;
+                Ok(owner == Some(user_id))
+            }
         }
     }
 }
 
 /// The second factors somebody can sign in with; empty for who has none.
 pub(super) async fn kinds_of(pool: &PgPool, user_id: UserId) -> Result<Vec<FactorKind>, sqlx::Error> {
-    let (has_totp, has_recovery_codes): (bool, bool) = sqlx::query_as(
+    let (has_totp, has_passkey, has_recovery_codes): (bool, bool, bool) = sqlx::query_as(
         "select
              exists (select 1 from identity.totp_factors where user_id = $1 and confirmed_at is not null),
+             exists (select 1 from identity.passkeys where user_id = $1),
              exists (select 1 from identity.recovery_codes where user_id = $1 and used_at is null)",
     )
     .bind(user_id.uuid())
@@ -113,6 +130,9 @@ pub(super) async fn kinds_of(pool: &PgPool, user_id: UserId) -> Result<Vec<Facto
     let mut kinds = Vec::new();
     if has_totp {
         kinds.push(FactorKind::Totp);
+    }
+    if has_passkey {
+        kinds.push(FactorKind::Passkey);
     }
     // Recovery codes stand in for a factor; alone they are none.
     if has_recovery_codes && !kinds.is_empty() {
@@ -160,6 +180,7 @@ pub(super) fn routes() -> Router<Identity> {
     Router::new()
         .merge(enrolment::routes())
         .merge(list::routes())
+        .merge(passkeys::routes())
         .merge(recovery::routes())
         .merge(second_step::routes())
 }
@@ -168,6 +189,7 @@ pub(super) fn paths() -> Vec<Route> {
     [
         enrolment::paths(),
         list::paths(),
+        passkeys::paths(),
         recovery::paths(),
         second_step::paths(),
     ]
@@ -176,10 +198,10 @@ pub(super) fn paths() -> Vec<Route> {
     .collect()
 }
 
-/// Removes sign-ins that nobody finished.
+/// Removes sign-ins and challenges that nobody finished.
 pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query("delete from identity.pending_sign_ins where expires_at < clock_timestamp()")
         .execute(pool)
         .await?;
-    Ok(())
+    passkeys::purge(pool).await
 }

@@ -17,7 +17,9 @@ use super::{
         security_events::{self, Kind, SecurityEvent},
         sessions::{Tokens, hash_of},
     },
-    Offered, admission, throttle_subject,
+    Offered, admission,
+    passkeys::{Purpose, RequestOptions, request_options},
+    throttle_subject,
 };
 
 /// Longest text that is looked up as a challenge, in bytes.
@@ -34,6 +36,15 @@ struct SecondStep {
     factor: Offered,
 }
 
+/// The challenge of the first step. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FirstStep {
+    /// From the answer `factor-required`.
+    #[schemars(length(max = 64))]
+    challenge: String,
+}
+
 struct Pending {
     user_id: UserId,
     proven_by: Vec<String>,
@@ -41,28 +52,60 @@ struct Pending {
 }
 
 pub(super) fn routes() -> Router<Identity> {
-    Router::new().route("/api/v1/auth/login/factor", post(second_step))
+    Router::new()
+        .route("/api/v1/auth/login/factor", post(second_step))
+        .route("/api/v1/auth/login/factor/options", post(options))
 }
 
 pub(super) fn paths() -> Vec<Route> {
-    vec![Route {
-        path: "/api/v1/auth/login/factor",
-        method: "post",
-        operation_id: "login-factor",
-        summary: "Finish signing in with a second factor",
-        description: "Who may call: whoever holds the challenge of a first step, within five minutes. A challenge opens one \
+    vec![
+        Route {
+            path: "/api/v1/auth/login/factor/options",
+            method: "post",
+            operation_id: "login-factor-options",
+            summary: "Begin to finish signing in with a passkey",
+            description: "Who may call: whoever holds the challenge of a first step, within five minutes.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<FirstStep>(), true)),
+            success: (200, "Options for the browser.", Some(schema::<RequestOptions>())),
+            problems: &[
+                MALFORMED,
+                (401, "The challenge is unknown, over or used."),
+                TOO_LARGE,
+                TOO_FAST,
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/login/factor",
+            method: "post",
+            operation_id: "login-factor",
+            summary: "Finish signing in with a second factor",
+            description: "Who may call: whoever holds the challenge of a first step, within five minutes. A challenge opens one \
             session. After wrong codes the next attempt waits up to ten seconds, and a hundred wrong ones end the day.",
-        caller: Caller::Anybody,
-        parameters: json!([]),
-        body: Some((schema::<SecondStep>(), true)),
-        success: (200, "A session.", Some(schema::<Tokens>())),
-        problems: &[
-            MALFORMED,
-            (401, "The challenge is unknown, over or used, or the factor is wrong."),
-            TOO_LARGE,
-            TOO_FAST,
-        ],
-    }]
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<SecondStep>(), true)),
+            success: (200, "A session.", Some(schema::<Tokens>())),
+            problems: &[
+                MALFORMED,
+                (401, "The challenge is unknown, over or used, or the factor is wrong."),
+                TOO_LARGE,
+                TOO_FAST,
+            ],
+        },
+    ]
+}
+
+/// `POST /api/v1/auth/login/factor/options`: whoever holds a challenge.
+async fn options(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<FirstStep>,
+) -> Result<Response, Problem> {
+    let pending = pending(&identity, &request.challenge, &client).await?;
+    let user_id = pending.ok_or_else(unknown_challenge)?.user_id;
+    request_options(&identity, Purpose::Prove(user_id), &client).await
 }
 
 /// `POST /api/v1/auth/login/factor`: whoever holds a challenge.
@@ -75,10 +118,7 @@ async fn second_step(
         .factor
         .one()?
         .ok_or_else(|| Problem::malformed("factor: offer one"))?;
-    let pending = match request.challenge.len() {
-        0..=CHALLENGE_BYTES_MAX => pending(&identity, &request.challenge, &client).await?,
-        _ => None,
-    };
+    let pending = pending(&identity, &request.challenge, &client).await?;
     let Pending {
         user_id,
         proven_by,
@@ -116,6 +156,9 @@ async fn second_step(
 }
 
 async fn pending(identity: &Identity, challenge: &str, client: &Client) -> Result<Option<Pending>, IdentityError> {
+    if challenge.len() > CHALLENGE_BYTES_MAX {
+        return Ok(None);
+    }
     let row: Option<(Uuid, Vec<String>, bool)> = sqlx::query_as(
         "select
              user_id,

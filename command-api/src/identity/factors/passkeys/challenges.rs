@@ -1,0 +1,103 @@
+//! Challenges: what an authenticator is to sign, once.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::id::UserId;
+use service_kit::problem::Problem;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::super::super::{Identity, IdentityError, address::Client};
+
+/// A challenge can be answered for so many seconds.
+pub(super) const SECONDS: i32 = 5 * 60;
+/// Challenges that one person, or one address before anybody has signed in, may have open.
+const OPEN_MAX: i64 = 50;
+
+/// What a challenge is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Purpose {
+    /// Adding a passkey to this account.
+    Add(UserId),
+    /// Signing in; whose it is, the passkey says.
+    SignIn,
+    /// Proving to be this person: the second step of signing in, and step-up.
+    Prove(UserId),
+}
+
+impl Purpose {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::SignIn => "sign-in",
+            Self::Prove(_) => "prove",
+        }
+    }
+
+    fn user_id(self) -> Option<Uuid> {
+        match self {
+            Self::Add(user_id) | Self::Prove(user_id) => Some(user_id.uuid()),
+            Self::SignIn => None,
+        }
+    }
+}
+
+/// A fresh challenge in base64url, as options carry it.
+///
+/// # Errors
+/// 429 when too many are open for this person or address.
+pub(super) async fn make(identity: &Identity, purpose: Purpose, client: &Client) -> Result<String, Problem> {
+    let challenge: [u8; 32] = rand::random();
+    let made = sqlx::query(
+        "insert into identity.passkey_challenges (challenge_hash, purpose, user_id, address_hash, expires_at)
+         select $1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5)
+         where (
+             select count(*)
+             from identity.passkey_challenges
+             where expires_at > clock_timestamp()
+                 and user_id is not distinct from $3
+                 and ($3 is not null or address_hash is not distinct from $4)
+         ) < $6",
+    )
+    .bind(Sha256::digest(challenge).as_slice())
+    .bind(purpose.as_str())
+    .bind(purpose.user_id())
+    .bind(identity.address_hash(client.address))
+    .bind(f64::from(SECONDS))
+    .bind(OPEN_MAX)
+    .execute(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    if made.rows_affected() == 0 {
+        return Err(Problem::too_fast(
+            60,
+            "too many passkey requests are open; try again in a minute",
+        ));
+    }
+    Ok(URL_SAFE_NO_PAD.encode(challenge))
+}
+
+/// Takes a challenge: true once, for its purpose, in its time.
+pub(super) async fn take(pool: &PgPool, purpose: Purpose, challenge: &[u8]) -> Result<bool, sqlx::Error> {
+    let taken = sqlx::query(
+        "delete from identity.passkey_challenges
+         where challenge_hash = $1
+             and purpose = $2
+             and user_id is not distinct from $3
+             and expires_at > clock_timestamp()",
+    )
+    .bind(Sha256::digest(challenge).as_slice())
+    .bind(purpose.as_str())
+    .bind(purpose.user_id())
+    .execute(pool)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Removes challenges that nobody answered.
+pub(in super::super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from identity.passkey_challenges where expires_at < clock_timestamp()")
+        .execute(pool)
+        .await?;
+    Ok(())
+}
