@@ -24,6 +24,7 @@ use service_kit::{
     access,
     auth::{SignedIn, TokenVerifier},
     bodies::{Bodies, SMALL_BYTES_MAX},
+    json::within_depth,
     problem::Problem,
 };
 use uuid::Uuid;
@@ -212,6 +213,7 @@ async fn batch(
 ) -> Result<Json<BatchResults>, Problem> {
     let family_id = family(&family_id)?;
     let body = bodies.read(&headers, body, LARGE_BYTES_MAX).await?;
+    within_depth(&body)?;
     let items = batch_items(&body)?;
     if items.is_empty() || items.len() > BATCH_MAX {
         return Err(Problem::malformed(format!("a batch has 1 to {BATCH_MAX} commands")));
@@ -343,6 +345,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<CommandId, Problem> {
 }
 
 fn text(body: &[u8]) -> Result<&str, Problem> {
+    within_depth(body)?;
     std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
-use crate::{audit, connections, contracts, embedded, import, parked, rebuild, sealing, serve, up};
+use crate::{audit, contracts, embedded, import, parked, rebuild, sealing, serve, up, weak::refuse_weak_password};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
@@ -55,6 +55,9 @@ enum Command {
         /// The database, with a login that may create tables and roles.
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
+        /// A login, made already, that the parts use: it may step down to each part's role, and nothing else.
+        #[arg(long, env = "KINLEDGER_SERVICE_LOGIN")]
+        service_login: Option<String>,
     },
     /// Write or check the generated contracts in schemas/.
     Contracts(ContractsOptions),
@@ -74,7 +77,7 @@ struct UpOptions {
     #[arg(long, default_value = "127.0.0.1:8080", env = "KINLEDGER_LISTEN")]
     listen: SocketAddr,
     #[command(flatten)]
-    connections: connections::ConnectionOptions,
+    http: serve::HttpOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
 }
@@ -179,7 +182,7 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.connections, &options.seal).await?,
+        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.http, &options.seal).await?,
         Command::Import(options) => import::run(options).await?,
         Command::Audit(options) => {
             let command = options.command;
@@ -202,8 +205,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             return on_ledger(options.place, async |url| parked::run(command, &url).await).await;
         }
         Command::Serve(options) => serve::run(options.part, options.options).await?,
-        Command::Migrate { database_url } => {
+        Command::Migrate {
+            database_url,
+            service_login,
+        } => {
+            refuse_weak_password("DATABASE_URL", &database_url)?;
             service_kit::database::migrate(&database_url).await?;
+            if let Some(login) = service_login {
+                service_kit::database::admit(&database_url, &login).await?;
+            }
             println!("the database is up to date");
         }
         Command::Contracts(ContractsOptions {

@@ -1,14 +1,17 @@
 //! Connections: how many may be open at once, and how long each may keep a place without using it.
 //!
-//! - A connection has a place from its acceptance to its end. When all places are taken, nothing more is accepted: clients wait
-//!   in the kernel's queue until a place is free, and the process never runs out of files.
+//! - A connection has a place from its acceptance to its end, and one network address only its share of them. When all places are
+//!   taken, connections that idle give theirs up (`places.rs`); when none idles, clients wait in the kernel's queue until a place
+//!   is free, and the process never runs out of files.
 //! - A client that does not send the head of its next request in time loses its connection, whether it sends slowly or nothing:
 //!   places come back however many clients hold them on purpose.
 //! - So does a client that takes nothing of its answer for as long. How long a handler may take is the handler's own matter, and
 //!   so is how long it waits for a body.
 //! - At shutdown nothing more is accepted, and requests in hand are finished.
 
+mod in_hand;
 mod patience;
+mod places;
 
 use std::{
     net::SocketAddr,
@@ -26,14 +29,22 @@ use axum::{
 use clap::Args;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use service_kit::shutdown::{self, Shutdown};
+use service_kit::{
+    address::Network,
+    shutdown::{self, Shutdown},
+};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tower::Service;
 
-use self::patience::Patience;
+use self::{
+    in_hand::Answering,
+    patience::Patience,
+    places::{Place, Places},
+};
+use crate::edge::{ByTls, tls::Tls};
 
 /// How long open requests may take once the process should stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
@@ -43,6 +54,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 const OTHER_FILES: usize = 256;
 /// Full places are complained of so often at most.
 const WARN_EVERY: Duration = Duration::from_secs(60);
+/// An idle connection that was told to close is cut off after so long.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// The pause after an acceptance that failed for want of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -57,6 +70,13 @@ pub struct ConnectionOptions {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     connections: u32,
+    /// HTTP connections one network address may have open at once; three quarters of all unless said. Trusted proxies may have all.
+    #[arg(
+        long,
+        env = "KINLEDGER_CONNECTIONS_PER_ADDRESS",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    connections_per_address: Option<u32>,
     /// Seconds a client may take to send the head of its next request, or none of its answer, before its connection is closed.
     #[arg(
         long,
@@ -67,52 +87,70 @@ pub struct ConnectionOptions {
     connection_idle_seconds: u32,
 }
 
+/// What is served, and by what.
+pub struct Server {
+    /// The open port.
+    pub listener: TcpListener,
+    /// Everything that is asked for.
+    pub router: Router,
+    /// How many, and how long.
+    pub options: ConnectionOptions,
+    /// Whose connections are of many clients.
+    pub trusted_proxies: Vec<Network>,
+    /// HTTPS, or plain HTTP without it.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// Serves until shutdown, then finishes open requests.
 ///
 /// # Errors
 /// When the listener has no address, which says that it is none.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    options: ConnectionOptions,
-    shutdown: Shutdown,
-) -> Result<()> {
+pub async fn serve(server: Server, shutdown: Shutdown) -> Result<()> {
+    let Server { listener, options, .. } = server;
     let address = listener.local_addr().context("the HTTP server failed")?;
-    let places_count = places(options.connections, files_max());
-    let idle = Duration::from_secs(u64::from(options.connection_idle_seconds));
-    let places = Arc::new(Semaphore::new(places_count as usize));
-    // Once and not for each request.
-    let router = router.with_state(());
-    let mut stop = pin!(shutdown::requested(shutdown.clone()));
+    let count = places(options.connections, files_max());
+    let share = options.connections_per_address.unwrap_or((count - count / 4).max(1));
+    let places = Places::new(count, share, server.trusted_proxies);
+    let each = Arc::new(Each {
+        // Once and not for each request.
+        router: server.router.with_state(()),
+        idle: Duration::from_secs(u64::from(options.connection_idle_seconds)),
+        tls: server.tls,
+        shutdown: shutdown.clone(),
+    });
+    if let Some(tls) = each.tls.clone() {
+        tokio::spawn(tls.keep_current(shutdown.clone()));
+    }
+    let mut stop = pin!(shutdown::requested(shutdown));
     let mut warned_at: Option<Instant> = None;
     loop {
-        if places.available_permits() == 0 {
+        let (stream, client) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener) => accepted,
+        };
+        if places.are_full() {
             metrics::counter!("kinledger_http_connections_full_total").increment(1);
             if warned_at.is_none_or(|warned_at| warned_at.elapsed() > WARN_EVERY) {
                 tracing::warn!(
-                    connections = places_count,
-                    "all connections are in use: clients wait for one to be closed"
+                    connections = count,
+                    "all connections are in use: idle ones are closed, or clients wait for one to end"
                 );
                 warned_at = Some(Instant::now());
             }
         }
-        let accepted = tokio::select! {
+        let place = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &places) => accepted,
+            place = places.take(client.ip()) => place,
         };
-        let (stream, client, place) = accepted;
-        tokio::spawn(connection(
-            stream,
-            client,
-            router.clone(),
-            idle,
-            place,
-            shutdown.clone(),
-        ));
+        match place {
+            Some(place) => drop(tokio::spawn(connection(stream, client, Arc::clone(&each), place))),
+            // Without a word: who has so many connections open is no browser that would read one.
+            None => metrics::counter!("kinledger_http_connections_refused_total").increment(1),
+        }
     }
     drop(listener);
     tracing::debug!(listen = %address, "nothing more is accepted");
-    if tokio::time::timeout(DRAIN_WITHIN, places.acquire_many(places_count))
+    if tokio::time::timeout(DRAIN_WITHIN, places.all_free(count))
         .await
         .is_err()
     {
@@ -121,16 +159,11 @@ pub async fn serve(
     Ok(())
 }
 
-/// The next client, once there is a place for one.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+/// The next client. One more than there are places is accepted at most: the one that waits for a place.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else {
-            // The places are never closed.
-            std::future::pending::<()>().await;
-            continue;
-        };
         match listener.accept().await {
-            Ok((stream, client)) => return (stream, client, place),
+            Ok(accepted) => return accepted,
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 tracing::warn!(error = %error, "no connection can be accepted; trying again");
@@ -147,42 +180,87 @@ fn is_of_one_client(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// One client, to its end.
-async fn connection(
-    stream: TcpStream,
-    client: SocketAddr,
+/// What every connection is served with.
+struct Each {
     router: Router,
     idle: Duration,
-    _place: OwnedSemaphorePermit,
+    tls: Option<Arc<Tls>>,
     shutdown: Shutdown,
-) {
+}
+
+/// One client, to its end.
+async fn connection(stream: TcpStream, client: SocketAddr, each: Arc<Each>, place: Place) {
     let open = metrics::gauge!("kinledger_http_connections");
     open.increment(1.0);
     // Answers are written whole, so that holding back small packets would only delay their ends.
     drop(stream.set_nodelay(true));
+    match each.tls.as_ref().map(|tls| tls.acceptor()) {
+        None => requests(stream, client, &each, place, false).await,
+        Some(acceptor) => {
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(each.idle, acceptor.accept(stream)) => shaken.map_err(|_| ()),
+                () = place.is_wanted() => Err(()),
+                () = shutdown::requested(each.shutdown.clone()) => Err(()),
+            };
+            match shaken {
+                Ok(Ok(stream)) => requests(stream, client, &each, place, true).await,
+                Ok(Err(error)) => tracing::debug!(error = %error, "a client speaks no TLS of ours"),
+                Err(()) => {}
+            }
+        }
+    }
+    open.decrement(1.0);
+}
+
+async fn requests<S>(stream: S, client: SocketAddr, each: &Each, place: Place, is_tls: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let place = Arc::new(place);
+    let (router, placed) = (each.router.clone(), Arc::clone(&place));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let in_hand = placed.begin();
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(client));
-        router.clone().call(request)
+        if is_tls {
+            request.extensions_mut().insert(ByTls);
+        }
+        let answer = router.clone().call(request);
+        async move {
+            answer.await.map(|response| {
+                response.map(|body| Answering {
+                    body,
+                    _request: in_hand,
+                })
+            })
+        }
     });
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(idle)
+            .header_read_timeout(each.idle)
             .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(Patience::new(stream, idle)), service)
+            .serve_connection(TokioIo::new(Patience::new(stream, each.idle)), service)
     );
     let served = tokio::select! {
         served = &mut serving => served,
-        () = shutdown::requested(shutdown) => {
+        () = shutdown::requested(each.shutdown.clone()) => {
             serving.as_mut().graceful_shutdown();
             serving.await
+        }
+        () = place.is_wanted() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(CLOSE_WITHIN, &mut serving).await {
+                Ok(served) => served,
+                // It had begun a request, perhaps half a head of one, or is slow to take the end of an answer.
+                Err(_) if place.is_idle() => Ok(()),
+                Err(_) => serving.await,
+            }
         }
     };
     if let Err(error) = served {
         tracing::debug!(error = %error, "a connection ended early");
     }
-    open.decrement(1.0);
 }
 
 /// How many connections there may be: what is asked for, but no more than files can be opened beside all others.

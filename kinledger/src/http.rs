@@ -1,23 +1,32 @@
-//! What every HTTP server of ours has around its routes: health, documentation, security headers, and answers that are always
-//! problems, never stack traces.
+//! What every HTTP server of ours has around its routes: health, documentation, the edge, and answers that are always problems,
+//! never stack traces.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::{
     Json, Router,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use service_kit::{health::Health, problem::Problem};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    drain,
+    edge::{self, Edge},
+};
 
 /// How long a whole process may take to finish what it has in hand: its requests, and what they still write.
 pub const FINISH_WITHIN: Duration = Duration::from_secs(30);
+
+/// The start page.
+pub const HOME: &str = include_str!("home.html");
 
 /// Opens the port.
 ///
@@ -30,36 +39,39 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Puts everything around the routes of one process.
-pub fn finish(routes: Router, health: Health, title: &'static str) -> Router {
-    let header = |name: &'static str, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
-    };
+pub fn finish(routes: Router, health: Health, title: &'static str, edge: Edge) -> Router {
+    let edge = Arc::new(edge);
     let docs = SwaggerUi::new("/api/docs").config(utoipa_swagger_ui::Config::from("/api/v1/openapi.json"));
     routes
         .merge(health.router())
         .route("/", get(move || async move { Html(home(title)) }))
-        .route("/api/v1/openapi.json", get(|| async { Json(crate::openapi::document()) }))
+        .route(
+            "/api/v1/openapi.json",
+            get(|| async { Json(crate::openapi::document()) }),
+        )
         .merge(docs)
-        .fallback(|| async { Problem::unknown("unknown-path", "there is nothing here; GET /api/v1/openapi.json says what there is") })
+        .fallback(|| async {
+            Problem::unknown(
+                "unknown-path",
+                "there is nothing here; GET /api/v1/openapi.json says what there is",
+            )
+        })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path does not take this method")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "this path does not take this method",
+            )
         })
         // One layer of many: the router boxes a request's way through each layer it is given.
         .layer(
             ServiceBuilder::new()
-                .layer(header("x-content-type-options", "nosniff"))
-                .layer(header("referrer-policy", "no-referrer"))
-                .layer(header("x-frame-options", "DENY"))
-                .layer(header("cross-origin-opener-policy", "same-origin"))
-                // The API's pages are our own; the browser they embed styles itself inline.
-                .layer(header(
-                    "content-security-policy",
-                    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
-                     frame-ancestors 'none'; form-action 'none'",
-                ))
-                .layer(axum::middleware::from_fn(crate::drain::drain))
+                .layer(from_fn_with_state(Arc::clone(&edge), edge::dress))
+                .option_layer(edge.cors())
+                .layer(from_fn(drain::drain))
+                .layer(from_fn_with_state(edge, edge::guard))
                 .layer(CatchPanicLayer::custom(panicked))
-                .layer(axum::middleware::map_response(in_our_form)),
+                .layer(map_response(in_our_form)),
         )
 }
 
@@ -109,7 +121,6 @@ fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
 }
 
 fn home(title: &str) -> String {
-    include_str!("home.html")
-        .replace("{title}", title)
+    HOME.replace("{title}", title)
         .replace("{version}", env!("CARGO_PKG_VERSION"))
 }

@@ -5,6 +5,7 @@ mod cli;
 mod connections;
 mod contracts;
 mod drain;
+mod edge;
 mod embedded;
 mod http;
 mod import;
@@ -15,6 +16,7 @@ mod rebuild;
 mod sealing;
 mod serve;
 mod up;
+mod weak;
 
 use std::process::ExitCode;
 

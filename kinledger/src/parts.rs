@@ -25,6 +25,7 @@ use event_store::Log;
 use reactors::imports::{Caller, Commands};
 use serde_json::Value;
 use service_kit::{
+    address::Network,
     database::{self, DatabaseRole},
     health::Health,
     problem::Problem,
@@ -53,13 +54,16 @@ impl CommandSide {
     ///
     /// # Errors
     /// When the database does not answer, or was set up with another secret.
-    pub async fn start(url: &str, secret: &Secret, shutdown: Shutdown) -> Result<Self> {
+    pub async fn start(url: &str, secret: &Secret, trusted_proxies: &[Network], shutdown: Shutdown) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
         let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
         let (api, workers) = CommandApi::start(log, LaneSettings::default())
             .await
             .context("cannot read the log")?;
-        let config = IdentityConfig::default();
+        let config = IdentityConfig {
+            trusted_proxies: trusted_proxies.to_vec(),
+            ..IdentityConfig::default()
+        };
         let identity = Identity::open(pool, secret, &config, Arc::new(api.clone()))
             .await
             .context("cannot open identities")?;

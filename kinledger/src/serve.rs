@@ -22,11 +22,16 @@ use service_kit::{
     shutdown::{self, Shutdown},
     telemetry,
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use crate::{
     connections::{self, ConnectionOptions},
+    edge::{
+        Edge, EdgeOptions,
+        tls::{Tls, TlsOptions},
+    },
     http, parts, sealing,
+    weak::{refuse_mighty_login, refuse_weak_password},
 };
 
 /// How often a relay that has halted looks whether it may begin again.
@@ -51,6 +56,30 @@ pub enum Part {
     ReplayApi,
 }
 
+/// How HTTP is spoken, the same for every process.
+#[derive(Clone, Debug, Args)]
+pub struct HttpOptions {
+    #[command(flatten)]
+    connections: ConnectionOptions,
+    #[command(flatten)]
+    pub edge: EdgeOptions,
+    #[command(flatten)]
+    pub tls: TlsOptions,
+}
+
+impl HttpOptions {
+    /// What serves the routes on an open port.
+    pub fn server(&self, listener: TcpListener, router: axum::Router, tls: Option<Arc<Tls>>) -> connections::Server {
+        connections::Server {
+            listener,
+            router,
+            options: self.connections,
+            trusted_proxies: self.edge.trusted_proxies.clone(),
+            tls,
+        }
+    }
+}
+
 /// Where the part listens and what it talks to.
 #[derive(Clone, Debug, Args)]
 pub struct ServeOptions {
@@ -66,7 +95,7 @@ pub struct ServeOptions {
     /// The topic the relay writes and projectors follow; every log needs one of its own.
     #[arg(long, env = "KINLEDGER_TOPIC", default_value = relay::TOPIC)]
     topic: String,
-    /// Redis, for the query side's cache; without it each process keeps a few answers in memory.
+    /// Redis, for the query side's cache and the counts of rate limits; without it each process has its own.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<String>,
     /// The command side, for reactors.
@@ -77,7 +106,7 @@ pub struct ServeOptions {
     #[arg(long, env = "KINLEDGER_SECRET", hide_env_values = true)]
     secret: Option<String>,
     #[command(flatten)]
-    connections: ConnectionOptions,
+    http: HttpOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
 }
@@ -87,6 +116,8 @@ pub struct ServeOptions {
 /// # Errors
 /// When it cannot start, or fails for good.
 pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
+    let tls = Tls::open(&options.http.tls)?;
+    refuse_weak_settings(&options).await?;
     let listener = http::bind(options.listen).await?;
     let health = Health::new(telemetry::start_metrics());
     let (stop, shutdown) = shutdown::channel();
@@ -109,8 +140,9 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default();
     tracing::info!(part = name, listen = %options.listen, "ready");
-    let router = http::finish(running.routes, health, "one part of several");
-    let serving = tokio::spawn(connections::serve(listener, router, options.connections, shutdown));
+    let edge = Edge::try_new(&options.http.edge, running.verifier, options.redis_url.as_deref())?;
+    let router = http::finish(running.routes, health, "one part of several", edge);
+    let serving = tokio::spawn(connections::serve(options.http.server(listener, router, tls), shutdown));
     let mut work = running.work;
     let ended = match work.as_mut() {
         Some(work) => tokio::select! {
@@ -141,8 +173,22 @@ pub async fn run(part: Part, options: ServeOptions) -> Result<()> {
     served
 }
 
+/// Refuses what would protect nobody, before anything is opened.
+async fn refuse_weak_settings(options: &ServeOptions) -> Result<()> {
+    refuse_weak_password("DATABASE_URL", &options.database_url)?;
+    if let Some(url) = &options.redis_url {
+        refuse_weak_password("REDIS_URL", url)?;
+    }
+    let pool = database::connect(&options.database_url, DatabaseRole::Reader, 1).await?;
+    let refused = refuse_mighty_login(&pool).await;
+    pool.close().await;
+    refused
+}
+
 struct RunningPart {
     routes: axum::Router,
+    /// What tells signed-in people, for parts that people ask.
+    verifier: Option<Arc<TokenVerifier>>,
     commands: Option<parts::CommandSide>,
     work: Option<JoinHandle<Result<()>>>,
 }
@@ -153,9 +199,16 @@ async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<Runni
         .as_deref()
         .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
     let secret = Secret::parse(text)?;
-    let commands = parts::CommandSide::start(&options.database_url, &secret, shutdown).await?;
+    let commands = parts::CommandSide::start(
+        &options.database_url,
+        &secret,
+        &options.http.edge.trusted_proxies,
+        shutdown,
+    )
+    .await?;
     Ok(RunningPart {
         routes: commands.router(),
+        verifier: Some(Arc::clone(commands.identity.verifier())),
         commands: Some(commands),
         work: None,
     })
@@ -165,12 +218,13 @@ async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) 
     let pool = database::connect(&options.database_url, DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let verifier = verifier(&pool, shutdown).await?;
-    let mut state = query_api::QueryState::new(pool, verifier);
+    let mut state = query_api::QueryState::new(pool, Arc::clone(&verifier));
     if let Some(url) = &options.redis_url {
         state.cache = Arc::new(query_api::cache::RedisCache::try_new(url).context("REDIS_URL is no address of Redis")?);
     }
     Ok(RunningPart {
         routes: query_api::router(state),
+        verifier: Some(verifier),
         commands: None,
         work: None,
     })
@@ -204,6 +258,7 @@ async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     });
     Ok(RunningPart {
         routes: axum::Router::new(),
+        verifier: None,
         commands: None,
         work: Some(work),
     })
@@ -218,10 +273,11 @@ async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -
         commands: Arc::new(parts::RemoteCommands {
             base_url: options.command_api_url.clone(),
         }),
-        verifier,
+        verifier: Arc::clone(&verifier),
     };
     Ok(RunningPart {
         routes: reactors::imports::router(state),
+        verifier: Some(verifier),
         commands: None,
         work: None,
     })
@@ -266,6 +322,7 @@ async fn relay(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> R
     });
     Ok(RunningPart {
         routes: axum::Router::new(),
+        verifier: None,
         commands: None,
         work: Some(work),
     })
@@ -279,9 +336,10 @@ async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     Ok(RunningPart {
         routes: replay_api::router(replay_api::ReplayState::new(
             pool,
-            verifier,
+            Arc::clone(&verifier),
             replay_api::ReplayLimits::default(),
         )),
+        verifier: Some(verifier),
         commands: None,
         work: None,
     })
@@ -293,6 +351,7 @@ async fn sealer(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> 
     let work = sealing::start(&options.database_url, &options.seal, None, health, shutdown).await?;
     Ok(RunningPart {
         routes: axum::Router::new(),
+        verifier: None,
         commands: None,
         work: Some(work),
     })

@@ -18,28 +18,26 @@ use service_kit::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
-    connections::{self, ConnectionOptions},
+    connections,
+    edge::{Edge, tls::Tls},
     embedded::{DataFolder, Running, Server},
     http, parts,
     sealing::{self, SealOptions},
+    serve::HttpOptions,
 };
 
 /// Runs until Ctrl-C or SIGTERM; stops everything in order.
 ///
 /// # Errors
 /// When the folder is in use, the port is taken, or Postgres cannot be started.
-pub async fn run(
-    data_dir: &Path,
-    listen: SocketAddr,
-    connections: &ConnectionOptions,
-    seal: &SealOptions,
-) -> Result<()> {
+pub async fn run(data_dir: &Path, listen: SocketAddr, http: &HttpOptions, seal: &SealOptions) -> Result<()> {
     let began = Instant::now();
+    let tls = Tls::open(&http.tls)?;
     let folder = DataFolder::open(data_dir)?;
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
-    let ran = serve(&folder, &server, (listener, address), began, connections, seal).await;
+    let ran = serve(&folder, &server, (listener, address, tls), began, http, seal).await;
     folder.withdraw();
     let stopped = server.stop().await;
     ran?;
@@ -51,9 +49,9 @@ pub async fn run(
 async fn serve(
     folder: &DataFolder,
     server: &Server,
-    (listener, address): (tokio::net::TcpListener, SocketAddr),
+    (listener, address, tls): (tokio::net::TcpListener, SocketAddr, Option<Arc<Tls>>),
     began: Instant,
-    connections: &ConnectionOptions,
+    http: &HttpOptions,
     seal: &SealOptions,
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
@@ -67,7 +65,8 @@ async fn serve(
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
-    let commands = parts::CommandSide::start(server.url(), &secret, shutdown.clone()).await?;
+    let commands =
+        parts::CommandSide::start(server.url(), &secret, &http.edge.trusted_proxies, shutdown.clone()).await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
     let projectors = start_projectors(
@@ -95,24 +94,26 @@ async fn serve(
         .merge(reactors::imports::router(imports))
         .merge(replay_api::router(replay_api::ReplayState::new(
             replayer,
-            verifier,
+            Arc::clone(&verifier),
             replay_api::ReplayLimits::default(),
         )));
-    let router = http::finish(routes, health, "all parts in one process");
+    let edge = Edge::try_new(&http.edge, Some(verifier), None)?;
+    let router = http::finish(routes, health, "all parts in one process", edge);
+    let scheme = if tls.is_some() { "https" } else { "http" };
 
     folder.announce(&Running {
-        address: format!("http://{address}"),
+        address: format!("{scheme}://{address}"),
         database_url: server.url().to_owned(),
     })?;
     println!(
-        "Kinledger is ready after {:.1} s: open http://{address}",
+        "Kinledger is ready after {:.1} s: open {scheme}://{address}",
         began.elapsed().as_secs_f64()
     );
     println!("  data in   {}", folder.path().display());
     println!("  stop with Ctrl-C");
     println!("  try next  \"A first session\" in README.md, or: kinledger import --help");
 
-    let serving = tokio::spawn(connections::serve(listener, router, *connections, shutdown));
+    let serving = tokio::spawn(connections::serve(http.server(listener, router, tls), shutdown));
     shutdown::signal().await.context("cannot listen for signals")?;
     println!("stopping: finishing what is in hand");
     stop.send_replace(true);

@@ -62,12 +62,13 @@ pub(crate) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
         })
 }
 
-/// The headers of every answer: it is private, and may be kept but never used without asking.
+/// The headers of every answer: it is private and kept nowhere on the way, nor on the disk of a shared computer. A client that
+/// holds one in memory asks with its ETag.
 pub(crate) fn headers(etag: &str) -> [(header::HeaderName, HeaderValue); 3] {
     let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
     [
         (header::ETAG, etag),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::VARY, HeaderValue::from_static("authorization")),
     ]
 }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    Executor, PgPool,
+    Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -33,6 +33,16 @@ pub enum DatabaseRole {
 }
 
 impl DatabaseRole {
+    /// Every role there is.
+    pub const ALL: [Self; 6] = [
+        Self::Writer,
+        Self::Projector,
+        Self::Reader,
+        Self::Relay,
+        Self::Replayer,
+        Self::Sealer,
+    ];
+
     /// The role's name in Postgres.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,6 +88,11 @@ pub enum DatabaseError {
     /// Its tables cannot be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A login cannot be let in.
+    #[error(
+        "cannot let the login '{0}' step down to the parts' roles: is it there, and may DATABASE_URL's login grant them?"
+    )]
+    Admit(String, #[source] sqlx::Error),
 }
 
 /// Opens a pool that acts in `role`. Durability is switched on for every connection, whatever the server's default.
@@ -124,4 +139,18 @@ pub async fn migrate(url: &str) -> Result<(), DatabaseError> {
     let done = MIGRATIONS.run(&pool).await.map_err(DatabaseError::Migrate);
     pool.close().await;
     done
+}
+
+/// Lets a login step down to each part's role. It has nothing by itself.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn admit(url: &str, login: &str) -> Result<(), DatabaseError> {
+    let mut owner = PgConnection::connect(url).await.map_err(DatabaseError::Connect)?;
+    let failed = |error| DatabaseError::Admit(login.to_owned(), error);
+    for role in DatabaseRole::ALL {
+        let statement = format!("grant {} to \"{}\"", role.as_str(), login.replace('"', "\"\""));
+        owner.execute(sqlx::raw_sql(&statement)).await.map_err(failed)?;
+    }
+    owner.close().await.map_err(DatabaseError::Connect)
 }

@@ -11,6 +11,32 @@ use crate::database::{self, DatabaseRole};
 /// Where the test command says Postgres is.
 pub const URL_VARIABLE: &str = "KINLEDGER_TEST_DATABASE_URL";
 
+/// The login of services on a test server, which asks no password of anybody on this machine.
+const SERVICE_LOGIN: &str = "kinledger_test_service";
+
+/// The address of a migrated database with the services' login instead of the owner's; the login is made when it is not there.
+///
+/// # Panics
+/// When the server cannot be reached.
+pub async fn service_url(owner_url: &str) -> String {
+    let mut owner = PgConnection::connect(owner_url).await.expect("the test server answers");
+    let statement = format!("create role {SERVICE_LOGIN} login noinherit");
+    if let Err(error) = sqlx::raw_sql(&statement).execute(&mut owner).await {
+        // A role belongs to the whole server, and another test was quicker.
+        assert!(error.to_string().contains(SERVICE_LOGIN), "{error}");
+    }
+    for attempt in 0.. {
+        match database::admit(owner_url, SERVICE_LOGIN).await {
+            Ok(()) => break,
+            Err(error) => assert!(attempt < 20, "{error}: {:?}", std::error::Error::source(&error)),
+        }
+    }
+    owner.close().await.expect("the connection closes");
+    let (scheme, rest) = owner_url.split_once("://").expect("an address has a scheme");
+    let (_, place) = rest.rsplit_once('@').expect("an address has a login");
+    format!("{scheme}://{SERVICE_LOGIN}@{place}")
+}
+
 /// A fresh, migrated database; dropped with [`TestDatabase::drop`].
 pub struct TestDatabase {
     server: String,
@@ -45,6 +71,11 @@ impl TestDatabase {
             .rsplit_once('/')
             .expect("an address ends in a database name");
         format!("{base}/{}", self.name)
+    }
+
+    /// The address of this database, with a login that may step down to the parts' roles and has nothing by itself.
+    pub async fn service_url(&self) -> String {
+        service_url(&self.url()).await
     }
 
     /// A pool that acts in `role`.

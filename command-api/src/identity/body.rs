@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use serde::de::DeserializeOwned;
-use service_kit::problem::Problem;
+use service_kit::{json::within_depth, problem::Problem};
 
 /// Longest body of a request about identity, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -56,6 +56,7 @@ fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Pr
     if !is_json(headers) {
         return Err(Problem::malformed("send the body as `Content-Type: application/json`"));
     }
+    within_depth(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
         match error.classify() {

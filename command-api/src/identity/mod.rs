@@ -51,9 +51,9 @@ use passwords::Passwords;
 use sealing::Sealing;
 use throttle::Throttle;
 
-pub use address::Network;
 pub use openapi::openapi_paths;
 pub use secret::{SECRET_VARIABLE, Secret, SecretError};
+pub use service_kit::address::Network;
 
 /// How often keys are read again and old sessions removed.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);

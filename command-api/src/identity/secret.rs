@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::hmac;
+use service_kit::private_file::{self, PrivateFileError};
 
 /// Where the secret may come from instead of a file: 64 hexadecimal digits.
 pub const SECRET_VARIABLE: &str = "KINLEDGER_SECRET";
@@ -23,6 +24,12 @@ pub enum SecretError {
     /// Not 32 bytes in hexadecimal.
     #[error("the secret must be 64 hexadecimal digits; `openssl rand -hex 32` makes one")]
     Form,
+    /// It has a pattern.
+    #[error("the secret is a placeholder: anybody could guess it; `openssl rand -hex 32` makes one")]
+    Placeholder,
+    /// The file is not there for its owner alone.
+    #[error(transparent)]
+    Private(#[from] PrivateFileError),
     /// The file cannot be read or written.
     #[error("cannot keep the secret in {path}")]
     File {
@@ -43,12 +50,12 @@ impl Secret {
     /// Reads 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`SecretError::Form`], also for a secret of one repeated byte: that is a placeholder.
+    /// [`SecretError::Form`], and [`SecretError::Placeholder`] for one that was typed rather than drawn.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| SecretError::Form)?;
-        if bytes.iter().all(|byte| *byte == bytes[0]) {
-            return Err(SecretError::Form);
+        if is_placeholder(&bytes) {
+            return Err(SecretError::Placeholder);
         }
         Ok(Self(bytes))
     }
@@ -62,10 +69,8 @@ impl Secret {
             path: path.display().to_string(),
             source,
         };
-        match std::fs::read_to_string(path) {
-            Ok(text) => return Self::parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+        if path.exists() {
+            return Self::parse(&String::from_utf8_lossy(&private_file::read(path)?));
         }
         // Written whole beside its place and linked there: a half-written secret is never seen, an existing one never replaced.
         let draft = path.with_extension(format!("draft-{}", uuid::Uuid::new_v4().simple()));
@@ -104,6 +109,14 @@ pub(super) fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
+/// Repeats itself, counts up or down, or has far fewer different bytes than chance gives (32 drawn ones have some 30).
+fn is_placeholder(bytes: &[u8; 32]) -> bool {
+    let repeats = |period: usize| bytes[period..] == bytes[..32 - period];
+    let steps = |step: u8| bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
+    let different: std::collections::BTreeSet<&u8> = bytes.iter().collect();
+    (1..=16).any(repeats) || (0..=255).any(steps) || different.len() < 16
+}
+
 fn write_privately(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
@@ -118,10 +131,24 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed_and_never_a_placeholder() {
-        let text = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let text = "1f8c0b7a9e6d5c4b3a2918f716054e3d2c1b0a99887f6e5d4c3b2a1908f7e6d5";
         let secret = Secret::parse(text).unwrap();
-        assert!(!format!("{secret:?}").contains("11"));
-        assert!(Secret::parse(&"00".repeat(32)).is_err());
+        assert!(!format!("{secret:?}").contains("1f8c"));
+        let counted: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        for placeholder in [
+            "00".repeat(32),
+            "0123456789abcdef".repeat(4),
+            "00112233445566778899aabbccddeeff".repeat(2),
+            "deadbeef".repeat(8),
+            counted,
+            format!("{}{}", "00".repeat(20), &text[..24]),
+        ] {
+            let refused = Secret::parse(&placeholder).err().map(|error| error.to_string());
+            assert!(
+                refused.is_some_and(|words| words.contains("placeholder")),
+                "{placeholder}"
+            );
+        }
         assert!(Secret::parse("short").is_err());
     }
 
@@ -144,6 +171,12 @@ mod tests {
         assert_eq!(first.0, second.0);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = Secret::read_or_create(&path).err().map(|error| error.to_string());
+        assert!(
+            refused.is_some_and(|words| words.contains("chmod 600")),
+            "others may read it"
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

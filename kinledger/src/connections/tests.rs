@@ -28,6 +28,10 @@ struct Handles {
 
 impl Server {
     async fn start(connections: u32, connection_idle_seconds: u32) -> Self {
+        Self::start_sharing(connections, connections, connection_idle_seconds).await
+    }
+
+    async fn start_sharing(connections: u32, per_address: u32, connection_idle_seconds: u32) -> Self {
         let (held, is_held) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let handles = Handles {
             held: Arc::clone(&held),
@@ -53,14 +57,22 @@ impl Server {
         let (stop, shutdown) = shutdown::channel();
         let options = ConnectionOptions {
             connections,
+            connections_per_address: Some(per_address),
             connection_idle_seconds,
+        };
+        let server = super::Server {
+            listener,
+            router,
+            options,
+            trusted_proxies: vec!["127.0.0.9".parse().unwrap()],
+            tls: None,
         };
         Self {
             address,
             held,
             is_held,
             stop,
-            serving: tokio::spawn(serve(listener, router, options, shutdown)),
+            serving: tokio::spawn(serve(server, shutdown)),
         }
     }
 
@@ -103,7 +115,7 @@ fn there_are_as_many_places_as_asked_for_and_as_files_allow() {
 
 #[tokio::test]
 async fn clients_that_send_nothing_or_slowly_lose_their_places_to_one_that_asks() {
-    let server = Server::start(4, 1).await;
+    let server = Server::start(4, 60).await;
     let mut silent = Vec::new();
     for _ in 0..6 {
         silent.push(server.connect().await);
@@ -122,7 +134,16 @@ async fn clients_that_send_nothing_or_slowly_lose_their_places_to_one_that_asks(
     let began = Instant::now();
     let answer = rest(server.ask("/who").await).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(began.elapsed() > Duration::from_millis(500), "places were taken");
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "long before their time is over"
+    );
+    // And each that comes later takes the place of the one that was idle longest.
+    for _ in 0..4 {
+        silent.push(server.connect().await);
+    }
+    assert!(rest(server.ask("/who").await).await.starts_with("HTTP/1.1 200"));
+    let last = silent.split_off(7);
     for silent in silent {
         assert_eq!(rest(silent).await, "", "closed without a word");
     }
@@ -138,6 +159,7 @@ async fn clients_that_send_nothing_or_slowly_lose_their_places_to_one_that_asks(
         .await
         .expect("it cannot send any more")
         .unwrap();
+    drop(last);
 }
 
 #[tokio::test]
@@ -224,4 +246,85 @@ async fn at_shutdown_what_is_in_hand_is_finished_and_nothing_more_is_taken() {
         .expect("it ends")
         .unwrap()
         .unwrap();
+}
+
+/// A request from another address of this machine.
+async fn ask_from(server: &Server, from: &str, path: &str) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    stream.write_all(request(path).as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn one_address_cannot_hold_all_places_however_busy_it_keeps_them() {
+    let server = Server::start_sharing(4, 2, 60).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(ask_from(&server, "127.0.0.2", "/held").await);
+        timeout(ANSWER_WITHIN, server.is_held.notified())
+            .await
+            .expect("it is asked");
+    }
+    // Its share is in use: another one of its own is closed, and others are served all the same.
+    assert_eq!(rest(ask_from(&server, "127.0.0.2", "/who").await).await, "");
+    assert!(
+        rest(ask_from(&server, "127.0.0.3", "/who").await)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    // What speaks for many has no share.
+    for _ in 0..2 {
+        held.push(ask_from(&server, "127.0.0.9", "/held").await);
+        timeout(ANSWER_WITHIN, server.is_held.notified())
+            .await
+            .expect("it is asked");
+    }
+    // Now all places are in use, and whoever comes waits for one.
+    let waiting = ask_from(&server, "127.0.0.3", "/who").await;
+    server.held.notify_one();
+    assert!(rest(waiting).await.starts_with("HTTP/1.1 200"));
+    server.held.notify_one();
+    server.held.notify_one();
+    server.held.notify_one();
+    let mut done = 0;
+    for held in held {
+        done += usize::from(rest(held).await.ends_with("done"));
+        server.held.notify_one();
+    }
+    assert_eq!(done, 4, "nobody with a request in hand lost a place");
+}
+
+#[tokio::test]
+async fn whoever_idles_makes_room_and_the_one_with_most_connections_first() {
+    let server = Server::start_sharing(4, 3, 60).await;
+    let modest = TcpStream::connect(server.address).await.unwrap();
+    let keep_alive = request("/who").replace("close", "keep-alive");
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        stream.write_all(keep_alive.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        timeout(ANSWER_WITHIN, stream.read_exact(&mut first))
+            .await
+            .expect("in time")
+            .unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        greedy.push(stream);
+    }
+    let began = Instant::now();
+    assert!(
+        rest(ask_from(&server, "127.0.0.3", "/who").await)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    assert!(began.elapsed() < Duration::from_secs(10), "no time-out was waited for");
+    drop(rest(greedy.remove(0)).await);
+    // The modest one was there first, idles longest, and keeps its place.
+    let mut modest = modest;
+    modest.write_all(request("/who").as_bytes()).await.unwrap();
+    assert!(rest(modest).await.starts_with("HTTP/1.1 200"));
 }

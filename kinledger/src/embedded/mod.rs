@@ -13,7 +13,7 @@ mod user;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
+    io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -21,6 +21,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
+use service_kit::private_file;
 
 pub use server::Server;
 
@@ -76,13 +77,12 @@ impl DataFolder {
     /// A secret of 32 random bytes, made on first use and kept for the owner only.
     ///
     /// # Errors
-    /// When it cannot be read or written, or is damaged.
+    /// When it cannot be read or written, is damaged, or others may read it.
     pub fn secret(&self, name: &str) -> Result<[u8; 32]> {
         let path = self.path.join(name);
-        if let Ok(mut file) = File::open(&path) {
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            let bytes = hex::decode(text.trim())
+        if path.exists() {
+            let text = private_file::read(&path)?;
+            let bytes = hex::decode(text.trim_ascii())
                 .ok()
                 .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             return bytes.with_context(|| format!("{} is damaged: restore it from a backup", path.display()));

@@ -23,6 +23,15 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
+/// The same database, with the login that services use.
+fn service_url(owner_url: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(service_kit::testing::service_url(owner_url))
+}
+
 /// Processes on one database, and on one topic when there is Kafka. Dropped, they are gone.
 pub struct Fleet {
     running: BTreeMap<String, Child>,
@@ -36,8 +45,8 @@ impl Fleet {
     pub fn new(database_url: &str) -> Self {
         let run = Uuid::new_v4().simple();
         let environment = [
-            ("DATABASE_URL", database_url.to_owned()),
-            ("KINLEDGER_SECRET", format!("{run}{run}")),
+            ("DATABASE_URL", service_url(database_url)),
+            ("KINLEDGER_SECRET", format!("{run}{}", Uuid::new_v4().simple())),
         ];
         Self {
             running: BTreeMap::new(),

@@ -29,7 +29,7 @@ fn more_silent_clients_than_files_hold_up_an_answer_only_until_their_time_is_ove
         .arg(inner.get_program())
         .args(["serve", "query-api", "--listen", &format!("127.0.0.1:{port}")])
         .args(["--connection-idle-seconds", "2"])
-        .env("DATABASE_URL", database.url())
+        .env("DATABASE_URL", runtime.block_on(database.service_url()))
         .env_remove("REDIS_URL")
         .env("RUST_LOG", "warn")
         .stdout(Stdio::null())

@@ -10,6 +10,7 @@ mod as_of;
 mod connections;
 mod contracts;
 mod crash;
+mod edge;
 mod isolation;
 mod malformed;
 mod races;

@@ -43,6 +43,7 @@ pub struct Parts {
     addresses: Arc<Addresses>,
     topic: String,
     secret: String,
+    service_url: String,
     folder: TempDir,
     // Goes after the processes that use it.
     database: Database,
@@ -56,7 +57,8 @@ impl Parts {
             running: HashMap::new(),
             addresses: Arc::default(),
             topic: format!("kinledger.test.{run}"),
-            secret: format!("{run}{run}"),
+            secret: hex_of(Uuid::new_v4(), Uuid::new_v4()),
+            service_url: String::new(),
             folder: tempfile::Builder::new().prefix("kinledger-it-").tempdir().unwrap(),
             database: Database::create(),
         };
@@ -67,6 +69,7 @@ impl Parts {
             .unwrap();
         let said = String::from_utf8_lossy(&migrated.stderr);
         assert_eq!(migrated.status.code(), Some(0), "{said}");
+        parts.service_url = parts.database.service_url();
         for part in PARTS {
             parts.start_part(part);
         }
@@ -122,7 +125,7 @@ impl Parts {
         let mut command = program();
         command
             .args(["serve", part])
-            .env("DATABASE_URL", self.database.url())
+            .env("DATABASE_URL", &self.service_url)
             .env("KAFKA_BROKERS", brokers())
             .env("KINLEDGER_TOPIC", &self.topic)
             .env("REDIS_URL", named("KINLEDGER_TEST_REDIS_URL", "Redis"))
@@ -278,6 +281,11 @@ impl Database {
         format!("{base}/{}", self.name)
     }
 
+    /// With the login that services use.
+    fn service_url(&self) -> String {
+        self.runtime.block_on(service_kit::testing::service_url(&self.url()))
+    }
+
     /// Where each lane that has events ends.
     async fn heads(&self) -> Vec<(Lane, i64)> {
         let mut connection = PgConnection::connect(&self.url()).await.unwrap();
@@ -305,6 +313,11 @@ impl Drop for Database {
             eprintln!("the database {} is left over: {error}", self.name);
         }
     }
+}
+
+/// 64 hexadecimal digits.
+fn hex_of(first: Uuid, second: Uuid) -> String {
+    format!("{}{}", first.simple(), second.simple())
 }
 
 fn brokers() -> String {
