@@ -32,6 +32,7 @@ struct Place {
     runtime: Runtime,
     database: Option<TestDatabase>,
     service_url: String,
+    secret: String,
     folder: TempDir,
 }
 
@@ -57,6 +58,7 @@ impl Place {
             runtime,
             database: Some(database),
             service_url,
+            secret: secret(),
             folder: tempfile::Builder::new().prefix("kinledger-edge-").tempdir().unwrap(),
         }
     }
@@ -67,7 +69,7 @@ impl Place {
             .args(["serve", "command-api"])
             .args(arguments)
             .env("DATABASE_URL", &self.service_url)
-            .env("KINLEDGER_SECRET", secret())
+            .env("KINLEDGER_SECRET", &self.secret)
             .stdin(Stdio::null());
         command
     }
