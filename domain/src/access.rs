@@ -230,6 +230,10 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/metrics"),
     ("GET", "/readyz"),
     ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/login/factor"),
+    ("POST", "/api/v1/auth/login/factor/options"),
+    ("POST", "/api/v1/auth/login/passkey"),
+    ("POST", "/api/v1/auth/login/passkey/options"),
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/register"),
 ];

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
-use crate::{audit, contracts, embedded, import, parked, rebuild, sealing, serve, up, weak::refuse_weak_password};
+use crate::{
+    audit, contracts, embedded, import, keys, parked, rebuild, sealing, serve, up, weak::refuse_weak_password,
+};
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
 #[derive(Parser)]
@@ -48,6 +50,8 @@ enum Command {
     Rebuild(RebuildCommand),
     /// Families whose next event could not be folded.
     Parked(ParkedOptions),
+    /// The keys that sign access tokens.
+    Keys(KeysOptions),
     /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
     Serve(ServeCommand),
     /// Bring the tables of DATABASE_URL up to date.
@@ -102,6 +106,14 @@ struct RebuildCommand {
 struct ParkedOptions {
     #[command(subcommand)]
     command: parked::ParkedCommand,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+struct KeysOptions {
+    #[command(subcommand)]
+    command: keys::KeysCommand,
     #[command(flatten)]
     place: Place,
 }
@@ -203,6 +215,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Parked(options) => {
             let command = options.command;
             return on_ledger(options.place, async |url| parked::run(command, &url).await).await;
+        }
+        Command::Keys(options) => {
+            let command = options.command;
+            let data_dir = options.place.data_dir.clone();
+            return on_ledger(options.place, async |url| keys::run(command, &url, &data_dir).await).await;
         }
         Command::Serve(options) => serve::run(options.part, options.options).await?,
         Command::Migrate {

@@ -9,6 +9,7 @@ mod edge;
 mod embedded;
 mod http;
 mod import;
+mod keys;
 mod openapi;
 mod parked;
 mod parts;

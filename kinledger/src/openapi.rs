@@ -2,6 +2,7 @@
 
 use domain::access::{Place, of_route};
 use serde_json::{Map, Value, json};
+use service_kit::auth::Scope;
 
 /// The whole document.
 pub fn document() -> Value {
@@ -18,6 +19,7 @@ pub fn document() -> Value {
         merge(&mut paths, part);
     }
     say_who(&mut paths);
+    say_scopes(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -31,10 +33,33 @@ pub fn document() -> Value {
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "klk_…", "description": "A key for programs, from POST /api/v1/auth/api-keys; an operation names the scope it needs."}
+            },
             "schemas": {"Problem": problem()}
         }
     })
+}
+
+/// Says of every operation which scopes of an API key it takes, from the same place that lets keys in. What asks for a fresh
+/// proof takes none, but exports.
+fn say_scopes(paths: &mut Value) {
+    for (path, operations) in paths.as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            let Ok(method) = method.to_uppercase().parse() else {
+                continue;
+            };
+            let scopes = Scope::needed(&method, path);
+            let asks_for_proof = operation["x-step-up"] == true && scopes != [Scope::Export];
+            if scopes.is_empty() || asks_for_proof || operation["security"] == json!([]) {
+                continue;
+            }
+            let mut security = vec![json!({"bearer": []})];
+            security.extend(scopes.iter().map(|scope| json!({"apiKey": [scope.as_str()]})));
+            operation["security"] = json!(security);
+        }
+    }
 }
 
 /// Adds operations; two parts may serve one path with different methods.

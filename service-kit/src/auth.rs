@@ -6,6 +6,7 @@
 //! Ended sessions are remembered for as long as their last
 //! access token could live.
 
+mod api_keys;
 mod cache;
 mod clock;
 mod revocations;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
+pub use api_keys::{API_KEY_PREFIX, Scope};
 pub use step_up::STEP_UP_SECONDS_MAX;
 pub use verifier::{PublicKey, TokenError, TokenVerifier, VerifierError};
 
@@ -91,12 +93,14 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Arc::<TokenVerifier>::from_ref(state).signed_in(&parts.headers).await
+        Arc::<TokenVerifier>::from_ref(state).signed_in_by(parts).await
     }
 }
 
 impl TokenVerifier {
-    /// The person a request's `Authorization: Bearer` header names. Waits when the token's key has to be read first.
+    /// The person a request's access token names; API keys are taken by the extractor [`SignedIn`] alone, which knows the path.
+    ///
+    /// The header is `Authorization: Bearer`. Waits when the token's key has to be read first.
     ///
     /// # Errors
     /// 401 when the header is missing, or its token is not one of ours, has expired, or belongs to an ended session. 503 when its

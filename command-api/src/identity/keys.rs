@@ -26,6 +26,31 @@ const VERIFIES_ON_MINUTES: i32 = 75;
 /// Held while a key is made. Relays own their lanes under 4712 for as long as they live, so it must not be that class.
 const LOCK: (i32, i32) = (4715, 0);
 
+/// The key that signs next.
+#[derive(Clone, Debug)]
+pub struct NextKey {
+    /// Its name in a token's header.
+    pub kid: String,
+    /// From when it signs (UTC).
+    pub signs_from: DateTime<Utc>,
+}
+
+/// Why a key is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    ByTheMonth,
+    ByTheOperator,
+}
+
+/// Makes the next signing key now, for an operator who does not wait for the month to end. Nobody is signed out by it: it is
+/// published ten minutes before it signs, and what the old key signed counts to its end. `pool` acts in the writer's role.
+///
+/// # Errors
+/// [`IdentityError`]: a secret that does not fit the database, or a database that does not answer.
+pub async fn rotate_signing_key(pool: PgPool, secret: &Secret) -> Result<NextKey, IdentityError> {
+    KeyRing::open(pool, secret).await?.rotate().await
+}
+
 /// All keys that verify, and the one that signs.
 #[derive(Clone)]
 pub(super) struct KeyRing {
@@ -64,7 +89,7 @@ impl KeyRing {
     /// Reads the keys again, and makes a new one when the newest has served its time.
     pub async fn refresh(&self) -> Result<(), IdentityError> {
         if self.is_due(&mut *self.pool.acquire().await?).await? {
-            self.make().await?;
+            self.make(Asked::ByTheMonth).await?;
         }
         let rows: Vec<Row> = sqlx::query_as(LIVING).fetch_all(&self.pool).await?;
         let keys = rows
@@ -124,14 +149,29 @@ impl KeyRing {
         Ok(is_due)
     }
 
-    async fn make(&self) -> Result<(), IdentityError> {
+    /// Makes the next key before the month is over. One that is published and does not sign yet is the next key already.
+    async fn rotate(&self) -> Result<NextKey, IdentityError> {
+        self.make(Asked::ByTheOperator).await?;
+        let (kid, signs_from) = sqlx::query_as(
+            "select kid, signs_from from identity.signing_keys where retires_at is null order by signs_from desc limit 1",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(NextKey { kid, signs_from })
+    }
+
+    async fn make(&self, asked: Asked) -> Result<(), IdentityError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query("select pg_advisory_xact_lock($1, $2)")
             .bind(LOCK.0)
             .bind(LOCK.1)
             .execute(&mut *tx)
             .await?;
-        if !self.is_due(&mut tx).await? {
+        let is_wanted = match asked {
+            Asked::ByTheMonth => self.is_due(&mut tx).await?,
+            Asked::ByTheOperator => !is_one_waiting(&mut tx).await?,
+        };
+        if !is_wanted {
             return Ok(());
         }
         let failed = |_| IdentityError::Key("cannot be made".to_owned());
@@ -182,4 +222,14 @@ impl KeyRing {
             signs_from,
         })
     }
+}
+
+/// Is one published that does not sign yet?
+async fn is_one_waiting(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let (is_waiting,) = sqlx::query_as(
+        "select exists (select 1 from identity.signing_keys where retires_at is null and signs_from > clock_timestamp())",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(is_waiting)
 }

@@ -4,6 +4,7 @@
 //! A password, a token or a code is never logged and never stored in clear.
 
 mod address;
+mod api_keys;
 mod body;
 mod factors;
 mod invitations;
@@ -51,6 +52,7 @@ use passwords::Passwords;
 use sealing::Sealing;
 use throttle::Throttle;
 
+pub use keys::{NextKey, rotate_signing_key};
 pub use openapi::openapi_paths;
 pub use secret::{SECRET_VARIABLE, Secret, SecretError};
 pub use service_kit::address::Network;
@@ -295,6 +297,7 @@ pub fn router(identity: Identity) -> Router {
             post(invitations::invite),
         )
         .route("/.well-known/jwks.json", get(jwks))
+        .merge(api_keys::routes())
         .merge(factors::routes())
         .merge(step_up::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    factors, invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register,
+    api_keys, factors, invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register,
     sessions::Tokens, sign_in::SignIn, sign_out::SignOut, step_up,
 };
 
@@ -95,6 +95,7 @@ pub(super) const TOO_FAST: (u16, &str) = (429, "Too many attempts, or too many a
 /// Every route. Subjects with a file of their own describe theirs there, one line each here.
 fn routes() -> Vec<Route> {
     let mut routes = first_routes();
+    routes.extend(api_keys::paths());
     routes.extend(factors::paths());
     routes.extend(step_up::paths());
     routes

@@ -2,6 +2,7 @@
 //!
 //! The families' log is replaced by a list of places here; the whole path through the lanes is tested elsewhere.
 
+mod api_keys;
 mod attacks;
 mod factors;
 mod families;
@@ -10,6 +11,7 @@ mod keys;
 mod passkeys;
 mod sessions;
 mod step_up;
+mod stolen;
 mod storage;
 
 use std::sync::Arc;
@@ -139,17 +141,17 @@ impl App {
 
 impl Answer {
     async fn read(response: Response) -> Self {
-        let status = response.status();
+        let (head, body) = response.into_parts();
+        let status = head.status;
         let text = |name| {
-            response
-                .headers()
+            head.headers
                 .get(name)
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned)
         };
         let retry_after_s = text(header::RETRY_AFTER).and_then(|value| value.parse().ok());
         let caching = text(header::CACHE_CONTROL);
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Self {
             status,

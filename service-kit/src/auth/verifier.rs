@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{
     AUDIENCE, AccessClaims, ISSUER, LEEWAY_SECONDS, POLL_SECONDS, SignedIn, TOKEN_BYTES_MAX, TOKEN_TYPE,
+    api_keys::ApiKeys,
     cache::{TokenCache, Verified},
     clock::Clock,
     revocations::{self, Revocations},
@@ -63,6 +64,7 @@ pub struct VerifierError(#[from] sqlx::Error);
 pub struct TokenVerifier {
     keys: RwLock<HashMap<String, DecodingKey>>,
     cache: TokenCache,
+    api_keys: ApiKeys,
     revocations: Revocations,
     validation: Validation,
     clock: Clock,
@@ -88,6 +90,7 @@ impl TokenVerifier {
         let verifier = Self {
             keys: RwLock::default(),
             cache: TokenCache::new(),
+            api_keys: ApiKeys::new(),
             revocations: Revocations::new(),
             validation,
             clock: Clock::default(),
@@ -111,6 +114,15 @@ impl TokenVerifier {
         };
         verifier.poll(pool).await?;
         Ok(Arc::new(verifier))
+    }
+
+    pub(super) fn api_keys(&self) -> &ApiKeys {
+        &self.api_keys
+    }
+
+    /// Where keys are read from.
+    pub(super) fn source(&self) -> Option<&PgPool> {
+        self.source.as_ref()
     }
 
     /// Exactly these keys verify from now on. When one goes, what it signed goes with it.

@@ -28,6 +28,8 @@ use sqlx::PgPool;
 
 use passkeys::{Assertion, Purpose};
 
+pub(super) use passkeys::normal_name;
+
 use super::{Identity, IdentityError, openapi::Route};
 
 /// Longest code that is looked at, in bytes.

@@ -1,6 +1,12 @@
 //! Tokens whose key a process does not know yet.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     http::{HeaderMap, StatusCode, header},
@@ -16,7 +22,8 @@ use service_kit::{
     testing::{TestDatabase, statements::Wire},
 };
 
-use super::{App, quick};
+use super::{Answer, App, PASSWORD, json_request, quick};
+use command_api::identity::{Secret, rotate_signing_key};
 
 fn bearer(token: &str) -> HeaderMap {
     let value = format!("Bearer {token}").parse().unwrap();
@@ -121,5 +128,94 @@ async fn while_keys_cannot_be_read_a_token_of_an_unknown_one_is_put_off_and_othe
     assert!(late.signed_in(&bearer(token)).await.is_ok());
     drop(lent);
     assert!(early.signed_in(&bearer(token)).await.is_ok());
+    app.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_under_load_fails_no_request_and_signs_nobody_out() {
+    let app = App::start().await;
+    let early = app.register("ada@example.org").await["access_token"].clone();
+    let elsewhere = TokenVerifier::load(&app.database.pool(DatabaseRole::Reader).await)
+        .await
+        .unwrap();
+    let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    // Two processes: one that was there before, and one that comes with the new key.
+    let mut clients = Vec::new();
+    let mut load = |process: axum::Router, other: axum::Router| {
+        for number in 0..2 {
+            let (process, other, elsewhere) = (process.clone(), other.clone(), Arc::clone(&elsewhere));
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            clients.push(tokio::spawn(async move {
+                use tower::ServiceExt;
+                let send =
+                    async |to: &axum::Router, request| Answer::read(to.clone().oneshot(request).await.unwrap()).await;
+                let email = format!("{}-{number}@example.org", uuid::Uuid::new_v4());
+                let body = json!({"email": email, "password": PASSWORD, "display_name": "Ada"});
+                let registered = send(&process, json_request("/api/v1/auth/register", &body, &[])).await;
+                assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+                let mut tokens = registered.body;
+                while !stop.load(Ordering::SeqCst) {
+                    let body = json!({"refresh_token": tokens["refresh_token"]});
+                    let fresh = send(&process, json_request("/api/v1/auth/refresh", &body, &[])).await;
+                    assert_eq!(fresh.status, StatusCode::OK, "{fresh:?}");
+                    tokens = fresh.body;
+                    let token = tokens["access_token"].as_str().unwrap();
+                    for to in [&process, &other] {
+                        let request = axum::http::Request::get("/api/v1/auth/profile")
+                            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                            .body(axum::body::Body::empty())
+                            .unwrap();
+                        let profile = send(to, request).await;
+                        assert_eq!(profile.status, StatusCode::OK, "{profile:?}");
+                    }
+                    let verified = elsewhere.signed_in(&bearer(token)).await;
+                    assert!(verified.is_ok(), "{:?}", verified.err());
+                    asked.fetch_add(4, Ordering::SeqCst);
+                }
+            }));
+        }
+    };
+    let until = async |count: usize| {
+        let began = Instant::now();
+        while asked.load(Ordering::SeqCst) < count {
+            assert!(began.elapsed() < Duration::from_secs(120), "the load stands still");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    load(app.router.clone(), app.router.clone());
+    until(100).await;
+    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let next = rotate_signing_key(pool.clone(), &Secret::new([7; 32])).await.unwrap();
+    let again = rotate_signing_key(pool, &Secret::new([7; 32])).await.unwrap();
+    assert_eq!(next.kid, again.kid, "one that waits is the next one already");
+    until(asked.load(Ordering::SeqCst) + 100).await;
+    // Ten minutes later it signs; what was started meanwhile has read it.
+    let database = app.database.superuser().await;
+    sqlx::query("update identity.signing_keys set signs_from = clock_timestamp() - interval '1 second' where kid = $1")
+        .bind(&next.kid)
+        .execute(&database)
+        .await
+        .unwrap();
+    let late = app.another_process().await;
+    load(late.clone(), app.router.clone());
+    until(asked.load(Ordering::SeqCst) + 200).await;
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let body = json!({"email": "ada@example.org", "password": PASSWORD});
+    let signed_in = {
+        use tower::ServiceExt;
+        Answer::read(
+            late.oneshot(json_request("/api/v1/auth/login", &body, &[]))
+                .await
+                .unwrap(),
+        )
+        .await
+    };
+    let header = jsonwebtoken::decode_header(signed_in.body["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(header.kid.as_deref(), Some(next.kid.as_str()));
+    assert!(app.is_signed_in(&signed_in.body["access_token"]).await);
+    assert!(app.is_signed_in(&early).await, "who signed in before stays signed in");
     app.end().await;
 }

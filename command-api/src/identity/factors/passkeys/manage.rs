@@ -177,11 +177,11 @@ async fn remove(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
-/// A passkey's name as it is stored.
+/// The name somebody gives a passkey, a key or a device, as it is stored.
 ///
 /// # Errors
 /// 400 when it is empty, long or more than one line.
-pub(super) fn normal_name(text: &str) -> Result<String, Problem> {
+pub(in super::super::super) fn normal_name(text: &str) -> Result<String, Problem> {
     let name = text.trim();
     let characters = name.chars().count();
     if characters == 0 || characters > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {

@@ -21,6 +21,7 @@ mod sign_in;
 use axum::Router;
 
 pub(in super::super) use ceremony::Assertion;
+pub(in super::super) use manage::normal_name;
 pub(in super::super) use relying_party::RelyingParty;
 
 pub(super) use ceremony::use_assertion;
