@@ -97,6 +97,9 @@ struct Found {
     ends_at: Instant,
 }
 
+/// As the database's function tells of a key: its id, whose it is, the family it is for, its scopes, and how long it counts.
+type Row = (Uuid, Uuid, Option<Uuid>, Vec<String>, i64);
+
 /// The keys a process has seen lately.
 pub(super) struct ApiKeys {
     found: Mutex<HashMap<[u8; 32], (Found, Instant)>>,
@@ -123,7 +126,7 @@ impl ApiKeys {
         let look = async {
             let _place = self.looks.acquire().await.ok()?;
             let looked_at = Instant::now();
-            let rows: Result<Option<(Uuid, Uuid, Option<Uuid>, Vec<String>, i64)>, sqlx::Error> = sqlx::query_as(
+            let rows: Result<Option<Row>, sqlx::Error> = sqlx::query_as(
                 "select api_key_id, user_id, family_id, scopes, seconds_left from identity.use_api_key($1)",
             )
             .bind(hash.as_slice())
