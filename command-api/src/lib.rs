@@ -159,7 +159,7 @@ impl CommandApi {
             return Ok(None);
         };
         Ok(family
-            .member_of_user(user_id)
+            .member_of_user(user_id, chrono::Utc::now())
             .map(|member| (member.member_id, member.role)))
     }
 

@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn an_auditor_changes_nothing_and_a_stranger_founds_families_only() {
         for row in COMMANDS.iter().filter(|row| row.name != "create-family") {
-            assert!(!row.allows(Role::Auditor), "{}", row.name);
+            assert!(!row.allows(Role::Auditor) || row.name == "leave-family", "{}", row.name);
             assert!(!row.cell(Asker::Stranger).is_any(), "{}", row.name);
         }
         let rest = VIEWS.iter().chain(ROUTES);

@@ -1,6 +1,6 @@
 //! When: one calendar per family. Its zone says which day it is, its week start where a week begins; no device is asked.
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc, Weekday};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,17 @@ impl Calendar {
         at.with_timezone(&self.zone).date_naive()
     }
 
+    /// The instant at which a day is over: the first of the next one.
+    pub fn end_of(&self, day: NaiveDate) -> DateTime<Utc> {
+        let midnight = day.succ_opt().unwrap_or(day).and_time(chrono::NaiveTime::MIN);
+        // Where clocks jump over midnight the day begins at the first hour there is.
+        let hours = (0..24).map(|hour| midnight + chrono::TimeDelta::hours(hour));
+        let first = hours
+            .filter_map(|local| self.zone.from_local_datetime(&local).earliest())
+            .next();
+        first.map_or_else(|| midnight.and_utc(), |first| first.with_timezone(&Utc))
+    }
+
     /// First and last day (both included) of the period that holds `day`.
     pub fn period_of(&self, period: Period, day: NaiveDate) -> (NaiveDate, NaiveDate) {
         match period {
@@ -99,6 +110,28 @@ mod tests {
 
     fn day(y: i32, m: u32, d: u32) -> NaiveDate {
         NaiveDate::from_ymd_opt(y, m, d).expect("a day")
+    }
+
+    #[test]
+    fn a_day_ends_when_the_next_begins_also_where_midnight_is_skipped() {
+        let calendar = |zone| Calendar {
+            zone,
+            week_start: WeekStart::Monday,
+        };
+        let end = |zone, day| calendar(zone).end_of(day).to_rfc3339();
+        assert_eq!(
+            end(chrono_tz::Europe::Berlin, day(2026, 3, 28)),
+            "2026-03-28T23:00:00+00:00"
+        );
+        assert_eq!(
+            end(chrono_tz::Europe::Berlin, day(2026, 3, 29)),
+            "2026-03-29T22:00:00+00:00"
+        );
+        // In Beirut the clocks went from midnight to one on 31 March 2024.
+        assert_eq!(
+            end(chrono_tz::Asia::Beirut, day(2024, 3, 30)),
+            "2024-03-30T22:00:00+00:00"
+        );
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl<'a> Context<'a> {
     /// A refusal when the person is not in the family; it reads as if the family did not exist.
     pub fn asking_member(&self) -> Result<&'a Member, Stop> {
         self.family()?
-            .member_of_user(self.meta.user_id)
+            .member_of_user(self.meta.user_id, self.meta.at)
             .ok_or_else(|| FamilyRefusal::UnknownFamily.into())
     }
 

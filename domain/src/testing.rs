@@ -71,6 +71,7 @@ pub struct Scenario {
     user: UserId,
     members: u128,
     commands: u128,
+    at: DateTime<Utc>,
 }
 
 /// What came of a command.
@@ -87,6 +88,7 @@ impl Scenario {
             user: user_id(Role::Parent),
             members: 0,
             commands: 0,
+            at: now(),
         }
     }
 
@@ -139,6 +141,32 @@ impl Scenario {
     /// A place for a role that nobody has taken.
     pub fn with_place(self, role: Role) -> Self {
         self.with_place_of(member_id(role), role)
+    }
+
+    /// A further place of a role that nobody has taken.
+    pub fn with_unjoined(self, role: Role) -> Self {
+        self.with_place_of(MemberId::from_uuid(Uuid::from_u128(0xB00_000)), role)
+    }
+
+    /// The person of the member who joined last asks from now on.
+    pub fn asked_by_the_newest(mut self) -> Self {
+        self.user = UserId::from_uuid(Uuid::from_u128(0xA00_000 + self.members));
+        self
+    }
+
+    /// It is this moment from now on.
+    pub fn at(mut self, at: DateTime<Utc>) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// The member that these events add.
+    pub fn added(&self, events: &[NewEvent]) -> MemberId {
+        let added = events.iter().find_map(|new| match &new.event {
+            LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => Some(added.member_id),
+            _ => None,
+        });
+        added.expect("a member is added")
     }
 
     fn with_place_of(self, member_id: MemberId, role: Role) -> Self {
@@ -247,7 +275,7 @@ impl Scenario {
             family_id: family_id(),
             command_id,
             user_id: self.user,
-            at: now(),
+            at: self.at,
         };
         let mut streams = self.streams.clone();
         let text = serde_json::to_string(command).expect("commands are JSON");

@@ -143,11 +143,14 @@ impl Viewer {
             from members m
             join families f on f.family_id = m.family_id
             join family_heads h on h.family_id = m.family_id
+            left join standings s on s.family_id = m.family_id and s.member_id = m.member_id
             where m.family_id = $1
-                and m.user_id = $2",
+                and m.user_id = $2
+                and (s.ends_at is null or s.ends_at > $3 or m.role <> 'auditor')",
         )
         .bind(family_id.uuid())
         .bind(user_id.uuid())
+        .bind(now)
         .fetch_optional(tx)
         .await?;
         row.map(|row| Self::of_place(family_id, &row, now)).transpose()

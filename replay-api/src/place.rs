@@ -1,5 +1,6 @@
 //! Who asks, and what they are in the family now: read from the log itself, before any replay is begun for them.
 
+use chrono::{DateTime, Utc};
 use domain::{
     family::Member,
     id::{FamilyId, UserId},
@@ -24,12 +25,17 @@ pub(crate) async fn confine(tx: &mut PgConnection, family: FamilyId) -> Result<O
     Ok(lane.map(Lane))
 }
 
-/// The person's place in the family now; none for a stranger and for a family that does not exist.
-pub(crate) async fn place(pool: &PgPool, family: FamilyId, user: UserId) -> Result<Option<Member>, PastError> {
+/// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist.
+pub(crate) async fn place(
+    pool: &PgPool,
+    family: FamilyId,
+    user: UserId,
+    at: DateTime<Utc>,
+) -> Result<Option<Member>, PastError> {
     let mut tx = pool.begin().await?;
     let Some(lane) = confine(&mut tx, family).await? else {
         return Ok(None);
     };
     let state = family_now(&mut tx, lane, family).await?;
-    Ok(state.member_of_user(user).cloned())
+    Ok(state.member_of_user(user, at).cloned())
 }

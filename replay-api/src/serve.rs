@@ -126,7 +126,9 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
               headers: HeaderMap| async move {
             let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
             let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-            let member = place(&state.pool, family, signed_in.user_id).await.map_err(problem)?;
+            let member = place(&state.pool, family, signed_in.user_id, (state.clock)())
+                .await
+                .map_err(problem)?;
             let member = member.ok_or_else(Problem::unknown_family)?;
             access::check(view.access, member.role)?;
             let answered = timeout(state.limits.patience, answer(&state, view, family, &member, &asked)).await;

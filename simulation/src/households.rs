@@ -221,6 +221,7 @@ impl Household {
                     display_name: "Teen".to_owned(),
                     role: Role::Teen,
                     on_leaderboard: false,
+                    until_on: None,
                 },
             ),
             14 if !self.entries.is_empty() => {

@@ -10,6 +10,7 @@ macro_rules! matrix {
         $with! {
             commands {
                 // command               parent  partner  teen  child  auditor  stranger
+                AcceptHandover  step_up [No      Part     No    No     No       No ] "To whom a parent has offered it.";
                 AddCategory             [Yes     Yes      No    No     No       No ] "";
                 AddExpense              [Yes     Yes      Own   Own    No       No ] "A teen or child spends from an account of their own.";
                 AddIncome               [Yes     Yes      No    No     No       No ] "";
@@ -23,12 +24,16 @@ macro_rules! matrix {
                 CompleteChore           [Own     Own      Own   Own    No       No ] "A chore they claimed.";
                 ConnectBank             [Yes     Yes      No    No     No       No ] "";
                 CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are.";
+                HandOverFamily  step_up [Yes     No       No    No     No       No ] "To a partner, who has to accept.";
+                LeaveFamily     step_up [Part    Yes      No    No     Yes      No ] "The last parent hands the family over first.";
                 MarkNotificationsRead   [Own     Own      Own   Own    No       No ] "";
                 OfferChore              [Yes     Yes      No    No     No       No ] "";
                 OpenAccount             [Yes     Yes      No    No     No       No ] "";
                 RecategoriseEntry       [Yes     Yes      No    No     No       No ] "";
                 RejectChore             [Yes     Yes      No    No     No       No ] "";
+                RemoveMember    step_up [Yes     No       No    No     No       No ] "Nobody removes themselves.";
                 ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
+                SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";
                 SetBudget               [Yes     Yes      No    No     No       No ] "";
                 SyncBank                [Yes     Yes      No    No     No       No ] "";
                 Transfer                [Yes     Yes      Own   Own    No       No ] "A teen or child moves money out of an account of their own.";

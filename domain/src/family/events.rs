@@ -1,5 +1,6 @@
 //! What happens to a family: its founding, its members, their roles and wallets.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,11 @@ events! {
         MemberJoined = "1",
         MemberRoleChanged = "1",
         LeaderboardChoiceMade = "1",
+        MemberLeft = "1",
+        MemberRemoved = "1",
+        AuditTermSet = "1",
+        HandoverOffered = "1",
+        FamilyHandedOver = "1",
         WalletAssigned = "1",
     }
 }
@@ -89,4 +95,47 @@ pub struct WalletAssigned {
     pub account_id: AccountId,
     /// Its currency; a member has one wallet per currency.
     pub currency: Currency,
+}
+
+/// A member left the family. Recorded by `leave-family`. What they did and own stays; their access ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberLeft {
+    /// The member.
+    pub member_id: MemberId,
+}
+
+/// A parent ended a member's place in the family. Recorded by `remove-member`. What they did and own stays; their access ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberRemoved {
+    /// The member.
+    pub member_id: MemberId,
+}
+
+/// It was said until when an auditor may look. Recorded by `add-member` with a last day, and by `set-audit-term`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditTermSet {
+    /// The auditor.
+    pub member_id: MemberId,
+    /// The last day, included, in the family's calendar.
+    pub until_on: NaiveDate,
+    /// The instant at which that day is over in the family's zone as it was then (UTC): from here on there is no access.
+    pub ends_at: DateTime<Utc>,
+}
+
+/// A parent offered their duties to a partner. Recorded by `hand-over-family`; a later offer takes its place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HandoverOffered {
+    /// The parent.
+    pub from: MemberId,
+    /// The partner who may accept.
+    pub to: MemberId,
+}
+
+/// A partner accepted a parent's duties; the changes of both roles follow it. Recorded by `accept-handover`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FamilyHandedOver {
+    /// The parent until now.
+    pub from: MemberId,
+    /// The parent from now on.
+    pub to: MemberId,
 }

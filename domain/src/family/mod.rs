@@ -6,6 +6,7 @@ mod refusals;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -33,6 +34,19 @@ pub struct Member {
     pub user_id: Option<UserId>,
     /// Wallets by currency.
     pub wallets: BTreeMap<Currency, AccountId>,
+    /// Left or removed? Then nobody sits in the place, and nobody will again.
+    #[serde(default)]
+    pub has_left: bool,
+    /// From here on an auditor may not look any more.
+    #[serde(default)]
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+impl Member {
+    /// Does the place give access at a moment?
+    pub fn is_in(&self, at: DateTime<Utc>) -> bool {
+        !self.has_left && !(self.role == Role::Auditor && self.ends_at.is_some_and(|ends_at| ends_at <= at))
+    }
 }
 
 /// The family's state. Its size follows the number of members, not of entries.
@@ -41,6 +55,7 @@ pub struct Family {
     created: Option<FamilyCreated>,
     members: BTreeMap<MemberId, Member>,
     users: BTreeMap<UserId, MemberId>,
+    handover: Option<HandoverOffered>,
 }
 
 impl Family {
@@ -55,6 +70,8 @@ impl Family {
                     on_leaderboard: added.on_leaderboard,
                     user_id: None,
                     wallets: BTreeMap::new(),
+                    has_left: false,
+                    ends_at: None,
                 };
                 self.members.insert(added.member_id, member);
             }
@@ -74,10 +91,29 @@ impl Family {
                     member.on_leaderboard = choice.on_leaderboard;
                 }
             }
+            FamilyEvent::MemberLeft(left) => self.end_place(left.member_id),
+            FamilyEvent::MemberRemoved(removed) => self.end_place(removed.member_id),
+            FamilyEvent::AuditTermSet(term) => {
+                if let Some(member) = self.members.get_mut(&term.member_id) {
+                    member.ends_at = Some(term.ends_at);
+                }
+            }
+            FamilyEvent::HandoverOffered(offered) => self.handover = Some(offered),
+            FamilyEvent::FamilyHandedOver(_) => self.handover = None,
             FamilyEvent::WalletAssigned(wallet) => {
                 if let Some(member) = self.members.get_mut(&wallet.member_id) {
                     member.wallets.insert(wallet.currency, wallet.account_id);
                 }
+            }
+        }
+    }
+
+    fn end_place(&mut self, member_id: MemberId) {
+        if let Some(member) = self.members.get_mut(&member_id) {
+            member.has_left = true;
+            member.on_leaderboard = false;
+            if let Some(user_id) = member.user_id.take() {
+                self.users.remove(&user_id);
             }
         }
     }
@@ -112,31 +148,57 @@ impl Family {
         self.calendar().week_start
     }
 
-    /// Everybody, in a stable order.
+    /// Everybody who ever had a place, in a stable order.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
 
-    /// One member, or the refusal that says there is none.
-    ///
-    /// # Errors
-    /// [`FamilyRefusal::UnknownMember`].
-    pub fn member(&self, member_id: MemberId) -> Result<&Member, FamilyRefusal> {
-        self.members.get(&member_id).ok_or(FamilyRefusal::UnknownMember)
+    /// Everybody who has a place now.
+    pub fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members().filter(|member| !member.has_left)
     }
 
-    /// The member a signed-in person is.
-    pub fn member_of_user(&self, user_id: UserId) -> Option<&Member> {
+    /// One member, or the refusal that says there is none, or none any more.
+    ///
+    /// # Errors
+    /// [`FamilyRefusal::UnknownMember`], [`FamilyRefusal::MemberGone`].
+    pub fn member(&self, member_id: MemberId) -> Result<&Member, FamilyRefusal> {
+        let member = self.members.get(&member_id).ok_or(FamilyRefusal::UnknownMember)?;
+        if member.has_left {
+            return Err(FamilyRefusal::MemberGone);
+        }
+        Ok(member)
+    }
+
+    /// The member a signed-in person is at a moment: none for a stranger, for who has left, and for an auditor whose term is over.
+    pub fn member_of_user(&self, user_id: UserId, at: DateTime<Utc>) -> Option<&Member> {
+        let member = self.place_of_user(user_id)?;
+        member.is_in(at).then_some(member)
+    }
+
+    /// The place that a person has taken, whether it still gives access or not.
+    pub fn place_of_user(&self, user_id: UserId) -> Option<&Member> {
         self.users
             .get(&user_id)
             .and_then(|member_id| self.members.get(member_id))
+    }
+
+    /// Whom a parent has offered their duties to, as long as both are what they were then.
+    pub fn handover(&self) -> Option<&HandoverOffered> {
+        let is = |member_id: &MemberId, role| {
+            self.member(*member_id)
+                .is_ok_and(|member| member.role == role && member.user_id.is_some())
+        };
+        self.handover
+            .as_ref()
+            .filter(|offered| is(&offered.from, Role::Parent) && is(&offered.to, Role::Partner))
     }
 
     /// How many parents there are whose place is taken.
     pub fn parents_joined(&self) -> usize {
         self.members
             .values()
-            .filter(|m| m.role == Role::Parent && m.user_id.is_some())
+            .filter(|m| m.role == Role::Parent && m.user_id.is_some() && !m.has_left)
             .count()
     }
 }

@@ -11,6 +11,13 @@ refusals! {
         RoleNotAllowed { role: &'static str, command: &'static str } = Forbidden, "role-not-allowed", "a {role} may not use {command}";
         AlreadyCreated = Rule, "family-exists", "the family exists already";
         UnknownMember = Unknown, "unknown-member", "there is no such member in this family";
+        MemberGone = Rule, "member-gone", "this member has left the family";
+        LastParent = Rule, "last-parent", "a family is never without a parent: hand it over first";
+        OwnPlace = Rule, "own-place", "nobody removes themselves: leave the family instead";
+        NotAPartner = Rule, "not-a-partner", "a family is handed over to a partner who has joined";
+        NothingOffered = Rule, "nothing-offered", "nobody has offered you the family";
+        NotAnAuditor = Rule, "not-an-auditor", "only an auditor looks for a term";
+        TermOver = Rule, "term-over", "the last day of the term is today or later, and within two years";
         NotYours = Forbidden, "not-yours", "a teen or child may only use what is their own";
         AlreadyJoined = Rule, "already-joined", "this place in the family is already taken";
         AlreadyMember = Rule, "already-member", "you already belong to this family";

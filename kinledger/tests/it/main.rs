@@ -12,6 +12,7 @@ mod contracts;
 mod crash;
 mod edge;
 mod isolation;
+mod leaving;
 mod malformed;
 mod races;
 mod rebuild;

@@ -66,7 +66,16 @@ struct Change {
     role: Option<&'static str>,
     user_id: Option<Uuid>,
     on_leaderboard: Option<bool>,
+    has_left: bool,
 }
+
+/// Who has left sits in no place any more, and is shown nowhere.
+const GONE: Change = Change {
+    role: None,
+    user_id: None,
+    on_leaderboard: Some(false),
+    has_left: true,
+};
 
 impl Change {
     /// What is said later counts.
@@ -74,6 +83,7 @@ impl Change {
         self.role = later.role.or(self.role);
         self.user_id = later.user_id.or(self.user_id);
         self.on_leaderboard = later.on_leaderboard.or(self.on_leaderboard);
+        self.has_left |= later.has_left;
     }
 }
 
@@ -105,7 +115,14 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
                     ..Change::default()
                 },
             ),
-            FamilyEvent::FamilyCreated(_) | FamilyEvent::MemberAdded(_) | FamilyEvent::WalletAssigned(_) => continue,
+            FamilyEvent::MemberLeft(left) => (left.member_id, GONE),
+            FamilyEvent::MemberRemoved(removed) => (removed.member_id, GONE),
+            FamilyEvent::FamilyCreated(_)
+            | FamilyEvent::MemberAdded(_)
+            | FamilyEvent::AuditTermSet(_)
+            | FamilyEvent::HandoverOffered(_)
+            | FamilyEvent::FamilyHandedOver(_)
+            | FamilyEvent::WalletAssigned(_) => continue,
         };
         changes
             .entry((fact.family(), member_id.uuid()))
@@ -119,10 +136,10 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     let done = sqlx::query(
         "update members m
         set role = coalesce(c.role, m.role),
-            user_id = coalesce(c.user_id, m.user_id),
+            user_id = case when c.has_left then null else coalesce(c.user_id, m.user_id) end,
             on_leaderboard = coalesce(c.on_leaderboard, m.on_leaderboard)
-        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::boolean[])
-            as c (family_id, member_id, role, user_id, on_leaderboard)
+        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::boolean[], $6::boolean[])
+            as c (family_id, member_id, role, user_id, on_leaderboard, has_left)
         where m.family_id = c.family_id
             and m.member_id = c.member_id",
     )
@@ -131,6 +148,7 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     .bind(changes.values().map(|change| change.role).collect::<Vec<_>>())
     .bind(changes.values().map(|change| change.user_id).collect::<Vec<_>>())
     .bind(changes.values().map(|change| change.on_leaderboard).collect::<Vec<_>>())
+    .bind(changes.values().map(|change| change.has_left).collect::<Vec<_>>())
     .execute(tx)
     .await?;
     reached(&done, wanted, "a member")

@@ -15,6 +15,7 @@ mod leaderboard;
 mod members;
 mod notifications;
 mod spending;
+mod standings;
 
 use crate::projection::Projection;
 
@@ -38,4 +39,5 @@ pub const PROJECTIONS: &[&dyn Projection] = &[
     &members::Members,
     &notifications::Notifications,
     &spending::Spending,
+    &standings::Standings,
 ];

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | member added | everybody else who may post commands |
 //! | role changed | the member |
+//! | member left or removed | the adults who stay |
+//! | duties offered | the partner they are offered to |
 //! | chore offered | the member it is for, else every teen and child |
 //! | chore completed | the adults, except who did it |
 //! | chore approved or rejected, badge awarded | the member |
@@ -121,7 +123,14 @@ fn each_told<'a>(told: &'a Told<'a>) -> impl Iterator<Item = (&'a Fact, &'a Noti
 /// Does an event tell somebody something, or change who is told?
 fn concerns(event: &LedgerEvent) -> bool {
     match event {
-        LedgerEvent::Family(event) => matches!(event, FamilyEvent::MemberAdded(_) | FamilyEvent::MemberRoleChanged(_)),
+        LedgerEvent::Family(event) => matches!(
+            event,
+            FamilyEvent::MemberAdded(_)
+                | FamilyEvent::MemberRoleChanged(_)
+                | FamilyEvent::MemberLeft(_)
+                | FamilyEvent::MemberRemoved(_)
+                | FamilyEvent::HandoverOffered(_)
+        ),
         LedgerEvent::Chore(event) => !matches!(event, ChoreEvent::ChoreClaimed(_)),
         LedgerEvent::Entry(event) => matches!(event, EntryEvent::ExpenseAdded(_)),
         LedgerEvent::Rewards(_) => true,
@@ -129,6 +138,9 @@ fn concerns(event: &LedgerEvent) -> bool {
         _ => false,
     }
 }
+
+/// In the place of a role: whoever has left is told nothing more.
+const GONE: &str = "gone";
 
 /// Roles by member of the families at hand.
 struct Roles {
@@ -158,12 +170,14 @@ impl Roles {
 
     fn fold(&mut self, fact: &Fact) {
         let (member_id, role) = match &fact.event {
-            LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => (added.member_id, added.role),
-            LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => (changed.member_id, changed.to),
+            LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => (added.member_id, added.role.as_str()),
+            LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => (changed.member_id, changed.to.as_str()),
+            LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => (left.member_id, GONE),
+            LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => (removed.member_id, GONE),
             _ => return,
         };
         let key = (fact.family(), member_id.uuid());
-        self.of.insert(key, role.as_str().to_owned());
+        self.of.insert(key, role.to_owned());
         self.changed.insert(key);
     }
 
@@ -238,6 +252,16 @@ fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
             subject: changed.to.as_str().to_owned(),
             ..Notice::default()
         },
+        LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => gone(left.member_id.uuid(), "member-left", &adults()),
+        LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => {
+            gone(removed.member_id.uuid(), "member-removed", &adults())
+        }
+        LedgerEvent::Family(FamilyEvent::HandoverOffered(offered)) => Notice {
+            to: vec![offered.to.uuid()],
+            kind: "handover-offered",
+            about: Some(offered.from.uuid()),
+            ..Notice::default()
+        },
         LedgerEvent::Chore(event) => chore_notice(event, roles, family)?,
         LedgerEvent::Rewards(RewardsEvent::BadgeAwarded(awarded)) => Notice {
             to: vec![awarded.member_id.uuid()],
@@ -266,6 +290,15 @@ fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
         },
         _ => return None,
     })
+}
+
+fn gone(member: Uuid, kind: &'static str, adults: &[Uuid]) -> Notice {
+    Notice {
+        to: adults.iter().copied().filter(|adult| *adult != member).collect(),
+        kind,
+        about: Some(member),
+        ..Notice::default()
+    }
 }
 
 fn chore_notice(event: &ChoreEvent, roles: &Roles, family: Uuid) -> Option<Notice> {

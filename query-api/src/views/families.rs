@@ -85,10 +85,13 @@ async fn read(state: &QueryState, signed_in: SignedIn) -> Result<FamiliesAnswer,
         from members m
         join families f on f.family_id = m.family_id
         join family_heads h on h.family_id = m.family_id
+        left join standings s on s.family_id = m.family_id and s.member_id = m.member_id
         where m.user_id = $1
+            and (s.ends_at is null or s.ends_at > $2 or m.role <> 'auditor')
         order by f.name, f.family_id",
     )
     .bind(signed_in.user_id.uuid())
+    .bind((state.clock)())
     .fetch_all(&mut *tx)
     .await?;
     let families = rows.into_iter().map(family).collect::<Result<_, _>>()?;

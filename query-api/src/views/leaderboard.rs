@@ -94,10 +94,14 @@ impl View for Leaderboard {
         let rows = points(tx, viewer, stretch).await?;
         let not_shown = sqlx::query_scalar(
             "select count(*)
-            from members
-            where family_id = $1
-                and not on_leaderboard
-                and role in ('teen', 'child')",
+            from members m
+            where m.family_id = $1
+                and not m.on_leaderboard
+                and m.role in ('teen', 'child')
+                and not exists (
+                    select from standings s
+                    where s.family_id = m.family_id and s.member_id = m.member_id and s.has_left
+                )",
         )
         .bind(viewer.family())
         .fetch_one(tx)

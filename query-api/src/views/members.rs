@@ -1,5 +1,6 @@
 //! Who belongs to the family.
 
+use chrono::NaiveDate;
 use domain::id::MemberId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,6 +27,11 @@ pub struct Member {
     pub role: String,
     /// Has the person behind it signed in?
     pub has_joined: bool,
+    /// Has the member left, or been removed? Then the place is only there for what was done in it.
+    pub has_left: bool,
+    /// The last day an auditor may look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_on: Option<NaiveDate>,
     /// Is it the person who asks?
     pub is_me: bool,
     /// Shown on the leaderboard? Left out for teens and children.
@@ -40,6 +46,8 @@ pub struct MembersAnswer {
     pub members: Vec<Member>,
 }
 
+type Row = (Uuid, String, String, bool, bool, bool, Option<NaiveDate>);
+
 impl View for Members {
     const NAME: &'static str = "members";
     const SUMMARY: &'static str = "Members and their roles";
@@ -50,16 +58,18 @@ impl View for Members {
     type Answer = MembersAnswer;
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<MembersAnswer, QueryError> {
-        let rows: Vec<(Uuid, String, String, bool, bool)> = sqlx::query_as(
-            "select member_id, display_name, role, on_leaderboard, user_id is not null
-            from members
-            where family_id = $1
-            order by added_at, member_id",
+        let rows: Vec<Row> = sqlx::query_as(
+            "select m.member_id, m.display_name, m.role, m.on_leaderboard, m.user_id is not null,
+                coalesce(s.has_left, false), s.until_on
+            from members m
+            left join standings s on s.family_id = m.family_id and s.member_id = m.member_id
+            where m.family_id = $1
+            order by m.added_at, m.member_id",
         )
         .bind(viewer.family())
         .fetch_all(tx)
         .await?;
-        let member = |(id, display_name, role, on_leaderboard, has_joined)| {
+        let member = |(id, display_name, role, on_leaderboard, has_joined, has_left, until_on): Row| {
             let member_id = MemberId::from_uuid(id);
             let is_me = member_id == viewer.member_id;
             let on_leaderboard = viewer.sees_all_money().then_some(on_leaderboard);
@@ -68,6 +78,8 @@ impl View for Members {
                 display_name,
                 role,
                 has_joined,
+                has_left,
+                until_on: until_on.filter(|_| viewer.sees_all_money()),
                 is_me,
                 on_leaderboard,
             }

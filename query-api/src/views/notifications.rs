@@ -213,6 +213,9 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
     let count = row.count.unwrap_or_default();
     match row.kind.as_str() {
         "member-added" => format!("{about} was added to the family as {}", row.subject),
+        "member-left" => format!("{about} has left the family"),
+        "member-removed" => format!("{about} was removed from the family"),
+        "handover-offered" => format!("{about} wants to hand the family over to you; accept it to become a parent"),
         "role-changed" => format!("Your role is now {}", row.subject),
         "chore-offered" => with(format!("A chore is on offer: {chore}"), &earns),
         "chore-completed" => format!("{about} has completed '{chore}'; please approve or reject it"),

@@ -239,7 +239,7 @@ async fn account_currency(
         .get(&family_stream)
         .and_then(|(state, _)| Family::from_state(state));
     let member = family
-        .and_then(|family| family.member_of_user(caller.signed_in.user_id))
+        .and_then(|family| family.member_of_user(caller.signed_in.user_id, chrono::Utc::now()))
         .ok_or_else(Problem::unknown_family)?;
     access::check(IMPORT, member.role)?;
     let account = streams

@@ -1,8 +1,10 @@
 //! A grown-up gives somebody a place in the family; an invitation then lets the person take it.
 
+use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::set_audit_term::term;
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
@@ -26,6 +28,9 @@ pub struct AddMember {
     /// Show the member on the leaderboard? A teen or child is shown only when a parent says so here or by `choose-leaderboard`.
     #[serde(default)]
     pub on_leaderboard: bool,
+    /// For an auditor: the last day they may look, in the family's calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_on: Option<NaiveDate>,
 }
 
 impl Decide for AddMember {
@@ -43,12 +48,16 @@ impl Decide for AddMember {
             }
             .into());
         }
-        if family.members().count() >= MEMBERS_MAX {
+        if family.present().count() >= MEMBERS_MAX {
             return Err(FamilyRefusal::MembersMax { max: MEMBERS_MAX }.into());
         }
+        if self.until_on.is_some() && self.role != Role::Auditor {
+            return Err(FamilyRefusal::NotAnAuditor.into());
+        }
+        let member_id = MemberId::from_uuid(context.new_id(0));
         let mut decision = Decision::default();
         let added = MemberAdded {
-            member_id: MemberId::from_uuid(context.new_id(0)),
+            member_id,
             display_name: text::name("display_name", &self.display_name)?,
             role: self.role,
             on_leaderboard: self.on_leaderboard
@@ -56,6 +65,10 @@ impl Decide for AddMember {
                 && self.role != Role::Auditor,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), added.into(), context.today()?);
+        if let Some(until_on) = self.until_on {
+            let set = term(context, member_id, until_on)?;
+            decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
+        }
         Ok(decision)
     }
 }
@@ -70,7 +83,18 @@ mod tests {
             display_name: "Byron".to_owned(),
             role,
             on_leaderboard: false,
+            until_on: None,
         }
+    }
+
+    #[test]
+    fn an_auditor_may_be_given_a_last_day_and_nobody_else() {
+        let until = |role| AddMember {
+            until_on: Some(crate::testing::today()),
+            ..command(role)
+        };
+        assert_eq!(Scenario::family().when(&until(Role::Auditor)).accepted().len(), 2);
+        Scenario::family().when(&until(Role::Partner)).refused("not-an-auditor");
     }
 
     #[test]

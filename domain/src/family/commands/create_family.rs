@@ -76,7 +76,7 @@ impl Decide for CreateFamily {
         let family = context.get::<Family>(family_id.uuid())?;
         if family.exists() {
             // Strangers must not learn which families there are.
-            let is_member = family.member_of_user(context.meta().user_id).is_some();
+            let is_member = family.member_of_user(context.meta().user_id, context.at()).is_some();
             return Err(if is_member {
                 FamilyRefusal::AlreadyCreated
             } else {

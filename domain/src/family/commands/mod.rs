@@ -1,13 +1,23 @@
 //! Every command of the family, one line each.
 
+mod accept_handover;
 mod add_member;
 mod change_role;
 mod choose_leaderboard;
 mod create_family;
+mod hand_over_family;
 mod join_family;
+mod leave_family;
+mod remove_member;
+mod set_audit_term;
 
+pub use accept_handover::AcceptHandover;
 pub use add_member::AddMember;
 pub use change_role::ChangeRole;
 pub use choose_leaderboard::ChooseLeaderboard;
 pub use create_family::CreateFamily;
+pub use hand_over_family::HandOverFamily;
 pub use join_family::JoinFamily;
+pub use leave_family::LeaveFamily;
+pub use remove_member::RemoveMember;
+pub use set_audit_term::SetAuditTerm;

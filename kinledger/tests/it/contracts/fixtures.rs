@@ -19,7 +19,7 @@ use serde_json::{json, value::RawValue};
 use super::previous;
 use crate::{
     session::{APRIL, MARCH},
-    support::{Household, Kinledger, today},
+    support::{Household, Kinledger, payload, today},
 };
 
 #[test]
@@ -169,6 +169,19 @@ fn live_through_everything(family: &Household) {
         "change-role",
         &json!({"member_id": family.partner.member_id, "role": "parent"}),
     );
+    family.accepted(
+        parent,
+        "change-role",
+        &json!({"member_id": family.partner.member_id, "role": "partner"}),
+    );
+    let auditor = json!({"display_name": "Auditor", "role": "auditor", "until_on": today(30)});
+    let auditor = payload(&family.accepted(parent, "add-member", &auditor), "MemberAdded")["member_id"].clone();
+    family.accepted(parent, "remove-member", &json!({"member_id": auditor}));
+    for (from, to) in [(parent, &family.partner), (&family.partner, parent)] {
+        family.accepted(from, "hand-over-family", &json!({"to": to.member_id}));
+        family.accepted(to, "accept-handover", &json!({}));
+    }
+    family.accepted(&family.partner, "leave-family", &json!({}));
 
     family.accepted(
         parent,

@@ -13,7 +13,17 @@ use super::fixtures::fixture;
 
 /// The release before reads the payload, and understands the same of it: everything it says after reading, the payload says.
 /// (A field that this release has added, it passes over.)
+///
+/// An event whose name it does not know it refuses loudly: the commands that record it are for when every part is upgraded.
 pub fn reads_the_same(aggregate_type: &str, event_type: &str, event_version: &str, payload: &str) {
+    if !knows(event_type) {
+        let refused = Previous::decode(aggregate_type, event_type, event_version, payload);
+        assert!(
+            matches!(refused, Err(DecodeError::Unknown { .. })),
+            "{event_type}: {refused:?}"
+        );
+        return;
+    }
     let read = Previous::decode(aggregate_type, event_type, event_version, payload).unwrap_or_else(|error| {
         panic!(
             "release {} cannot read what this one writes: {error}. A new version is read for one release before it is \
@@ -29,6 +39,11 @@ pub fn reads_the_same(aggregate_type: &str, event_type: &str, event_version: &st
         "release {} misreads {event_type} {event_version}: {says} of {stored}",
         previous_release::RELEASE
     );
+}
+
+/// Is there an event of this name in the release before?
+fn knows(event_type: &str) -> bool {
+    Previous::kinds().iter().any(|kind| kind.event_type == event_type)
 }
 
 /// Is everything that `part` says said by `whole`? A field that is left out says what its default says.
@@ -94,7 +109,7 @@ fn the_release_before_refuses_versions_and_names_it_does_not_know() {
 fn a_field_of_tomorrow_is_passed_over_or_refused_and_never_changes_what_is_read() {
     let mut refusing = BTreeSet::new();
     let mut passed_over = 0;
-    for kind in LedgerEvent::kinds() {
+    for kind in LedgerEvent::kinds().iter().filter(|kind| knows(kind.event_type)) {
         let text = stored(kind.event_type, kind.event_version);
         let payload: Value = serde_json::from_str(&text).unwrap();
         let today = |text: &str| LedgerEvent::decode(kind.aggregate_type, kind.event_type, kind.event_version, text);
@@ -119,7 +134,7 @@ fn a_field_of_tomorrow_is_passed_over_or_refused_and_never_changes_what_is_read(
     let money = vec!["amount".to_owned(), "currency".to_owned()];
     let reward = vec!["money".to_owned(), "pay_from".to_owned()];
     assert_eq!(refusing, BTreeSet::from([money, reward]));
-    assert!(passed_over > LedgerEvent::kinds().len(), "{passed_over}");
+    assert!(passed_over > Previous::kinds().len(), "{passed_over}");
 }
 
 /// Pointers to every object in a payload.

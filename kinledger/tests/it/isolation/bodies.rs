@@ -10,6 +10,10 @@ use crate::support::{Client, Reply};
 pub fn of_command(name: &str, ids: &Ids) -> Value {
     let money = json!({"amount": "0.10", "currency": "EUR"});
     match name {
+        "accept-handover" | "leave-family" => json!({}),
+        "hand-over-family" => json!({"to": ids.member}),
+        "remove-member" => json!({"member_id": ids.member}),
+        "set-audit-term" => json!({"member_id": ids.member, "until_on": crate::support::today(30)}),
         "add-category" => json!({"name": "Intruders", "kind": "expense"}),
         "add-expense" => json!({"account_id": ids.account, "money": money, "category_id": ids.category}),
         "add-income" => json!({"account_id": ids.account, "money": money, "category_id": ids.category}),

@@ -227,6 +227,13 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
             house.accepted(by, "claim-chore", &json!({"chore_id": chore}));
             json!({"chore_id": chore})
         }
+        // These end or change who asks: `leaving.rs` has them.
+        "accept-handover" | "leave-family" => return None,
+        "hand-over-family" => json!({"to": house.partner.member_id}),
+        "remove-member" => json!({"member_id": add_member(family, "teen")}),
+        "set-audit-term" => {
+            json!({"member_id": add_member(family, "auditor"), "until_on": crate::support::today(30)})
+        }
         // At an id that is taken it is refused, and at one of one's own it founds another family: `strangers.rs` and every test.
         "create-family" => return None,
         "mark-notifications-read" if is_own => {

@@ -1,0 +1,298 @@
+//! A place in the family ends: by leaving, by being removed, by handing the family over, or with an auditor's last day. From then
+//! on nothing is open any more, on any way there is; what was done and owned stays.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Household, Kinledger, Person, payload, today, wait_until};
+
+/// How long after a removal anything may still be answered.
+const OVER_WITHIN: Duration = Duration::from_secs(5);
+/// Removals under load.
+const REMOVALS: usize = 100;
+
+/// Every way to something of the family that the person had.
+fn ways(family: &Household, key: Uuid) -> Vec<String> {
+    let ways = [
+        "members",
+        "accounts",
+        "dashboard",
+        "as-of/accounts",
+        "audit/events",
+        "audit/verify",
+        "audit/export?format=ndjson",
+    ];
+    let mut ways: Vec<String> = ways.iter().map(|way| format!("{}/{way}", family.path())).collect();
+    ways.push(format!("{}/commands/{key}", family.path()));
+    ways
+}
+
+/// Waits for the projection, and then everything reads as a family that does not exist.
+fn assert_nothing_is_open(family: &Household, person: &Person, key: Uuid) {
+    for way in ways(family, key) {
+        let is_over = wait_until(OVER_WITHIN, || person.client.get(&way).status == 404);
+        assert!(is_over, "{way}: {}", person.client.get(&way).text());
+    }
+    let expense = json!({"name": "Afterwards", "kind": "expense"});
+    assert_eq!(
+        family.refused(person, "add-category", &expense),
+        (404, "unknown-family".to_owned())
+    );
+    let families = person.client.get("/api/v1/families").accepted();
+    assert!(!families.to_string().contains(&family.id), "{families}");
+}
+
+fn add_category(family: &Household, person: &Person) -> Uuid {
+    let key = Uuid::new_v4();
+    let name = format!("Category {key}");
+    family
+        .command_as(person, "add-category", key, &json!({"name": name, "kind": "expense"}))
+        .accepted();
+    key
+}
+
+fn invite(family: &Household, by: &Person, role: &str) -> (String, Value) {
+    let added = family.accepted(
+        &family.parent,
+        "add-member",
+        &json!({"display_name": "Newcomer", "role": role}),
+    );
+    let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
+    let path = format!("{}/members/{member_id}/invitation", family.path());
+    let code = by.client.post(&path, &json!({})).accepted()["code"].clone();
+    (member_id, code)
+}
+
+#[test]
+fn a_removed_member_has_nothing_left_open_and_what_they_own_stays() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Leavers", "EUR");
+    let key = add_category(&family, &family.partner);
+    let wallet = family.open_account(&json!({"name": "Pocket", "kind": "wallet", "owner": family.partner.member_id, "opening_balance": family.money("5")}));
+    let (_, code) = invite(&family, &family.partner, "teen");
+
+    family.accepted(
+        &family.parent,
+        "remove-member",
+        &json!({"member_id": family.partner.member_id}),
+    );
+    assert_nothing_is_open(&family, &family.partner, key);
+    let late = family.teen.client.post("/api/v1/auth/join", &json!({"code": code}));
+    assert_eq!(late.refused().0, 404, "an invitation ends with who made it");
+    assert_eq!(family.balance(&wallet), "5".parse().unwrap());
+    let members = family.view(&family.parent, "members");
+    let left = members["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|member| member["member_id"] == family.partner.member_id)
+        .unwrap();
+    assert_eq!((&left["has_left"], &left["has_joined"]), (&json!(true), &json!(false)));
+    let told = family.view(&family.parent, "notifications").to_string();
+    assert!(told.contains("Partner was removed from the family"), "{told}");
+
+    // The same person may be invited again, into another place.
+    let (_, code) = invite(&family, &family.parent, "partner");
+    family
+        .partner
+        .client
+        .post("/api/v1/auth/join", &json!({"code": code}))
+        .accepted();
+    let is_back = wait_until(OVER_WITHIN, || {
+        family.partner.client.get(&format!("{}/accounts", family.path())).status == 200
+    });
+    assert!(is_back);
+    assert!(family.view(&family.partner, "accounts").to_string().contains(&wallet));
+}
+
+#[test]
+fn an_invitation_to_a_place_that_was_removed_opens_nothing() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Withdrawn", "EUR");
+    let (member_id, code) = invite(&family, &family.parent, "partner");
+    family.accepted(&family.parent, "remove-member", &json!({"member_id": member_id}));
+    let person = crate::support::register(&kinledger, "Late");
+    let refused = person
+        .client
+        .post("/api/v1/auth/join", &json!({"code": code}))
+        .refused();
+    assert_eq!(refused, (422, "member-gone".to_owned()));
+    let path = format!("{}/members/{member_id}/invitation", family.path());
+    assert_eq!(family.parent.client.post(&path, &json!({})).refused().0, 422);
+}
+
+#[test]
+fn the_last_parent_leaves_only_after_a_partner_has_taken_over() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Heirs", "EUR");
+    let (parent, partner) = (&family.parent, &family.partner);
+    let key = add_category(&family, parent);
+    let nothing = json!({});
+    assert_eq!(family.refused(parent, "leave-family", &nothing).1, "last-parent");
+    assert_eq!(
+        family.refused(partner, "accept-handover", &nothing).1,
+        "nothing-offered"
+    );
+    family.accepted(parent, "hand-over-family", &json!({"to": partner.member_id}));
+    assert_eq!(family.refused(parent, "leave-family", &nothing).1, "last-parent");
+    family.accepted(partner, "accept-handover", &nothing);
+    family.accepted(parent, "leave-family", &nothing);
+    assert_nothing_is_open(&family, parent, key);
+    let members = family.view(partner, "members");
+    let heir = members["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|member| member["is_me"] == true)
+        .unwrap();
+    assert_eq!(heir["role"], "parent");
+}
+
+#[test]
+fn an_auditor_looks_until_their_last_day_and_not_after_it() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Audited", "EUR");
+    let auditor = family.invite(&kinledger, "Auditor", "auditor");
+    let until = |day: i64| json!({"member_id": auditor.member_id, "until_on": today(day)});
+    let accounts = format!("{}/accounts", family.path());
+    family.accepted(&family.parent, "set-audit-term", &until(30));
+    let ways = [
+        "accounts",
+        "as-of/accounts",
+        "audit/verify",
+        "audit/events",
+        "audit/export?format=ndjson",
+    ];
+    family.view(&auditor, "accounts");
+    for way in ways {
+        let reply = auditor.client.get(&format!("{}/{way}", family.path()));
+        assert_eq!(reply.status, 200, "{way}: {}", reply.text());
+    }
+    assert_eq!(
+        family.refused(&family.parent, "set-audit-term", &until(-2)).1,
+        "term-over"
+    );
+    assert_eq!(
+        family
+            .refused(&auditor, "add-category", &json!({"name": "Mine", "kind": "expense"}))
+            .0,
+        403
+    );
+
+    // A term that has run out: in the log a day is over when its event says so, so one is written that ended a moment ago.
+    let stale = move_the_term_into_the_past(&kinledger);
+    assert!(stale, "the term was found");
+    for way in ways {
+        let way = format!("{}/{way}", family.path());
+        if way.contains("as-of") || way.contains("audit") {
+            continue;
+        }
+        assert!(
+            wait_until(OVER_WITHIN, || auditor.client.get(&way).status == 404),
+            "{way}"
+        );
+    }
+    let families = auditor.client.get("/api/v1/families").accepted();
+    assert!(!families.to_string().contains(&family.id), "{families}");
+    assert_eq!(
+        auditor.client.get(&accounts).refused(),
+        (404, "unknown-family".to_owned())
+    );
+
+    family.accepted(
+        &family.parent,
+        "remove-member",
+        &json!({"member_id": auditor.member_id}),
+    );
+    for way in ways {
+        let way = format!("{}/{way}", family.path());
+        assert!(
+            wait_until(OVER_WITHIN, || auditor.client.get(&way).status == 404),
+            "{way}"
+        );
+    }
+}
+
+/// The row of the term is set back, as if its days had passed: what asks the rows learns of it by the database's clock.
+fn move_the_term_into_the_past(kinledger: &Kinledger) -> bool {
+    let running: Value =
+        serde_json::from_slice(&std::fs::read(kinledger.data_dir().join("running.json")).unwrap()).unwrap();
+    let url = running["database_url"].as_str().unwrap().to_owned();
+    let set_back = async {
+        let pool = sqlx::PgPool::connect(&url).await?;
+        let done =
+            sqlx::query("update views.standings set ends_at = now() - interval '1 second' where ends_at is not null")
+                .execute(&pool)
+                .await?;
+        pool.close().await;
+        Ok::<bool, sqlx::Error>(done.rows_affected() == 1)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(set_back).unwrap()
+}
+
+#[test]
+fn a_hundred_removals_under_load_leave_nothing_open_for_longer_than_seconds() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Hundred", "EUR");
+    let person = crate::support::register(&kinledger, "Guest");
+    let (slowest, answered) = (Mutex::new(Duration::ZERO), Mutex::new(0_usize));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Others go on with their lives meanwhile.
+        for other in [&family.parent, &family.teen] {
+            let (stop, client) = (&stop, other.client.apart());
+            let way = format!("{}/dashboard", family.path());
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    assert_eq!(client.get(&way).status, 200);
+                }
+            });
+        }
+        for _ in 0..REMOVALS {
+            let (member_id, code) = invite(&family, &family.parent, "partner");
+            let joined = person.client.post("/api/v1/auth/join", &json!({"code": code}));
+            assert_eq!(joined.status, 200, "{}", joined.text());
+            let way = format!("{}/accounts", family.path());
+            assert!(
+                wait_until(OVER_WITHIN, || person.client.get(&way).status == 200),
+                "not let in"
+            );
+            let path = family.command_path("add-category");
+            family.accepted(&family.parent, "remove-member", &json!({"member_id": member_id}));
+            let removed = Instant::now();
+            let mut last = Duration::ZERO;
+            let is_over = wait_until(OVER_WITHIN, || {
+                let body = json!({"name": format!("Late {}", Uuid::new_v4()), "kind": "expense"});
+                let statuses = [person.client.get(&way).status, person.client.post(&path, &body).status];
+                if statuses.iter().any(|status| *status < 300) {
+                    last = removed.elapsed();
+                    *answered.lock().unwrap() += 1;
+                }
+                statuses == [404, 404]
+            });
+            assert!(is_over, "still open after {OVER_WITHIN:?}");
+            let mut slowest = slowest.lock().unwrap();
+            *slowest = (*slowest).max(last);
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    let slowest = slowest.into_inner().unwrap();
+    println!(
+        "{REMOVALS} removals: last answer {slowest:?} after one, {} answers in all",
+        answered.into_inner().unwrap()
+    );
+    assert!(slowest <= OVER_WITHIN);
+}
