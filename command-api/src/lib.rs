@@ -294,6 +294,14 @@ impl Families for CommandApi {
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
     }
 
+    async fn member(&self, family: FamilyId, member: MemberId) -> Result<(Role, Option<UserId>), Problem> {
+        let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
+        let member = family
+            .member(member)
+            .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
+        Ok((member.role, member.user_id))
+    }
+
     async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<Role, Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family

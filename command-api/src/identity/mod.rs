@@ -11,6 +11,7 @@ mod invitations;
 mod join;
 mod keys;
 mod openapi;
+mod pairing;
 mod passwords;
 mod profile;
 mod refresh;
@@ -68,6 +69,9 @@ pub trait Families: Send + Sync {
 
     /// The role of a place that exists and that nobody has taken; otherwise the problem to answer.
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem>;
+
+    /// The member's role, and who holds the place; otherwise the problem to answer.
+    async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
 
     /// Puts the person in the member's place. The same command again answers alike; a taken place is refused.
     async fn join(
@@ -211,6 +215,9 @@ impl Identity {
                 if let Err(error) = self.inner.keys.refresh().await {
                     tracing::warn!(error = %error, "signing keys cannot be read; the known ones stay");
                 }
+                if let Err(error) = pairing::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "unfinished pairings cannot be removed");
+                }
                 if let Err(error) = factors::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "unfinished sign-ins cannot be removed");
                 }
@@ -299,6 +306,7 @@ pub fn router(identity: Identity) -> Router {
         .route("/.well-known/jwks.json", get(jwks))
         .merge(api_keys::routes())
         .merge(factors::routes())
+        .merge(pairing::routes())
         .merge(step_up::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(identity)

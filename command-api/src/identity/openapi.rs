@@ -4,8 +4,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys, factors, invitations::Invitation, join::Join, profile::Profile, refresh::Refresh, register::Register,
-    sessions::Tokens, sign_in::SignIn, sign_out::SignOut, step_up,
+    api_keys, factors, invitations::Invitation, join::Join, pairing, profile::Profile, refresh::Refresh,
+    register::Register, sessions::Tokens, sign_in::SignIn, sign_out::SignOut, step_up,
 };
 
 /// Path to operations, to be merged into the whole document. Expects its `components` to hold the security scheme `bearer` and
@@ -97,6 +97,7 @@ fn routes() -> Vec<Route> {
     let mut routes = first_routes();
     routes.extend(api_keys::paths());
     routes.extend(factors::paths());
+    routes.extend(pairing::paths());
     routes.extend(step_up::paths());
     routes
 }

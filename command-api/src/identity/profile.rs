@@ -15,8 +15,9 @@ use super::{Identity, IdentityError, private};
 pub(super) struct Profile {
     /// Who this is.
     user_id: UserId,
-    /// How they sign in.
-    email: String,
+    /// How they sign in; absent for who signs in by a paired device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
     /// How they are called.
     display_name: String,
     /// When the account was made (UTC).
@@ -27,7 +28,7 @@ pub(super) struct Profile {
 
 /// `GET /api/v1/auth/profile`: the person themself.
 pub(super) async fn profile(State(identity): State<Identity>, signed_in: SignedIn) -> Result<Response, Problem> {
-    let row: Option<(String, String, DateTime<Utc>)> =
+    let row: Option<(Option<String>, String, DateTime<Utc>)> =
         sqlx::query_as("select email, display_name, created_at from identity.users where user_id = $1")
             .bind(signed_in.user_id.uuid())
             .fetch_optional(identity.pool())

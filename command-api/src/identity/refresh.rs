@@ -15,7 +15,7 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
-    private,
+    pairing, private,
     security_events::{self, Kind, SecurityEvent},
     sessions::{self, Proof, RefreshToken, hash_of},
 };
@@ -32,6 +32,9 @@ pub(super) struct Refresh {
     /// The newest refresh token of the session.
     #[schemars(length(max = 128))]
     refresh_token: String,
+    /// Only for sessions of a paired device: its signature over `kinledger/refresh/1`, a line feed, and the token; in base64url.
+    #[schemars(length(max = 200))]
+    device_signature: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -82,6 +85,14 @@ pub(super) async fn refresh(
     .await
     .map_err(IdentityError::Database)?;
     let found = found.filter(|found| !found.has_ended).ok_or_else(refused)?;
+    // Without the device its token is nothing, and nothing happens to its session.
+    let signature = request.device_signature.as_deref();
+    if !pairing::may_refresh(&mut tx, found.session_id, &old, signature)
+        .await
+        .map_err(IdentityError::Database)?
+    {
+        return Err(refused());
+    }
     let user_id = UserId::from_uuid(found.user_id);
     let request_hash = request_id.map(|id| hash_of(&id.to_string()));
 

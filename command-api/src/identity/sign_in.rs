@@ -98,7 +98,7 @@ async fn account(identity: &Identity, email: &str, client: &Client) -> Result<Op
                  where sessions.user_id = users.user_id and sessions.address_hash = $2
              )
          from identity.users
-         where email = $1",
+         where email = $1 and password_hash is not null",
     )
     .bind(email)
     .bind(identity.address_hash(client.address))

@@ -132,15 +132,17 @@ async fn password_is_right(
             "password: at most {CHARACTERS_MAX} characters"
         )));
     }
-    let (email, password_hash): (String, String) =
+    let (email, password_hash): (Option<String>, Option<String>) =
         sqlx::query_as("select email, password_hash from identity.users where user_id = $1")
             .bind(user_id.uuid())
             .fetch_optional(identity.pool())
             .await
             .map_err(IdentityError::Database)?
             .ok_or_else(ended)?;
-    let attempt = identity.throttle().admit(&email, client.address, true)?;
-    let verdict = match identity.passwords().verify(password, Some(password_hash)).await {
+    // Who has no password has none that is right, and it takes as long to say so.
+    let subject = email.unwrap_or_else(|| user_id.to_string());
+    let attempt = identity.throttle().admit(&subject, client.address, true)?;
+    let verdict = match identity.passwords().verify(password, password_hash).await {
         Ok(verdict) => verdict,
         Err(busy) => {
             attempt.forgiven();

@@ -8,6 +8,7 @@ mod factors;
 mod families;
 mod invitations;
 mod keys;
+mod pairing;
 mod passkeys;
 mod sessions;
 mod step_up;

@@ -72,6 +72,8 @@ macro_rules! matrix {
                                         [Yes     Part     No    No     No       No ] "A partner invites teens and children.";
                 "pack"                   GET "/audit/pack" step_up
                                         [Yes     Yes      No    No     Yes      No ] "";
+                "pair"                  POST "/members/{member_id}/pairing" step_up
+                                        [Yes     Yes      No    No     No       No ] "Teens and children without an account of their own; and looking after their devices.";
                 "proof-consistency"      GET "/audit/proof/consistency"
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "proof-head"             GET "/audit/proof/head"

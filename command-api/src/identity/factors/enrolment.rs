@@ -125,7 +125,7 @@ async fn begin(State(identity): State<Identity>, signed_in: SignedIn) -> Result<
              where totp_factors.confirmed_at is null
              returning user_id
          )
-         select users.email
+         select coalesce(users.email, users.display_name)
          from identity.users
          join stored on stored.user_id = users.user_id",
     )

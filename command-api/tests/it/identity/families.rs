@@ -49,6 +49,12 @@ impl Families for Places {
         Ok(place.map(|((_, member_id), (role, _))| (*member_id, *role)))
     }
 
+    async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem> {
+        let places = self.places.lock().unwrap();
+        let place = places.get(&(family_id, member_id)).copied();
+        place.ok_or_else(|| Problem::unknown("unknown-member", "there is no such member"))
+    }
+
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem> {
         match self.places.lock().unwrap().get(&(family_id, member_id)) {
             None => Err(Problem::unknown("unknown-member", "there is no such member")),

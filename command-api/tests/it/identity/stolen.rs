@@ -22,6 +22,7 @@ fn body_for(operation: &str) -> Option<Value> {
             "credential": {"response": {"clientDataJSON": "", "attestationObject": ""}},
         }),
         "rename-passkey" => json!({"name": "phone"}),
+        "confirm-pairing" => json!({"match_code": "42"}),
         "make-api-key" => json!({"name": "script", "scopes": ["read"]}),
         _ => return None,
     })
@@ -38,6 +39,8 @@ async fn everything(app: &App) -> String {
         "passkeys",
         "passkey_challenges",
         "api_keys",
+        "pairings",
+        "paired_devices",
         "invitations",
         "sessions",
     ] {
@@ -104,6 +107,8 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
                 .replace("{family_id}", &family_id.to_string())
                 .replace("{member_id}", &member_id.to_string())
                 .replace("{passkey_id}", &Uuid::new_v4().to_string())
+                .replace("{pairing_id}", &Uuid::new_v4().to_string())
+                .replace("{device_id}", &Uuid::new_v4().to_string())
                 .replace("{api_key_id}", &Uuid::new_v4().to_string());
             let request = Request::builder()
                 .method(method.to_uppercase().as_str())
@@ -133,6 +138,9 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
         "remove-passkey",
         "make-api-key",
         "end-api-key",
+        "pair",
+        "confirm-pairing",
+        "unlock-paired-device",
     ] {
         assert!(refused.iter().any(|refused| refused == name), "{name}: {refused:?}");
     }

@@ -118,7 +118,7 @@ async fn options(State(identity): State<Identity>, client: Client, signed_in: Si
     signed_in.require_step_up(identity.verifier().now())?;
     let user_id = signed_in.user_id;
     let (email, display_name): (String, String) =
-        sqlx::query_as("select email, display_name from identity.users where user_id = $1")
+        sqlx::query_as("select coalesce(email, display_name), display_name from identity.users where user_id = $1")
             .bind(user_id.uuid())
             .fetch_optional(identity.pool())
             .await

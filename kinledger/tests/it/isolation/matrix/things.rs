@@ -125,6 +125,10 @@ pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -
             let member = add_member(family, role);
             Some(Prepared::post(at(&format!("/members/{member}/invitation")), &json!({})))
         }
+        ("/members/{member_id}/pairing", _) => {
+            let member = add_member(family, "child");
+            Some(Prepared::post(at(&format!("/members/{member}/pairing")), &json!({})))
+        }
         ("/imports", Whose::Own) if route.method == "POST" => {
             let account = family
                 .household

@@ -1,0 +1,267 @@
+//! Parents look after the devices of their children: list them, unlock them after too many wrong PINs, end them.
+
+use axum::{
+    Json, Router,
+    extract::{Path, State, rejection::PathRejection},
+    http::StatusCode,
+    response::Response,
+    routing::{delete, get, post},
+};
+use chrono::{DateTime, Utc};
+use domain::id::{FamilyId, MemberId, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use service_kit::{auth::SignedIn, problem::Problem};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        Identity, IdentityError,
+        address::Client,
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, schema},
+        private,
+        security_events::{self, Kind, SecurityEvent},
+    },
+    require_parent,
+};
+
+/// A child's or teen's device.
+#[derive(Serialize, JsonSchema)]
+struct Device {
+    /// Its id.
+    device_id: Uuid,
+    /// Whose it is.
+    member_id: MemberId,
+    /// What it calls itself.
+    name: String,
+    /// When it was paired (UTC).
+    created_at: DateTime<Utc>,
+    /// When it was unlocked last (UTC).
+    last_used_at: Option<DateTime<Utc>>,
+    /// Ten PINs were wrong: a parent must unlock it.
+    is_locked: bool,
+    /// Its sessions that have not ended.
+    sessions: i64,
+}
+
+/// The devices of a family's children and teens.
+#[derive(Serialize, JsonSchema)]
+struct Devices {
+    /// The newest first.
+    devices: Vec<Device>,
+}
+
+pub(super) fn routes() -> Router<Identity> {
+    Router::new()
+        .route("/api/v1/auth/paired-devices/of/{family_id}", get(list))
+        .route("/api/v1/auth/paired-devices/{device_id}", delete(end))
+        .route("/api/v1/auth/paired-devices/{device_id}/unlock", post(unlock))
+}
+
+pub(super) fn paths() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/api/v1/auth/paired-devices/of/{family_id}",
+            method: "get",
+            operation_id: "list-paired-devices",
+            summary: "The paired devices of a family's children and teens",
+            description: "Who may call: a parent or partner of the family.",
+            caller: Caller::SignedIn,
+            parameters: json!([{
+                "name": "family_id",
+                "in": "path",
+                "required": true,
+                "description": "`fam_…` or a bare UUID",
+                "schema": { "type": "string" },
+            }]),
+            body: None,
+            success: (200, "The devices.", Some(schema::<Devices>())),
+            problems: &[
+                MALFORMED,
+                NOT_SIGNED_IN,
+                (403, "The person is neither parent nor partner."),
+                (404, "There is no such family for this person."),
+                (503, "The ledger cannot be reached just now."),
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/paired-devices/{device_id}",
+            method: "delete",
+            operation_id: "end-paired-device",
+            summary: "End a paired device and its sessions",
+            description: "Who may call: a parent or partner of the family. Access tokens of the device are refused here at once, and by \
+                every other process within five seconds.",
+            caller: Caller::SignedIn,
+            parameters: json!([device_parameter()]),
+            body: None,
+            success: (204, "It opens nothing any more.", None),
+            problems: &[
+                MALFORMED,
+                NOT_SIGNED_IN,
+                (403, "The person is neither parent nor partner."),
+                (404, "There is no such device."),
+                (503, "The ledger cannot be reached just now."),
+            ],
+        },
+        Route {
+            path: "/api/v1/auth/paired-devices/{device_id}/unlock",
+            method: "post",
+            operation_id: "unlock-paired-device",
+            summary: "Let a locked device try its PIN again",
+            description: "Who may call: a parent or partner of the family, with a fresh proof.",
+            caller: Caller::SignedIn,
+            parameters: json!([device_parameter()]),
+            body: None,
+            success: (204, "Its PIN counts again.", None),
+            problems: &[
+                MALFORMED,
+                NOT_SIGNED_IN,
+                STEP_UP,
+                (404, "There is no such device."),
+                (503, "The ledger cannot be reached just now."),
+            ],
+        },
+    ]
+}
+
+fn device_parameter() -> Value {
+    json!({
+        "name": "device_id",
+        "in": "path",
+        "required": true,
+        "description": "from the list of paired devices",
+        "schema": { "type": "string", "format": "uuid" },
+    })
+}
+
+type Row = (Uuid, Uuid, String, DateTime<Utc>, Option<DateTime<Utc>>, bool, i64);
+
+/// `GET /api/v1/auth/paired-devices/of/{family_id}`: a parent or partner.
+async fn list(
+    State(identity): State<Identity>,
+    signed_in: SignedIn,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(family_id) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
+    let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
+    require_parent(&identity, family_id, signed_in.user_id).await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "select
+             device_id,
+             member_id,
+             name,
+             created_at,
+             last_used_at,
+             pin_failures >= 10,
+             (
+                 select count(*)
+                 from identity.sessions
+                 where sessions.paired_device_id = paired_devices.device_id
+                     and revoked_at is null
+                     and expires_at > clock_timestamp()
+             )
+         from identity.paired_devices
+         where family_id = $1 and revoked_at is null
+         order by created_at desc, device_id
+         limit 500",
+    )
+    .bind(family_id.uuid())
+    .fetch_all(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    let device = |(device_id, member_id, name, created_at, last_used_at, is_locked, sessions): Row| Device {
+        device_id,
+        member_id: MemberId::from_uuid(member_id),
+        name,
+        created_at,
+        last_used_at,
+        is_locked,
+        sessions,
+    };
+    let devices = rows.into_iter().map(device).collect();
+    Ok(private(Json(Devices { devices })))
+}
+
+/// `DELETE /api/v1/auth/paired-devices/{device_id}`: a parent or partner. No fresh proof is asked for: a lost device cannot wait.
+async fn end(
+    State(identity): State<Identity>,
+    client: Client,
+    signed_in: SignedIn,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let (device_id, family_id, user_id) = device_of(&identity, path, signed_in.user_id).await?;
+    let ended = async {
+        let mut tx = identity.pool().begin().await?;
+        sqlx::query(
+            "update identity.paired_devices
+             set revoked_at = clock_timestamp()
+             where device_id = $1 and revoked_at is null",
+        )
+        .bind(device_id)
+        .execute(&mut *tx)
+        .await?;
+        let sessions: Vec<(Uuid,)> = sqlx::query_as(
+            "update identity.sessions
+             set revoked_at = clock_timestamp(), revoke_reason = 'device-ended'
+             where paired_device_id = $1 and revoked_at is null
+             returning session_id",
+        )
+        .bind(device_id)
+        .fetch_all(&mut *tx)
+        .await?;
+        let event = SecurityEvent::about(Kind::SessionEnded, user_id)
+            .in_family(family_id)
+            .by(signed_in.user_id)
+            .in_session(signed_in.session_id)
+            .from_address(identity.address_hash(client.address))
+            .with("reason", "device-ended");
+        security_events::record(&mut *tx, event).await?;
+        tx.commit().await?;
+        Ok::<_, sqlx::Error>(sessions)
+    };
+    for (session_id,) in ended.await.map_err(IdentityError::Database)? {
+        identity.verifier().revoke(session_id);
+    }
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// `POST /api/v1/auth/paired-devices/{device_id}/unlock`: a parent or partner, with a fresh proof.
+async fn unlock(
+    State(identity): State<Identity>,
+    signed_in: SignedIn,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    signed_in.require_step_up(identity.verifier().now())?;
+    let (device_id, ..) = device_of(&identity, path, signed_in.user_id).await?;
+    sqlx::query("update identity.paired_devices set pin_failures = 0, pin_waits_until = null where device_id = $1")
+        .bind(device_id)
+        .execute(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// A device in a family where the person looks after devices; unknown, ended and foreign ones read the same.
+async fn device_of(
+    identity: &Identity,
+    path: Result<Path<String>, PathRejection>,
+    asked_by: UserId,
+) -> Result<(Uuid, FamilyId, UserId), Problem> {
+    let Path(text) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
+    let unknown = || Problem::unknown("unknown-device", "there is no such device");
+    let device_id = Uuid::try_parse(&text).map_err(|_| unknown())?;
+    let found: Option<(Uuid, Uuid)> = sqlx::query_as(
+        "select family_id, user_id from identity.paired_devices where device_id = $1 and revoked_at is null",
+    )
+    .bind(device_id)
+    .fetch_optional(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    let (family_id, user_id) = found.ok_or_else(unknown)?;
+    let family_id = FamilyId::from_uuid(family_id);
+    match require_parent(identity, family_id, asked_by).await {
+        Err(problem) if problem.status() == StatusCode::NOT_FOUND => Err(unknown()),
+        checked => checked.map(|()| (device_id, family_id, UserId::from_uuid(user_id))),
+    }
+}
