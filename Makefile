@@ -20,7 +20,7 @@ run: ## Build and start everything in one process; DATA_DIR=./data LISTEN=127.0.
 	@scripts/setup.sh run
 	@features=$$(scripts/setup.sh has-postgres >/dev/null || echo '--features fetch-postgres'); \
 	target=$$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
-	cargo build --profile quick -p kinledger $$features && \
+	cargo build --locked --profile quick -p kinledger $$features && \
 	exec "$$target/quick/kinledger" up --data-dir '$(DATA_DIR)' $(if $(LISTEN),--listen '$(LISTEN)') $(ARGS)
 
 test: ## Check form, lints and contracts, and run all tests against real servers
@@ -32,7 +32,7 @@ drill: ## Run the crash drills in their long form, an hour or so; ARGS=kafka_fai
 
 bench: ## Measure the append path beside pgbench and stock cqrs-es
 	@scripts/setup.sh run
-	@cargo build --release -p kinledger -p bench
+	@cargo build --locked --release -p kinledger -p bench
 	@cargo run --release -p bench -- $(ARGS)
 
 fuzz: ## Fuzz every entry point for data from outside; ARGS='SECONDS [TARGET...]'
@@ -41,10 +41,11 @@ fuzz: ## Fuzz every entry point for data from outside; ARGS='SECONDS [TARGET...]
 fmt: ## Format the code
 	@cargo fmt --all
 
-lint: ## Check form and lints, and licences when cargo-deny is installed
+lint: ## Check form and lints, licences, bans and sources
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo 'cargo-deny is not installed; licences not checked'; fi
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@PATH="$$PATH:.cache/cargo-deny-venv/bin"; if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
+		else echo 'cargo-deny is not here, scripts/setup.sh test brings it; licences not checked'; fi
 
 contracts: ## Regenerate schemas/ from the code
 	@cargo run -q -p kinledger -- contracts --write schemas

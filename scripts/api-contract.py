@@ -27,16 +27,16 @@ import uuid
 HERE = os.path.dirname(os.path.abspath(__file__))
 PASSWORD = "a long sentence nobody guesses"
 READY_WITHIN_S = 120
-# What all runs together may take; a machine with two cores needs about half.
-SECONDS_MAX = 240
+# What all runs together may take: random examples are asked for until it is spent.
+SECONDS_MAX = 200
 
 # Every check there is, but those that ask for something else than the document's truth:
 CHECKS_LEFT_OUT = {
     # Whether a body is taken depends on the ledger as it is (a chore that is there, a wallet that is full enough), so that a
     # well-formed one may be refused by 404, 409 or 422. The document lists these answers; that they come is right.
     "positive_data_acceptance": "rules refuse well-formed requests",
-    # Cuts both ways: texts that the schema cannot describe (an IBAN's check digits) are refused, and numbers in place of
-    # texts are read by `schema`-less parsers of query strings. What malformed input does is tests/it/malformed's subject.
+    # A path that names nothing is answered 404 before its body is looked at, and query strings know no types. What malformed
+    # input does is the subject of tests/it/malformed.
     "negative_data_rejection": "kinledger/tests/it/malformed holds it, byte by byte",
     # Nothing is deleted in an append-only ledger; what was made stays readable to those who may read it.
     "use_after_free": "nothing is freed",
@@ -166,7 +166,7 @@ def run(server, household, who, arguments, began, folder):
     command = [
         os.path.join(os.path.dirname(sys.executable), "st"), "run", server.base + "/api/v1/openapi.json",
         "--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing",
-        "--max-examples", str(arguments.examples), "--max-time", str(left), "--seed", str(arguments.seed), "--workers", "2",
+        "--max-examples", str(arguments.examples), "--max-time", str(left), "--seed", str(arguments.seed), "--workers", "1",
         "--continue-on-failure", "--no-shrink", "--generation-database", "none", "--request-timeout", "20",
         "--warnings", "off", "--suppress-health-check", "all", "--report", "json", "--report-json-path", report, "--no-color",
     ]
@@ -187,7 +187,12 @@ def run(server, household, who, arguments, began, folder):
     print(done.stdout)
     counted = re.search(r"([\d,]+) generated", done.stdout)
     cases = int(counted.group(1).replace(",", "")) if counted else 0
-    return {"who": who, "cases": cases, "ok": done.returncode == 0}
+    # Time is bounded, and a busy machine may not reach all; the first run has half of it and must.
+    selected, tested = (re.search(rf"{word}: (\d+)", done.stdout) for word in ("Selected", "Tested"))
+    reached = bool(selected and tested) and (selected.group(1) == tested.group(1) or who != "parent")
+    if not reached:
+        print(f"as {who} not every operation was reached within {left} s")
+    return {"who": who, "cases": cases, "ok": done.returncode == 0 and reached}
 
 
 if __name__ == "__main__":

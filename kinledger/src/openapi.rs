@@ -20,6 +20,7 @@ pub fn document() -> Value {
     }
     say_who(&mut paths);
     say_scopes(&mut paths);
+    answer_at_the_edge(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -92,6 +93,40 @@ fn say_who(paths: &mut Value) {
             operation["x-roles"] = roles;
             if step_up {
                 operation["x-step-up"] = json!(true);
+            }
+        }
+    }
+}
+
+/// What any operation may answer before its handler is asked, unless it says more about it itself.
+fn answer_at_the_edge(paths: &mut Value) {
+    let refusal = |description: &str, waits: bool| {
+        let mut answer = json!({
+            "description": description,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        });
+        if waits {
+            answer["headers"] =
+                json!({"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}});
+        }
+        answer
+    };
+    for (path, operations) in paths.as_object_mut().into_iter().flatten() {
+        for (_, operation) in operations.as_object_mut().into_iter().flatten() {
+            let Some(answers) = operation["responses"].as_object_mut() else {
+                continue;
+            };
+            let mut may = |status: &str, answer: Value| {
+                answers.entry(status).or_insert(answer);
+            };
+            may("414", refusal("The address is longer than 8 KiB", false));
+            may("431", refusal("The headers are longer than 32 KiB", false));
+            if path.starts_with("/api/v1/") {
+                may(
+                    "429",
+                    refusal("Too many requests: RateLimit-Policy says how many there may be", true),
+                );
+                may("503", refusal("Not now: the database does not answer", true));
             }
         }
     }
