@@ -265,7 +265,7 @@ async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown)
 }
 
 async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
-    let pool = database::connect(&options.database_url, DatabaseRole::Projector, 8).await?;
+    let pool = database::connect(&options.database_url, DatabaseRole::Reactor, 8).await?;
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let verifier = verifier(&pool, shutdown).await?;
     let state = ImportState {

@@ -1,6 +1,6 @@
 //! Postgres: one pool per part, each acting in the database role that part needs and no other.
 //!
-//! The login in the address is a member of all six roles (the migrations grant them); a pool steps down to its own with
+//! The login in the address is a member of all roles (the migrations grant them); a pool steps down to its own with
 //! `set role` on every new connection. Time-outs belong to the role a connection acts in, so that a stalled client cannot
 //! hold a lane.
 //!
@@ -30,17 +30,20 @@ pub enum DatabaseRole {
     Replayer,
     /// Reads the log and keeps its trees and signed checkpoints.
     Sealer,
+    /// Reads the log, to know what statements are for.
+    Reactor,
 }
 
 impl DatabaseRole {
     /// Every role there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Writer,
         Self::Projector,
         Self::Reader,
         Self::Relay,
         Self::Replayer,
         Self::Sealer,
+        Self::Reactor,
     ];
 
     /// The role's name in Postgres.
@@ -52,6 +55,7 @@ impl DatabaseRole {
             Self::Relay => "kinledger_relay",
             Self::Replayer => "kinledger_replayer",
             Self::Sealer => "kinledger_sealer",
+            Self::Reactor => "kinledger_reactor",
         }
     }
 
@@ -59,7 +63,7 @@ impl DatabaseRole {
     const fn search_path(self) -> &'static str {
         match self {
             Self::Projector | Self::Reader => "views",
-            Self::Writer | Self::Relay | Self::Sealer => "pg_catalog",
+            Self::Writer | Self::Relay | Self::Sealer | Self::Reactor => "pg_catalog",
             Self::Replayer => "pg_temp",
         }
     }
@@ -69,7 +73,7 @@ impl DatabaseRole {
         match self {
             Self::Writer => (10_000, 30_000, 10_000),
             Self::Projector => (10_000, 120_000, 60_000),
-            Self::Reader => (2_000, 10_000, 10_000),
+            Self::Reader | Self::Reactor => (2_000, 10_000, 10_000),
             Self::Replayer => (2_000, 30_000, 30_000),
             Self::Relay | Self::Sealer => (10_000, 60_000, 60_000),
         }

@@ -124,13 +124,12 @@ pub async fn guard(State(edge): State<Arc<Edge>>, mut request: Request, next: Ne
     let Some(rates) = &edge.rates else {
         return next.run(request).await;
     };
-    let known = edge
-        .verifier
-        .as_ref()
-        .and_then(|verifier| verifier.known(request.headers()));
     let asking = Asking {
         address,
-        person: known.map(|signed_in| signed_in.user_id),
+        person: edge
+            .verifier
+            .as_ref()
+            .and_then(|verifier| verifier.counted_as(request.headers())),
     };
     rates.limit(asking, request, next).await
 }

@@ -4,6 +4,7 @@
 //! it is said what its body looks like.
 
 mod bodies;
+mod database;
 mod expired;
 mod matrix;
 mod roles;

@@ -8,5 +8,6 @@ mod home;
 mod people;
 mod redis;
 mod statements;
+mod storm;
 mod sums;
 mod walls;

@@ -1,7 +1,8 @@
 //! Rate limits: by network address, by signed-in person and by family, for each class of requests.
 //!
-//! - An address is counted always, a person when the token is one of ours, and a family for those it has answered before. So a
-//!   stranger who guesses a family's name can neither spend its quota nor learn from a refusal that it exists.
+//! - An address is counted always, a person when the token is one of ours (an API key counts as one by itself), and a family for
+//!   those it has answered before. So a stranger who guesses a family's name can neither spend its quota nor learn from a refusal
+//!   that it exists.
 //! - Addresses of this machine are the operator's, or a proxy's; they are counted for signing in only.
 //! - What is refused is charged to nobody. A large body costs as much as several requests, since it holds as many.
 //! - `RateLimit` (draft-ietf-httpapi-ratelimit-headers) tells a person what is left of their own quota, and a stranger what is left
