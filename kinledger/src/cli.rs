@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use service_kit::telemetry::{self, LogFormat};
 
 use crate::{
-    audit, contracts, embedded, import, keys, parked, rebuild, sealing, serve, up, weak::refuse_weak_password,
+    accounts, audit, contracts, embedded, import, keys, parked, rebuild, sealing, serve, up, weak::refuse_weak_password,
 };
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
@@ -44,6 +44,8 @@ enum Command {
     Up(UpOptions),
     /// Import a bank's statement file into an account of a running Kinledger.
     Import(import::ImportOptions),
+    /// Help somebody who cannot sign in.
+    Accounts(AccountsOptions),
     /// Replay, verify or export a family's ledger, straight from the log.
     Audit(AuditOptions),
     /// Build views again from the log, beside those that answer, and switch to them.
@@ -83,7 +85,17 @@ struct UpOptions {
     #[command(flatten)]
     http: serve::HttpOptions,
     #[command(flatten)]
+    accounts: accounts::AccountOptions,
+    #[command(flatten)]
     seal: sealing::SealOptions,
+}
+
+#[derive(Args)]
+struct AccountsOptions {
+    #[command(subcommand)]
+    command: accounts::AccountsCommand,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Args)]
@@ -194,8 +206,21 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(options) => up::run(&options.data_dir, options.listen, &options.http, &options.seal).await?,
+        Command::Up(options) => {
+            up::run(
+                &options.data_dir,
+                options.listen,
+                &options.http,
+                &options.accounts,
+                &options.seal,
+            )
+            .await?;
+        }
         Command::Import(options) => import::run(options).await?,
+        Command::Accounts(options) => {
+            let command = options.command;
+            return on_ledger(options.place, async |url| accounts::run(command, &url).await).await;
+        }
         Command::Audit(options) => {
             let command = options.command;
             if let Some(code) = audit::run_without_database(&command) {

@@ -1,5 +1,6 @@
 //! Kinledger: a family's money, chores and rewards as one ledger. One binary that runs all parts, and the operator's command line.
 
+mod accounts;
 mod audit;
 mod cli;
 mod connections;

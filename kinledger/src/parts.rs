@@ -25,7 +25,6 @@ use event_store::Log;
 use reactors::imports::{Caller, Commands};
 use serde_json::Value;
 use service_kit::{
-    address::Network,
     database::{self, DatabaseRole},
     health::Health,
     problem::Problem,
@@ -54,17 +53,13 @@ impl CommandSide {
     ///
     /// # Errors
     /// When the database does not answer, or was set up with another secret.
-    pub async fn start(url: &str, secret: &Secret, trusted_proxies: &[Network], shutdown: Shutdown) -> Result<Self> {
+    pub async fn start(url: &str, secret: &Secret, config: &IdentityConfig, shutdown: Shutdown) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
         let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
         let (api, workers) = CommandApi::start(log, LaneSettings::default())
             .await
             .context("cannot read the log")?;
-        let config = IdentityConfig {
-            trusted_proxies: trusted_proxies.to_vec(),
-            ..IdentityConfig::default()
-        };
-        let identity = Identity::open(pool, secret, &config, Arc::new(api.clone()))
+        let identity = Identity::open(pool, secret, config, Arc::new(api.clone()))
             .await
             .context("cannot open identities")?;
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));

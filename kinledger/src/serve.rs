@@ -25,6 +25,7 @@ use service_kit::{
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use crate::{
+    accounts::AccountOptions,
     connections::{self, ConnectionOptions},
     edge::{
         Edge, EdgeOptions,
@@ -107,6 +108,8 @@ pub struct ServeOptions {
     secret: Option<String>,
     #[command(flatten)]
     http: HttpOptions,
+    #[command(flatten)]
+    accounts: AccountOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
 }
@@ -199,13 +202,8 @@ async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<Runni
         .as_deref()
         .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
     let secret = Secret::parse(text)?;
-    let commands = parts::CommandSide::start(
-        &options.database_url,
-        &secret,
-        &options.http.edge.trusted_proxies,
-        shutdown,
-    )
-    .await?;
+    let config = options.accounts.config(&options.http.edge.trusted_proxies)?;
+    let commands = parts::CommandSide::start(&options.database_url, &secret, &config, shutdown).await?;
     Ok(RunningPart {
         routes: commands.router(),
         verifier: Some(Arc::clone(commands.identity.verifier())),

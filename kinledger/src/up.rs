@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
-use command_api::identity::Secret;
+use command_api::identity::{IdentityConfig, Secret};
 use event_store::{
     Lane, Log,
     feed::{Feed, PostgresFeed},
@@ -18,6 +18,7 @@ use service_kit::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
+    accounts::AccountOptions,
     connections,
     edge::{Edge, tls::Tls},
     embedded::{DataFolder, Running, Server},
@@ -30,14 +31,21 @@ use crate::{
 ///
 /// # Errors
 /// When the folder is in use, the port is taken, or Postgres cannot be started.
-pub async fn run(data_dir: &Path, listen: SocketAddr, http: &HttpOptions, seal: &SealOptions) -> Result<()> {
+pub async fn run(
+    data_dir: &Path,
+    listen: SocketAddr,
+    http: &HttpOptions,
+    accounts: &AccountOptions,
+    seal: &SealOptions,
+) -> Result<()> {
     let began = Instant::now();
     let tls = Tls::open(&http.tls)?;
+    let identity = accounts.config(&http.edge.trusted_proxies)?;
     let folder = DataFolder::open(data_dir)?;
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
-    let ran = serve(&folder, &server, (listener, address, tls), began, http, seal).await;
+    let ran = serve(&folder, &server, (listener, address, tls), began, http, &identity, seal).await;
     folder.withdraw();
     let stopped = server.stop().await;
     ran?;
@@ -52,6 +60,7 @@ async fn serve(
     (listener, address, tls): (tokio::net::TcpListener, SocketAddr, Option<Arc<Tls>>),
     began: Instant,
     http: &HttpOptions,
+    identity: &IdentityConfig,
     seal: &SealOptions,
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
@@ -65,8 +74,7 @@ async fn serve(
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
-    let commands =
-        parts::CommandSide::start(server.url(), &secret, &http.edge.trusted_proxies, shutdown.clone()).await?;
+    let commands = parts::CommandSide::start(server.url(), &secret, identity, shutdown.clone()).await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
     let projectors = start_projectors(

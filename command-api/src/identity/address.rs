@@ -11,13 +11,15 @@ use axum::{
 };
 use service_kit::address::{behind_proxies, one_household};
 
-use super::Identity;
+use super::{Identity, devices};
 
 /// The device a request comes from: its address when that is known, and what it calls itself.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pub address: Option<IpAddr>,
     pub device: String,
+    /// The SHA-256 of the device token it shows, if any; see `devices`.
+    pub device_hash: Option<[u8; 32]>,
 }
 
 impl FromRequestParts<Identity> for Client {
@@ -32,6 +34,7 @@ impl FromRequestParts<Identity> for Client {
         Ok(Self {
             address: address.map(one_household),
             device: device(&parts.headers),
+            device_hash: devices::shown(&parts.headers),
         })
     }
 }

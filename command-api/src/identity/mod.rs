@@ -3,15 +3,20 @@
 //! What somebody may do is not decided here: membership and role are the family's own state, asked through [`Families`].
 //! A password, a token or a code is never logged and never stored in clear.
 
+mod account;
 mod address;
 mod api_keys;
 mod body;
+mod breached;
+mod devices;
 mod factors;
+mod guesses;
 mod invitations;
 mod join;
 mod keys;
 mod openapi;
 mod pairing;
+mod password_policy;
 mod passwords;
 mod profile;
 mod refresh;
@@ -19,13 +24,14 @@ mod register;
 mod sealing;
 mod secret;
 pub mod security_events;
+mod session_list;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod step_up;
 mod throttle;
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -35,6 +41,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use connectors::channels::Channels;
 use domain::{
     actor::Role,
     id::{CommandId, FamilyId, MemberId, UserId},
@@ -47,12 +54,16 @@ use service_kit::{
 };
 use sqlx::PgPool;
 
+use account::{errands::Errands, postbox::Postbox};
 use factors::passkeys::RelyingParty;
+use guesses::Guesses;
 use keys::KeyRing;
 use passwords::Passwords;
 use sealing::Sealing;
 use throttle::Throttle;
 
+pub use account::operators_reset_token;
+pub use breached::BreachedError;
 pub use keys::{NextKey, rotate_signing_key};
 pub use openapi::openapi_paths;
 pub use secret::{SECRET_VARIABLE, Secret, SecretError};
@@ -99,9 +110,29 @@ pub struct IdentityConfig {
     pub password_queue_max: usize,
     /// Proxies whose `X-Forwarded-For` is believed, as networks. Default none.
     pub trusted_proxies: Vec<Network>,
-    /// The address people open, such as `https://kinledger.example`: passkeys are bound to its domain. Default
-    /// `http://localhost:8080`.
+    /// The address people open, such as `https://kinledger.example`: passkeys are bound to its domain, and links in mails begin
+    /// with it. Default `http://localhost:8080`.
     pub public_url: String,
+    /// Whether an e-mail address has to be verified before its account is of use. Default: it need not be.
+    pub email_verification: EmailVerification,
+    /// Fewest characters of a new password, 8 to 64. Default 8.
+    pub password_characters_min: Option<usize>,
+    /// A file of passwords known from breaches: lines of SHA-1, colon and count, sorted. Default none.
+    pub breached_passwords: Option<PathBuf>,
+    /// How people are reached outside the application. Default not at all.
+    #[serde(skip)]
+    pub channels: Channels,
+}
+
+/// What an e-mail address is worth that nobody verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmailVerification {
+    /// Its account works; a mail asks to verify it where mail is set up.
+    #[default]
+    Optional,
+    /// Its account cannot be signed in to, and registering does not tell whether the address was taken. Needs mail.
+    Required,
 }
 
 impl Default for IdentityConfig {
@@ -114,6 +145,10 @@ impl Default for IdentityConfig {
             password_queue_max: 32,
             trusted_proxies: Vec::new(),
             public_url: "http://localhost:8080".to_owned(),
+            email_verification: EmailVerification::default(),
+            password_characters_min: None,
+            breached_passwords: None,
+            channels: Channels::default(),
         }
     }
 }
@@ -133,6 +168,12 @@ pub enum IdentityError {
     /// The signing keys in the database were sealed with another secret.
     #[error("this database was set up with another secret; restore that one (the secret file or {SECRET_VARIABLE})")]
     OtherSecret,
+    /// A setting makes no sense, or lacks another.
+    #[error("{0}")]
+    Settings(String),
+    /// The file of breached passwords cannot be used.
+    #[error(transparent)]
+    Breached(#[from] BreachedError),
     /// The database does not answer as it should.
     #[error("cannot read or write identities")]
     Database(#[from] sqlx::Error),
@@ -159,8 +200,12 @@ struct Inner {
     verifier: Arc<TokenVerifier>,
     passwords: Passwords,
     throttle: Throttle,
+    guesses: Guesses,
     families: Arc<dyn Families>,
     trusted_proxies: Vec<Network>,
+    postbox: Arc<Postbox>,
+    errands: Errands,
+    email_verification: EmailVerification,
     refresh_key: [u8; 32],
     address_key: [u8; 32],
     seeds: Sealing,
@@ -180,13 +225,22 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let keys = KeyRing::open(pool.clone(), secret).await?;
         let verifier = TokenVerifier::load(&pool).await?;
+        let postbox = Arc::new(Postbox::try_new(config)?);
+        if config.email_verification == EmailVerification::Required && !postbox.has_mail() {
+            let reason = "e-mail addresses cannot be verified without a mail server (KINLEDGER_SMTP_URL)";
+            return Err(IdentityError::Settings(reason.to_owned()));
+        }
         let inner = Inner {
             keys,
             verifier,
             passwords: Passwords::try_new(config, secret)?,
             throttle: Throttle::default(),
+            guesses: Guesses::new(pool.clone(), secret.derive("guesses/1")),
             families,
             trusted_proxies: config.trusted_proxies.clone(),
+            errands: Errands::start(pool.clone(), Arc::clone(&postbox)),
+            postbox,
+            email_verification: config.email_verification,
             refresh_key: secret.derive("refresh-tokens/1"),
             address_key: secret.derive("network-addresses/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
@@ -224,6 +278,12 @@ impl Identity {
                 if let Err(error) = sessions::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "old sessions cannot be removed");
                 }
+                if let Err(error) = self.inner.guesses.purge().await {
+                    tracing::warn!(error = %error, "old counts of guesses cannot be removed");
+                }
+                if let Err(error) = account::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "old tokens of mails cannot be removed");
+                }
                 if let Err(error) = security_events::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "old security events cannot be removed");
                 }
@@ -248,12 +308,28 @@ impl Identity {
         &self.inner.throttle
     }
 
+    fn guesses(&self) -> &Guesses {
+        &self.inner.guesses
+    }
+
     fn families(&self) -> &dyn Families {
         self.inner.families.as_ref()
     }
 
     fn trusted_proxies(&self) -> &[Network] {
         &self.inner.trusted_proxies
+    }
+
+    fn postbox(&self) -> &Postbox {
+        &self.inner.postbox
+    }
+
+    fn errands(&self) -> &Errands {
+        &self.inner.errands
+    }
+
+    fn requires_verified_email(&self) -> bool {
+        self.inner.email_verification == EmailVerification::Required
     }
 
     fn refresh_key(&self) -> &[u8; 32] {
@@ -297,7 +373,10 @@ pub fn router(identity: Identity) -> Router {
         .route("/api/v1/auth/login", post(sign_in::sign_in))
         .route("/api/v1/auth/refresh", post(refresh::refresh))
         .route("/api/v1/auth/logout", post(sign_out::sign_out))
-        .route("/api/v1/auth/profile", get(profile::profile))
+        .route(
+            "/api/v1/auth/profile",
+            get(profile::profile).put(profile::change_profile),
+        )
         .route("/api/v1/auth/join", post(join::join))
         .route(
             "/api/v1/families/{family_id}/members/{member_id}/invitation",
@@ -307,6 +386,8 @@ pub fn router(identity: Identity) -> Router {
         .merge(api_keys::routes())
         .merge(factors::routes())
         .merge(pairing::routes())
+        .merge(account::routes())
+        .merge(session_list::routes())
         .merge(step_up::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(identity)

@@ -4,8 +4,18 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    api_keys, factors, invitations::Invitation, join::Join, pairing, profile::Profile, refresh::Refresh,
-    register::Register, sessions::Tokens, sign_in::SignIn, sign_out::SignOut, step_up,
+    account, api_keys, factors,
+    invitations::Invitation,
+    join::Join,
+    pairing,
+    profile::{NewProfile, Profile},
+    refresh::Refresh,
+    register::Register,
+    session_list,
+    sessions::Tokens,
+    sign_in::SignIn,
+    sign_out::SignOut,
+    step_up,
 };
 
 /// Path to operations, to be merged into the whole document. Expects its `components` to hold the security scheme `bearer` and
@@ -38,6 +48,7 @@ pub(super) struct Route {
     pub parameters: Value,
     pub body: Option<(Value, bool)>,
     pub success: (u16, &'static str, Option<Value>),
+    /// Every other answer: problems, and perhaps a success without a body.
     pub problems: &'static [(u16, &'static str)],
 }
 
@@ -51,10 +62,11 @@ impl Route {
         }
         responses.insert(status.to_string(), success);
         for (status, description) in self.problems {
-            let mut problem = json!({
-                "description": description,
-                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-            });
+            let mut problem = json!({ "description": description });
+            if *status >= 400 {
+                problem["content"] =
+                    json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+            }
             if *status == 429 {
                 problem["headers"] = json!({
                     "Retry-After": { "description": "seconds", "schema": { "type": "integer", "minimum": 1 } },
@@ -98,6 +110,8 @@ fn routes() -> Vec<Route> {
     routes.extend(api_keys::paths());
     routes.extend(factors::paths());
     routes.extend(pairing::paths());
+    routes.extend(account::paths());
+    routes.extend(session_list::paths());
     routes.extend(step_up::paths());
     routes
 }
@@ -109,12 +123,14 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "register",
             summary: "Make an account",
-            description: "Who may call: anybody. Signs the new person in at once. A taken e-mail address answers 409.",
+            description: "Who may call: anybody. Signs the new person in at once; a taken e-mail address answers 409. Where \
+                addresses have to be verified first, the answer is 202 for any address, and a mail tells the rest.",
             caller: Caller::Anybody,
             parameters: json!([]),
             body: Some((schema::<Register>(), true)),
             success: (201, "The account and its first session.", Some(schema::<Tokens>())),
             problems: &[
+                (202, "A mail to the address tells how to go on."),
                 MALFORMED,
                 (409, "There is an account with this e-mail address."),
                 TOO_LARGE,
@@ -142,6 +158,10 @@ fn first_routes() -> Vec<Route> {
                     401,
                     "The e-mail address or the password is wrong; or it is right and a second factor is asked for.",
                 ),
+                (
+                    403,
+                    "`email-not-verified`: the password is right, but the address has to be verified first; a mail is sent.",
+                ),
                 TOO_LARGE,
                 TOO_FAST,
             ],
@@ -152,8 +172,8 @@ fn first_routes() -> Vec<Route> {
             operation_id: "refresh",
             summary: "Exchange a refresh token for fresh tokens",
             description: "Who may call: whoever holds the token. Each refresh token is good for one use; a second use \
-                ends the session. The same request may be repeated within ten seconds under the same Idempotency-Key \
-                and is answered with the same refresh token.",
+                ends the session. Within ten seconds it may be repeated by the same request, named by its Idempotency-Key, \
+                or by the session's own device, shown by its token; the answer has the same refresh token then.",
             caller: Caller::Anybody,
             parameters: json!([{
                 "name": "Idempotency-Key",
@@ -195,6 +215,18 @@ fn first_routes() -> Vec<Route> {
             body: None,
             success: (200, "The account.", Some(schema::<Profile>())),
             problems: &[NOT_SIGNED_IN],
+        },
+        Route {
+            path: "/api/v1/auth/profile",
+            method: "put",
+            operation_id: "change-profile",
+            summary: "Change name and language of the signed-in person",
+            description: "Who may call: any signed-in person, about themself.",
+            caller: Caller::SignedIn,
+            parameters: json!([]),
+            body: Some((schema::<NewProfile>(), true)),
+            success: (200, "The account as it is now.", Some(schema::<Profile>())),
+            problems: &[MALFORMED, NOT_SIGNED_IN, TOO_LARGE],
         },
         Route {
             path: "/api/v1/families/{family_id}/members/{member_id}/invitation",

@@ -1,8 +1,11 @@
 //! A client exchanges its refresh token for fresh tokens.
 //!
 //! Each refresh token is good for one use. Two users of one token are its owner and a thief, and nobody can tell which is
-//! which: the session ends for both. The one exception is a lost reply: the same request, named by its `Idempotency-Key`, may be
-//! sent again within ten seconds and gets the same successor. A thief would have to know that name too.
+//! which: the session ends for both. There are two exceptions, within ten seconds, and both get the same successor again: a lost
+//! reply, when the same request, named by its `Idempotency-Key`, is sent again; and two tabs of one browser that wake at one moment,
+//! when the session's own device shows its token (`devices`). A thief would have to know that name, or hold the device's token
+//! too, which no script can read; and even then the next token is one for both, and the first use of it that comes late ends the
+//! session.
 
 use axum::{Json, extract::State, http::HeaderMap, http::StatusCode, response::Response};
 use domain::id::UserId;
@@ -46,6 +49,7 @@ struct Found {
     is_used: bool,
     used_with: Option<Vec<u8>>,
     is_just_used: bool,
+    is_own_device: bool,
     #[sqlx(flatten)]
     proof: Proof,
 }
@@ -72,15 +76,18 @@ pub(super) async fn refresh(
              token.used_at is not null as is_used,
              token.used_with,
              coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used,
+             coalesce(device.token_hash = $3, false) as is_own_device,
              floor(extract(epoch from session.proven_at))::bigint as proven_at,
              session.proven_by
          from identity.refresh_tokens as token
          join identity.sessions as session on session.session_id = token.session_id
+         left join identity.devices as device on device.device_id = session.device_id
          where token.token_hash = $1
          for update of token, session",
     )
     .bind(hash_of(&old))
     .bind(REPEAT_SECONDS)
+    .bind(client.device_hash)
     .fetch_optional(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
@@ -94,11 +101,15 @@ pub(super) async fn refresh(
         return Err(refused());
     }
     let user_id = UserId::from_uuid(found.user_id);
-    let request_hash = request_id.map(|id| hash_of(&id.to_string()));
+    // The device counts before the request's name: two tabs name their requests differently.
+    let used_with = match client.device_hash.filter(|_| found.is_own_device) {
+        Some(device_hash) => Some(hash_of(&format!("device {}", hex::encode(device_hash)))),
+        None => request_id.map(|id| hash_of(&id.to_string())),
+    };
 
     if found.is_used {
         let is_repeated = found.is_just_used
-            && request_hash
+            && used_with
                 .as_ref()
                 .is_some_and(|hash| found.used_with.as_deref() == Some(hash.as_slice()));
         if !is_repeated {
@@ -119,9 +130,9 @@ pub(super) async fn refresh(
         return Err(refused());
     }
 
-    let successor = RefreshToken::following(&old, request_id, identity.refresh_key());
+    let successor = RefreshToken::following(&old, used_with, identity.refresh_key());
     if !found.is_used {
-        rotate_in_tx(&mut tx, &old, request_hash, &successor, found.session_id)
+        rotate_in_tx(&mut tx, &old, used_with, &successor, found.session_id)
             .await
             .map_err(IdentityError::Database)?;
     }
@@ -138,7 +149,7 @@ pub(super) async fn refresh(
 async fn rotate_in_tx(
     tx: &mut sqlx::PgConnection,
     old: &str,
-    request_hash: Option<[u8; 32]>,
+    used_with: Option<[u8; 32]>,
     successor: &RefreshToken,
     session_id: Uuid,
 ) -> Result<(), sqlx::Error> {
@@ -148,7 +159,7 @@ async fn rotate_in_tx(
          where token_hash = $1",
     )
     .bind(hash_of(old))
-    .bind(request_hash)
+    .bind(used_with)
     .execute(&mut *tx)
     .await?;
     sqlx::query("update identity.sessions set last_used_at = clock_timestamp() where session_id = $1")

@@ -1,11 +1,6 @@
 //! A person makes an account and is signed in.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,9 +9,10 @@ use uuid::Uuid;
 
 use super::{
     Identity, IdentityError,
+    account::{self, errands::Errand},
     address::Client,
     body::Body,
-    passwords, private,
+    private,
     security_events::{self, Kind, SecurityEvent},
     sessions,
 };
@@ -43,8 +39,9 @@ pub(super) struct Register {
 
 /// `POST /api/v1/auth/register`: anybody.
 ///
-/// A taken address answers 409, after the same work as a free one. That somebody has an account can thus be found out, one slow
-/// guess at a time; hiding it needs a confirmation by mail, which an installation without a mail server cannot send.
+/// Where addresses have to be verified first, the answer is 202 for a free address and a taken one alike, and the rest is told by
+/// mail. Elsewhere a taken address answers 409, after the same work as a free one: that somebody has an account can then be found
+/// out, one slow guess at a time, which an installation without a mail server cannot hide.
 pub(super) async fn register(
     State(identity): State<Identity>,
     client: Client,
@@ -52,18 +49,33 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     let email = normal_email(&request.email)?;
     let display_name = normal_display_name(&request.display_name)?;
-    passwords::check_new(&request.password, &email, &display_name)?;
 
     let attempt = identity
         .throttle()
         .admit(&format!("register {email}"), client.address, false)?;
-    let password_hash = match identity.passwords().hash(request.password).await {
+    let password_hash = match identity
+        .passwords()
+        .hash_new(request.password, &email, &display_name)
+        .await
+    {
         Ok(hash) => hash,
-        Err(busy) => {
+        Err(weak_or_busy) => {
             attempt.forgiven();
-            return Err(busy);
+            return Err(weak_or_busy);
         }
     };
+    let address_hash = identity.address_hash(client.address);
+    if identity.requires_verified_email() {
+        // Counted like a wrong guess, or somebody's mailbox could be filled quickly.
+        attempt.failed();
+        identity.errands().leave(Errand::Register {
+            email,
+            display_name,
+            password_hash,
+            address_hash,
+        });
+        return Ok(private(StatusCode::ACCEPTED));
+    }
     let user_id = UserId::from_uuid(Uuid::new_v4());
     let inserted = sqlx::query(
         "insert into identity.users (user_id, email, display_name, password_hash)
@@ -90,13 +102,13 @@ pub(super) async fn register(
             return Err(IdentityError::Database(error).into());
         }
     }
-    let address_hash = identity.address_hash(client.address);
     let event = SecurityEvent::about(Kind::Registered, user_id).from_address(address_hash);
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
+    account::send_verification(&identity, user_id, &email).await?;
     let tokens = sessions::open(&identity, user_id, &["pwd"], &client).await?;
-    Ok(private((StatusCode::CREATED, Json(tokens)).into_response()))
+    Ok(sessions::handed_over(StatusCode::CREATED, tokens))
 }
 
 /// The form in which an e-mail address is stored and looked up.
@@ -117,7 +129,7 @@ pub(super) fn normal_email(text: &str) -> Result<String, Problem> {
     if is_sound { Ok(email) } else { Err(wrong()) }
 }
 
-fn normal_display_name(text: &str) -> Result<String, Problem> {
+pub(super) fn normal_display_name(text: &str) -> Result<String, Problem> {
     let name = text.trim();
     let characters = name.chars().count();
     if characters == 0 || characters > DISPLAY_NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {

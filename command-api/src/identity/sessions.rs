@@ -4,6 +4,11 @@
 //! somebody signs out, or when one of its refresh tokens is used twice. Its refresh tokens follow each other, each good for one
 //! use; what is stored is their SHA-256.
 
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::Response,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::id::UserId;
 use schemars::JsonSchema;
@@ -13,7 +18,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Identity, IdentityError, address::Client, secret::keyed_hash};
+use super::{Identity, IdentityError, address::Client, devices, private, secret::keyed_hash};
 
 /// A session lives so many days, however often it is refreshed.
 const SESSION_DAYS_MAX: i32 = 60;
@@ -37,6 +42,20 @@ pub(super) struct Tokens {
     pub expires_in: i64,
     /// Good for one refresh, within 14 days. Keep it where only this device can read it.
     pub refresh_token: String,
+    /// Only when this device is new: sent as `Kinledger-Device` with every sign-in and refresh from now on. It opens nothing by
+    /// itself. Browsers get it as a cookie too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+}
+
+/// The answer that hands tokens over.
+pub(super) fn handed_over(status: StatusCode, tokens: Tokens) -> Response {
+    let cookie = tokens.device_token.as_deref().and_then(devices::set_cookie);
+    let mut response = private((status, Json(tokens)));
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// A refresh token in clear, on its way to its owner.
@@ -47,11 +66,11 @@ impl RefreshToken {
         Self::from_bytes(rand::random())
     }
 
-    /// The one token that follows `old` when the request `request_id` asks: asked again, the same one. Nobody without the
+    /// The one token that follows `old` for whoever is named by `used_with`: asked again, the same one. Nobody without the
     /// installation's secret can compute it, not even with the old token in hand.
-    pub fn following(old: &str, request_id: Option<Uuid>, key: &[u8; 32]) -> Self {
-        match request_id {
-            Some(request_id) => Self::from_bytes(keyed_hash(key, &[old.as_bytes(), request_id.as_bytes()])),
+    pub fn following(old: &str, used_with: Option<[u8; 32]>, key: &[u8; 32]) -> Self {
+        match used_with {
+            Some(used_with) => Self::from_bytes(keyed_hash(key, &[old.as_bytes(), &used_with])),
             None => Self::random(),
         }
     }
@@ -99,17 +118,20 @@ pub(super) async fn open(
 ) -> Result<Tokens, IdentityError> {
     let session_id = Uuid::new_v4();
     let mut tx = identity.pool().begin().await?;
+    let address_hash = identity.address_hash(client.address);
+    let device = devices::open_in_tx(&mut tx, user_id, client, session_id, address_hash).await?;
     let proof: Proof = sqlx::query_as(
-        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at, proven_by)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6)
+        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at, proven_by, device_id)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7)
          returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
     )
     .bind(session_id)
     .bind(user_id.uuid())
     .bind(&client.device)
-    .bind(identity.address_hash(client.address))
+    .bind(address_hash)
     .bind(SESSION_DAYS_MAX)
     .bind(proven_by)
+    .bind(device.device_id)
     .fetch_one(&mut *tx)
     .await?;
     let refresh_token = RefreshToken::random();
@@ -135,7 +157,13 @@ pub(super) async fn open(
     for (session_id,) in ended {
         identity.verifier().revoke(session_id);
     }
-    tokens(identity, user_id, session_id, proof, refresh_token)
+    if let Some(email) = device.tell {
+        identity.postbox().post(&email, devices::notice());
+    }
+    Ok(Tokens {
+        device_token: device.token,
+        ..tokens(identity, user_id, session_id, proof, refresh_token)?
+    })
 }
 
 /// The person of a session has proven once more who they are, by these methods.
@@ -153,6 +181,27 @@ pub(super) async fn prove(identity: &Identity, session_id: Uuid, proven_by: &[&s
     .bind(proven_by)
     .fetch_one(identity.pool())
     .await
+}
+
+/// Ends a person's sessions, all but one perhaps. The caller tells the verifier which, once that is committed.
+pub(super) async fn end_all_in_tx(
+    tx: &mut PgConnection,
+    user_id: UserId,
+    except: Option<Uuid>,
+    reason: &str,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let ended: Vec<(Uuid,)> = sqlx::query_as(
+        "update identity.sessions
+         set revoked_at = clock_timestamp(), revoke_reason = $3
+         where user_id = $1 and revoked_at is null and session_id is distinct from $2
+         returning session_id",
+    )
+    .bind(user_id.uuid())
+    .bind(except)
+    .bind(reason)
+    .fetch_all(tx)
+    .await?;
+    Ok(ended.into_iter().map(|(session_id,)| session_id).collect())
 }
 
 /// Stores a refresh token's hash.
@@ -194,6 +243,7 @@ pub(super) fn tokens(
         token_type,
         expires_in,
         refresh_token: refresh_token.0,
+        device_token: None,
     })
 }
 
@@ -250,13 +300,10 @@ mod tests {
     #[test]
     fn the_same_request_gets_the_same_successor_and_any_other_another() {
         let old = RefreshToken::random();
-        let request = Uuid::from_u128(1);
+        let request = [1; 32];
         let successor = RefreshToken::following(&old.0, Some(request), &[1; 32]);
         assert_eq!(successor.0, RefreshToken::following(&old.0, Some(request), &[1; 32]).0);
-        assert_ne!(
-            successor.0,
-            RefreshToken::following(&old.0, Some(Uuid::from_u128(2)), &[1; 32]).0
-        );
+        assert_ne!(successor.0, RefreshToken::following(&old.0, Some([2; 32]), &[1; 32]).0);
         assert_ne!(successor.0, RefreshToken::following(&old.0, Some(request), &[2; 32]).0);
         assert_ne!(
             RefreshToken::following(&old.0, None, &[1; 32]).0,

@@ -8,10 +8,11 @@ use service_kit::problem::Problem;
 use uuid::Uuid;
 
 use super::{
-    Identity, IdentityError,
+    Identity, IdentityError, account,
     address::Client,
     body::Body,
     factors::admission,
+    guesses::Guesser,
     passwords::{CHARACTERS_MAX, Verdict},
     register::normal_email,
     security_events::{self, Kind, SecurityEvent},
@@ -33,6 +34,8 @@ struct Account {
     user_id: UserId,
     password_hash: String,
     is_known_here: bool,
+    device_id: Option<Uuid>,
+    has_verified_email: bool,
 }
 
 /// `POST /api/v1/auth/login`: anybody.
@@ -50,19 +53,36 @@ pub(super) async fn sign_in(
             "password: at most {CHARACTERS_MAX} characters"
         )));
     }
-    let account = account(&identity, &email, &client).await?;
+    let account = find_account(&identity, &email, &client).await?;
+    let address_hash = identity.address_hash(client.address);
     let is_known_here = account.as_ref().is_some_and(|account| account.is_known_here);
-    let attempt = identity.throttle().admit(&email, client.address, is_known_here)?;
+    let device_id = account.as_ref().and_then(|account| account.device_id);
+    let attempt = match device_id {
+        Some(device_id) => identity.throttle().admit_device(&email, device_id)?,
+        None => identity.throttle().admit(&email, client.address, is_known_here)?,
+    };
+    let guesser = match (device_id, address_hash) {
+        (Some(device_id), _) => Guesser::Device(device_id),
+        (None, Some(hash)) if is_known_here => Guesser::Address(hash),
+        _ => Guesser::Stranger,
+    };
+    let guess = match identity.guesses().count(&email, guesser).await {
+        Ok(guess) => guess,
+        Err(problem) => {
+            attempt.forgiven();
+            return Err(problem);
+        }
+    };
 
     let stored = account.as_ref().map(|account| account.password_hash.clone());
     let verdict = match identity.passwords().verify(request.password.clone(), stored).await {
         Ok(verdict) => verdict,
         Err(busy) => {
             attempt.forgiven();
+            guess.take_back().await;
             return Err(busy);
         }
     };
-    let address_hash = identity.address_hash(client.address);
     let account = match account {
         Some(account) if verdict != Verdict::Wrong => account,
         account => {
@@ -81,14 +101,23 @@ pub(super) async fn sign_in(
         }
     };
     attempt.succeeded();
+    guess.take_back().await;
     if verdict == Verdict::RightButOutdated {
         renew_hash(&identity, &account, request.password).await;
+    }
+    if identity.requires_verified_email() && !account.has_verified_email {
+        account::send_verification(&identity, account.user_id, &email).await?;
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "email-not-verified",
+            "verify your e-mail address first; a mail tells how",
+        ));
     }
     admission::admit(&identity, account.user_id, &["pwd"], &client).await
 }
 
-async fn account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {
-    let row: Option<(Uuid, String, bool)> = sqlx::query_as(
+async fn find_account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {
+    let row: Option<(Uuid, String, bool, Option<Uuid>, bool)> = sqlx::query_as(
         "select
              user_id,
              password_hash,
@@ -96,19 +125,30 @@ async fn account(identity: &Identity, email: &str, client: &Client) -> Result<Op
                  select 1
                  from identity.sessions
                  where sessions.user_id = users.user_id and sessions.address_hash = $2
-             )
+             ),
+             (
+                 select device_id
+                 from identity.devices
+                 where devices.user_id = users.user_id and devices.token_hash = $3
+             ),
+             email_verified_at is not null
          from identity.users
          where email = $1 and password_hash is not null",
     )
     .bind(email)
     .bind(identity.address_hash(client.address))
+    .bind(client.device_hash)
     .fetch_optional(identity.pool())
     .await?;
-    Ok(row.map(|(user_id, password_hash, is_known_here)| Account {
-        user_id: UserId::from_uuid(user_id),
-        password_hash,
-        is_known_here,
-    }))
+    Ok(row.map(
+        |(user_id, password_hash, is_known_here, device_id, has_verified_email)| Account {
+            user_id: UserId::from_uuid(user_id),
+            password_hash,
+            is_known_here,
+            device_id,
+            has_verified_email,
+        },
+    ))
 }
 
 /// Hashes the password anew with today's parameters. If that fails now, it succeeds some other day.

@@ -9,8 +9,9 @@
 //! - *here*: all e-mail addresses from one network address, with more patience, since a household or a school shares one.
 //!
 //! A guess counts before its password is hashed: while one is under way, no second is admitted in an account that has
-//! failures, and one whose outcome is never told counts as wrong. Everything is in memory: it is bounded, and a restart
-//! forgives.
+//! failures, and one whose outcome is never told counts as wrong. A device that the owner signed in on before has a count of its
+//! own and waits for nobody else. Everything here is in memory: it is bounded, and a restart forgives; what no restart forgives is
+//! the count of a day, in `guesses`.
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ use std::{
 
 use service_kit::problem::Problem;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Counts kept at most.
 const ENTRIES_MAX: usize = 50_000;
@@ -98,10 +100,19 @@ impl Throttle {
         if address.is_some() {
             keys.push(key(Scope::Here, &[here]));
         }
-        self.admit_at(keys, Instant::now()).map_err(|wait| {
-            let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(10).max(1);
-            Problem::too_fast(seconds, format!("too many attempts; try again in {seconds} s"))
-        })
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
+    }
+
+    /// Admits a guess from a device that signed in to what `subject` protects before: nobody else's guesses slow it.
+    ///
+    /// # Errors
+    /// 429 while an earlier wrong guess from there keeps this one waiting.
+    pub fn admit_device(&self, subject: &str, device_id: Uuid) -> Result<Attempt, Problem> {
+        let keys = vec![key(
+            Scope::AccountFromHere,
+            &[subject, "device", &device_id.to_string()],
+        )];
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
     fn admit_at(&self, keys: Vec<Key>, now: Instant) -> Result<Attempt, Duration> {
@@ -193,6 +204,11 @@ impl Drop for Attempt {
             self.failed_at(Instant::now());
         }
     }
+}
+
+fn too_fast(wait: Duration) -> Problem {
+    let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(10).max(1);
+    Problem::too_fast(seconds, format!("too many attempts; try again in {seconds} s"))
 }
 
 fn finish(counts: &mut HashMap<Key, Count>, key: &Key) {

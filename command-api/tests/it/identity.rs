@@ -2,8 +2,10 @@
 //!
 //! The families' log is replaced by a list of places here; the whole path through the lanes is tested elsewhere.
 
+mod accounts;
 mod api_keys;
 mod attacks;
+mod devices;
 mod factors;
 mod families;
 mod invitations;
@@ -24,8 +26,12 @@ use axum::{
     response::Response,
 };
 use command_api::identity::{Identity, IdentityConfig, Secret, router};
+use connectors::channels::{Channels, Settings};
 use serde_json::{Value, json};
-use service_kit::{database::DatabaseRole, testing::TestDatabase};
+use service_kit::{
+    database::DatabaseRole,
+    testing::{TestDatabase, mailbox::Mailbox},
+};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -164,6 +170,20 @@ impl Answer {
 
     fn problem(&self) -> &str {
         self.body["type"].as_str().unwrap_or_default()
+    }
+}
+
+/// A configuration that sends its mails to this mailbox.
+fn mailing(mailbox: &Mailbox) -> IdentityConfig {
+    let settings = Settings {
+        smtp_url: Some(mailbox.url()),
+        mail_from: Some("Kinledger <kinledger@example.org>".to_owned()),
+        ..Settings::default()
+    };
+    IdentityConfig {
+        channels: Channels::open(&settings).unwrap(),
+        public_url: "https://money.example.org".to_owned(),
+        ..quick()
     }
 }
 

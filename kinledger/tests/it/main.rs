@@ -5,6 +5,7 @@
     reason = "a test may expect what it has just arranged, also in its helpers"
 )]
 
+mod accounts;
 mod apart;
 mod as_of;
 mod connections;

@@ -1,7 +1,6 @@
 //! The end of every sign-in's first step: a session, or a challenge to go on with.
 
 use axum::{
-    Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -58,7 +57,7 @@ pub(in super::super) async fn open(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    Ok(private(Json(tokens)))
+    Ok(sessions::handed_over(StatusCode::OK, tokens))
 }
 
 async fn challenge(

@@ -1,0 +1,102 @@
+//! What the letters say. No name, no amount and nothing a stranger wrote stands in them: whoever registers with somebody else's
+//! address must not be able to send them words of their own.
+
+use std::time::Duration;
+
+/// A letter, before it has an address. It may hold a token, so it has no `Debug`.
+pub(in super::super) struct Letter {
+    pub subject: &'static str,
+    pub text: String,
+    pub useful_for: Duration,
+}
+
+/// A notice is still news after a day.
+const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
+
+const NOT_YOU: &str = "If this was not you: reset your password, and look at your sessions and the security events of your \
+                       account.\n";
+
+fn letter(subject: &'static str, useful_for: Duration, text: String) -> Letter {
+    Letter {
+        subject,
+        text: format!("{text}\n-- \nKinledger writes this by itself; nobody reads answers.\n"),
+        useful_for,
+    }
+}
+
+pub(super) fn verify_email(link: &str, token: &str) -> Letter {
+    letter(
+        "Confirm your e-mail address",
+        NOTICE,
+        format!(
+            "Somebody, hopefully you, uses this address for an account at Kinledger.\n\nTo confirm that it is yours, open \
+             within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+        ),
+    )
+}
+
+pub(super) fn change_email(link: &str, token: &str) -> Letter {
+    letter(
+        "Confirm your new e-mail address",
+        NOTICE,
+        format!(
+            "Somebody, hopefully you, wants to use this address for their account at Kinledger from now on.\n\nTo confirm \
+             it, open within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+        ),
+    )
+}
+
+pub(super) fn email_changed() -> Letter {
+    letter(
+        "Your e-mail address was changed",
+        NOTICE,
+        "Your account at Kinledger has another e-mail address now; this one does not sign in any more.\n\nIf this was not \
+         you, tell whoever runs your installation at once.\n"
+            .to_owned(),
+    )
+}
+
+pub(super) fn reset_password(link: &str, token: &str, useful_for: Duration) -> Letter {
+    letter(
+        "Reset your password",
+        useful_for,
+        format!(
+            "Somebody, hopefully you, asked to reset the password of your account at Kinledger.\n\nTo choose a new one, \
+             open within 30 minutes:\n\n{link}\n\nor enter this code:\n\n{token}\n\nIf it was not you, do nothing: your \
+             password stays as it is.\n"
+        ),
+    )
+}
+
+pub(super) fn already_registered(link: &str, token: &str, useful_for: Duration) -> Letter {
+    letter(
+        "You have an account already",
+        useful_for,
+        format!(
+            "Somebody, hopefully you, tried to register at Kinledger with this address. There is an account already: sign \
+             in instead.\n\nIf you do not know its password any more, choose a new one within 30 minutes:\n\n{link}\n\nor \
+             enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+        ),
+    )
+}
+
+pub(super) fn password_changed() -> Letter {
+    letter(
+        "Your password was changed",
+        NOTICE,
+        format!(
+            "The password of your account at Kinledger was changed, and other devices were signed out.\n\n{NOT_YOU}"
+        ),
+    )
+}
+
+/// Somebody signed in on a device that had not been seen before.
+pub(in super::super) fn new_device() -> Letter {
+    letter(
+        "A new device signed in",
+        NOTICE,
+        format!(
+            "Somebody signed in to your account at Kinledger on a device that was not used for it before.\n\n{NOT_YOU}"
+        ),
+    )
+}

@@ -1,0 +1,186 @@
+//! Somebody who does not know their password any more chooses another, by a token that a mail or an operator gave them.
+//!
+//! The token stands for the password, and for nothing else: it does not sign in, ends every session, and leaves second factors as
+//! they are, so that whoever reads somebody's mail has still to get past them.
+
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use service_kit::problem::Problem;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use domain::id::UserId;
+
+use super::{
+    super::{
+        Identity, IdentityError,
+        address::Client,
+        body::Body,
+        openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
+        private,
+        register::normal_email,
+        security_events::{self, Kind, SecurityEvent},
+        sessions,
+    },
+    errands::Errand,
+    letters,
+    mail_tokens::{self, Purpose},
+    verify_email::{INVALID_TOKEN, NO_MAIL},
+};
+
+/// Whose password is forgotten.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForgotPassword {
+    /// The account's e-mail address, in any case.
+    #[schemars(length(max = 254))]
+    email: String,
+}
+
+/// A token and a new password. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResetPassword {
+    /// The token of the mail's link, or what an operator handed over.
+    #[schemars(length(max = 128))]
+    token: String,
+    /// As when registering.
+    #[schemars(length(min = 8, max = 256))]
+    new_password: String,
+}
+
+pub(super) fn routes() -> Router<Identity> {
+    Router::new()
+        .route("/api/v1/auth/forgot-password", post(forgot))
+        .route("/api/v1/auth/reset-password", post(reset))
+}
+
+pub(super) fn paths() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/api/v1/auth/forgot-password",
+            method: "post",
+            operation_id: "forgot-password",
+            summary: "Ask for a mail to reset a password",
+            description: "Who may call: anybody. The answer is the same, and as quick, whether or not there is an account.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<ForgotPassword>(), true)),
+            success: (202, "If there is an account, a mail is on its way.", None),
+            problems: &[MALFORMED, TOO_LARGE, TOO_FAST, NO_MAIL],
+        },
+        Route {
+            path: "/api/v1/auth/reset-password",
+            method: "post",
+            operation_id: "reset-password",
+            summary: "Choose a new password by the token of a mail",
+            description: "Who may call: whoever holds the token. It is good for one use within 30 minutes. Nobody is signed in \
+                by it, every session of the person ends, and second factors stay.",
+            caller: Caller::Anybody,
+            parameters: json!([]),
+            body: Some((schema::<ResetPassword>(), true)),
+            success: (204, "The new password counts.", None),
+            problems: &[
+                MALFORMED,
+                TOO_LARGE,
+                (
+                    INVALID_TOKEN.0,
+                    "`invalid-token`: it is unknown, over, or was used before; or `weak-password`.",
+                ),
+                TOO_FAST,
+            ],
+        },
+    ]
+}
+
+/// `POST /api/v1/auth/forgot-password`: anybody.
+async fn forgot(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<ForgotPassword>,
+) -> Result<Response, Problem> {
+    identity.postbox().require_mail()?;
+    let email = normal_email(&request.email)?;
+    // Every request counts like a wrong guess, whoever's address it names.
+    identity
+        .throttle()
+        .admit(&format!("forgot {email}"), client.address, false)?
+        .failed();
+    identity.errands().leave(Errand::ResetPassword {
+        email,
+        address_hash: identity.address_hash(client.address),
+    });
+    Ok(private(StatusCode::ACCEPTED))
+}
+
+/// `POST /api/v1/auth/reset-password`: whoever holds the token.
+async fn reset(
+    State(identity): State<Identity>,
+    client: Client,
+    Body(request): Body<ResetPassword>,
+) -> Result<Response, Problem> {
+    // Looked at first, used last: a password that is refused leaves the token good, and no guess at a token costs a hash.
+    let holder = mail_tokens::holder(identity.pool(), Purpose::ResetPassword, &request.token).await?;
+    let (display_name,): (String,) = sqlx::query_as("select display_name from identity.users where user_id = $1")
+        .bind(holder.user_id.uuid())
+        .fetch_one(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
+    let new_hash = identity
+        .passwords()
+        .hash_new(request.new_password, &holder.email, &display_name)
+        .await?;
+
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    let holder = mail_tokens::take_in_tx(&mut tx, Purpose::ResetPassword, &request.token).await?;
+    sqlx::query(
+        "update identity.users
+         set password_hash = $2, password_changed_at = clock_timestamp()
+         where user_id = $1",
+    )
+    .bind(holder.user_id.uuid())
+    .bind(&new_hash)
+    .execute(&mut *tx)
+    .await
+    .map_err(IdentityError::Database)?;
+    let ended = sessions::end_all_in_tx(&mut tx, holder.user_id, None, "password-reset")
+        .await
+        .map_err(IdentityError::Database)?;
+    let event =
+        SecurityEvent::about(Kind::PasswordReset, holder.user_id).from_address(identity.address_hash(client.address));
+    security_events::record(&mut *tx, event)
+        .await
+        .map_err(IdentityError::Database)?;
+    tx.commit().await.map_err(IdentityError::Database)?;
+    for session_id in ended {
+        identity.verifier().revoke(session_id);
+    }
+    identity.postbox().post(&holder.email, letters::password_changed());
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// For an operator without mail: a token that resets the password of whoever has this address. None when nobody has.
+///
+/// # Errors
+/// When the address is none, or the database does not answer. `pool` acts in the writer's role.
+pub async fn operators_reset_token(pool: &PgPool, email: &str) -> Result<Option<String>, IdentityError> {
+    let email = normal_email(email).map_err(|problem| IdentityError::Settings(problem.detail().to_owned()))?;
+    let account: Option<(Uuid,)> = sqlx::query_as("select user_id from identity.users where email = $1")
+        .bind(&email)
+        .fetch_optional(pool)
+        .await?;
+    let Some((user_id,)) = account else {
+        return Ok(None);
+    };
+    let user_id = UserId::from_uuid(user_id);
+    let mut tx = pool.begin().await?;
+    let token = mail_tokens::make_in_tx(&mut tx, Purpose::ResetPassword, user_id, &email)
+        .await?
+        .ok_or_else(|| IdentityError::Settings("five tokens were made for this account within the hour".to_owned()))?;
+    let event = SecurityEvent::about(Kind::PasswordResetAsked, user_id).with("by", "operator");
+    security_events::record(&mut *tx, event).await?;
+    tx.commit().await?;
+    Ok(Some(token))
+}
