@@ -15,9 +15,8 @@ use super::{Identity, IdentityError, body::Body, private, register::normal_displ
 pub(super) struct Profile {
     /// Who this is.
     user_id: UserId,
-    /// How they sign in; absent for who signs in by a paired device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
+    /// How they sign in; empty for who signs in by a paired device.
+    email: String,
     /// When the address was confirmed (UTC); none when it was not.
     email_verified_at: Option<DateTime<Utc>>,
     /// How they are called.
@@ -44,7 +43,7 @@ pub(super) struct NewProfile {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    email: Option<String>,
+    email: String,
     email_verified_at: Option<DateTime<Utc>>,
     display_name: String,
     locale: String,
@@ -54,7 +53,7 @@ struct Row {
 /// `GET /api/v1/auth/profile`: the person themself.
 pub(super) async fn profile(State(identity): State<Identity>, signed_in: SignedIn) -> Result<Response, Problem> {
     let row = sqlx::query_as(
-        "select email, email_verified_at, display_name, locale, created_at
+        "select coalesce(email, '') as email, email_verified_at, display_name, locale, created_at
          from identity.users
          where user_id = $1",
     )
@@ -77,7 +76,7 @@ pub(super) async fn change_profile(
         "update identity.users
          set display_name = $2, locale = $3
          where user_id = $1
-         returning email, email_verified_at, display_name, locale, created_at",
+         returning coalesce(email, '') as email, email_verified_at, display_name, locale, created_at",
     )
     .bind(signed_in.user_id.uuid())
     .bind(display_name)

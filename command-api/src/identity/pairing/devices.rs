@@ -54,7 +54,7 @@ struct Devices {
 
 pub(super) fn routes() -> Router<Identity> {
     Router::new()
-        .route("/api/v1/auth/paired-devices/of/{family_id}", get(list))
+        .route("/api/v1/auth/paired-devices/of/{family}", get(list))
         .route("/api/v1/auth/paired-devices/{device_id}", delete(end))
         .route("/api/v1/auth/paired-devices/{device_id}/unlock", post(unlock))
 }
@@ -62,14 +62,14 @@ pub(super) fn routes() -> Router<Identity> {
 pub(super) fn paths() -> Vec<Route> {
     vec![
         Route {
-            path: "/api/v1/auth/paired-devices/of/{family_id}",
+            path: "/api/v1/auth/paired-devices/of/{family}",
             method: "get",
             operation_id: "list-paired-devices",
             summary: "The paired devices of a family's children and teens",
             description: "Who may call: a parent or partner of the family.",
             caller: Caller::SignedIn,
             parameters: json!([{
-                "name": "family_id",
+                "name": "family",
                 "in": "path",
                 "required": true,
                 "description": "`fam_…` or a bare UUID",
@@ -137,7 +137,7 @@ fn device_parameter() -> Value {
 
 type Row = (Uuid, Uuid, String, DateTime<Utc>, Option<DateTime<Utc>>, bool, i64);
 
-/// `GET /api/v1/auth/paired-devices/of/{family_id}`: a parent or partner.
+/// `GET /api/v1/auth/paired-devices/of/{family}`: a parent or partner.
 async fn list(
     State(identity): State<Identity>,
     signed_in: SignedIn,
