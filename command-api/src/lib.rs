@@ -158,9 +158,14 @@ impl CommandApi {
         let Some(family) = self.family(family_id).await? else {
             return Ok(None);
         };
-        Ok(family
-            .member_of_user(user_id, chrono::Utc::now())
-            .map(|member| (member.member_id, member.role)))
+        let Some(member) = family.member_of_user(user_id, chrono::Utc::now()) else {
+            return Ok(None);
+        };
+        // Who waits for consent is told so on every way, by the same code.
+        family
+            .check_consent(member.member_id)
+            .map_err(domain::refusal::Refusal::from)?;
+        Ok(Some((member.member_id, member.role)))
     }
 
     /// The receipt of an accepted command; with `only_of`, only if this person asked for it.
@@ -297,7 +302,7 @@ impl Families for CommandApi {
     async fn member(&self, family: FamilyId, member: MemberId) -> Result<(Role, Option<UserId>), Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family
-            .member(member)
+            .consented(member)
             .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
         Ok((member.role, member.user_id))
     }
@@ -305,7 +310,7 @@ impl Families for CommandApi {
     async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<Role, Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family
-            .member(member)
+            .consented(member)
             .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
         match member.user_id {
             None => Ok(member.role),

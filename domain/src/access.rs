@@ -229,8 +229,10 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/healthz"),
     ("GET", "/metrics"),
     ("GET", "/readyz"),
+    ("POST", "/api/v1/auth/change-email/confirm"),
     ("POST", "/api/v1/auth/device/challenge"),
     ("POST", "/api/v1/auth/device/unlock"),
+    ("POST", "/api/v1/auth/forgot-password"),
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/login/factor"),
     ("POST", "/api/v1/auth/login/factor/options"),
@@ -240,6 +242,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/pairing/finish"),
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/auth/reset-password"),
+    ("POST", "/api/v1/auth/verify-email"),
 ];
 
 /// Routes about the signed-in person and nobody else, whatever families they are in: beginnings of paths.

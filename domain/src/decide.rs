@@ -300,6 +300,7 @@ pub fn decide<C: Decide>(command: &C, context: &Context<'_>) -> Result<Decision,
             }
             .into());
         }
+        context.family()?.check_consent(context.asking_member()?.member_id)?;
     }
     command.decide(context)
 }

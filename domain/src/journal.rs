@@ -79,6 +79,9 @@ impl Poster {
             };
             let account = context.get::<LedgerAccount>(account_id.uuid())?;
             let currency = account.open_currency(account_id)?;
+            if let Some(owner) = account.owner() {
+                context.family()?.check_consent(owner)?;
+            }
             if posting.money.currency() != currency {
                 return Err(LedgerAccountRefusal::OtherCurrency {
                     account: currency,

@@ -312,6 +312,11 @@ impl Outcome {
         self.result.expect("the command is accepted")
     }
 
+    /// Why it was refused; none when it was accepted.
+    pub fn code(self) -> Option<&'static str> {
+        self.result.err().map(|refusal| refusal.code)
+    }
+
     /// Checks that it was refused for this reason.
     #[track_caller]
     pub fn refused(self, code: &str) {

@@ -9,7 +9,9 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::{
     actor::Role,
+    family::FamilyRefusal,
     id::{FamilyId, MemberId},
+    refusal::Refusal,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -99,7 +101,11 @@ pub(crate) fn check_day<V: View>(asked: &Asked<V::Params>) -> Result<(), Problem
 }
 
 pub(crate) fn check_role<V: View>(viewer: &Viewer) -> Result<(), Problem> {
-    access::check(V::ACCESS, viewer.role).map(drop)
+    access::check(V::ACCESS, viewer.role)?;
+    if viewer.awaits_consent {
+        return Err(Refusal::from(FamilyRefusal::ConsentRequired).into());
+    }
+    Ok(())
 }
 
 pub(crate) async fn body<V: View>(

@@ -52,6 +52,7 @@ pub(crate) struct Place {
     pub(crate) currency: String,
     pub(crate) zone: String,
     pub(crate) week_start: String,
+    pub(crate) awaits_consent: bool,
 }
 
 /// Who looks for all requests of a process. Clones are the same one.
@@ -271,7 +272,7 @@ async fn ask(connection: &mut PgConnection, askers: &[Asker]) -> Result<Vec<Opti
         .map(|(family_id, user_id)| (family_id.uuid(), user_id.uuid()))
         .unzip();
     let rows: Vec<Row> = sqlx::query_as(
-        "select place, member_id, role, family_seq, generation, name, currency, zone, week_start
+        "select place, member_id, role, family_seq, generation, name, currency, zone, week_start, awaits_consent
         from generations.places($1, $2)",
     )
     .bind(families)

@@ -113,6 +113,8 @@ pub struct Viewer {
     pub member_id: MemberId,
     /// Their role.
     pub role: Role,
+    /// Do they wait for a parent's consent? Then no view is answered to them.
+    pub awaits_consent: bool,
     /// The last event in the rows.
     pub family_seq: i64,
     /// Which generation of the rows it is.
@@ -139,11 +141,14 @@ impl Viewer {
     ) -> Result<Option<Self>, QueryError> {
         let row: Option<Place> = sqlx::query_as(
             "select m.member_id, m.role, h.family_seq, coalesce(current_setting('kinledger.generation', true), '') as generation,
-                f.name, f.currency, f.zone, f.week_start
+                f.name, f.currency, f.zone, f.week_start,
+                generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked) as awaits_consent
             from members m
             join families f on f.family_id = m.family_id
             join family_heads h on h.family_id = m.family_id
             left join standings s on s.family_id = m.family_id and s.member_id = m.member_id
+            left join consent_rules r on r.family_id = m.family_id
+            left join consents c on c.family_id = m.family_id and c.member_id = m.member_id
             where m.family_id = $1
                 and m.user_id = $2
                 and (s.ends_at is null or s.ends_at > $3 or m.role <> 'auditor')",
@@ -168,7 +173,7 @@ impl Viewer {
     async fn load_onlooker(tx: &mut PgConnection, onlooker: &Onlooker) -> Result<Option<Self>, QueryError> {
         let row: Option<Place> = sqlx::query_as(
             "select $2::uuid as member_id, $3::text as role, h.family_seq, '' as generation, f.name, f.currency, f.zone,
-                f.week_start
+                f.week_start, false as awaits_consent
             from families f
             join family_heads h on h.family_id = f.family_id
             where f.family_id = $1
@@ -191,6 +196,7 @@ impl Viewer {
             family_id,
             member_id: MemberId::from_uuid(row.member_id),
             role: row.role.parse().map_err(|_| QueryError::Row { what: "members" })?,
+            awaits_consent: row.awaits_consent,
             family_seq: row.family_seq,
             generation: row.generation.clone(),
             family_name: row.name.clone(),

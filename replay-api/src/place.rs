@@ -25,17 +25,22 @@ pub(crate) async fn confine(tx: &mut PgConnection, family: FamilyId) -> Result<O
     Ok(lane.map(Lane))
 }
 
-/// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist.
+/// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist. Beside it,
+/// whether a parent's consent, where it is needed, is there.
 pub(crate) async fn place(
     pool: &PgPool,
     family: FamilyId,
     user: UserId,
     at: DateTime<Utc>,
-) -> Result<Option<Member>, PastError> {
+) -> Result<Option<(Member, bool)>, PastError> {
     let mut tx = pool.begin().await?;
     let Some(lane) = confine(&mut tx, family).await? else {
         return Ok(None);
     };
     let state = family_now(&mut tx, lane, family).await?;
-    Ok(state.member_of_user(user, at).cloned())
+    let member = state.member_of_user(user, at).cloned();
+    Ok(member.map(|member| {
+        let may_be_shown = state.check_consent(member.member_id).is_ok();
+        (member, may_be_shown)
+    }))
 }

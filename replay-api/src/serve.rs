@@ -18,7 +18,11 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use chrono::{DateTime, Utc};
-use domain::{family::Member, id::FamilyId};
+use domain::{
+    family::{FamilyRefusal, Member},
+    id::FamilyId,
+    refusal::Refusal,
+};
 use event_store::replay::{AsOf, Last, ReplayError};
 use query_api::{
     answer::{Onlooker, respond},
@@ -129,8 +133,11 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
             let member = place(&state.pool, family, signed_in.user_id, (state.clock)())
                 .await
                 .map_err(problem)?;
-            let member = member.ok_or_else(Problem::unknown_family)?;
+            let (member, may_be_shown) = member.ok_or_else(Problem::unknown_family)?;
             access::check(view.access, member.role)?;
+            if !may_be_shown {
+                return Err(Refusal::from(FamilyRefusal::ConsentRequired).into());
+            }
             let answered = timeout(state.limits.patience, answer(&state, view, family, &member, &asked)).await;
             let (body, last) = answered
                 .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;

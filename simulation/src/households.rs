@@ -222,6 +222,7 @@ impl Household {
                     role: Role::Teen,
                     on_leaderboard: false,
                     until_on: None,
+                    age_band: None,
                 },
             ),
             14 if !self.entries.is_empty() => {

@@ -17,6 +17,7 @@ macro_rules! matrix {
                 AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children.";
                 ApproveChore            [Yes     Yes      No    No     No       No ] "Nobody approves a chore of their own.";
                 AwardBadge              [Yes     Yes      No    No     No       No ] "";
+                ChangeNotice    step_up [Yes     No       No    No     No       No ] "";
                 ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role.";
                 ChooseLeaderboard       [Yes     No       No    No     No       No ] "";
                 ClaimChore              [Part    Part     Part  Part   No       No ] "A chore that is for anybody, or for them.";
@@ -24,6 +25,7 @@ macro_rules! matrix {
                 CompleteChore           [Own     Own      Own   Own    No       No ] "A chore they claimed.";
                 ConnectBank             [Yes     Yes      No    No     No       No ] "";
                 CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are.";
+                GiveConsent     step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 HandOverFamily  step_up [Yes     No       No    No     No       No ] "To a partner, who has to accept.";
                 LeaveFamily     step_up [Part    Yes      No    No     Yes      No ] "The last parent hands the family over first.";
                 MarkNotificationsRead   [Own     Own      Own   Own    No       No ] "";
@@ -33,8 +35,11 @@ macro_rules! matrix {
                 RejectChore             [Yes     Yes      No    No     No       No ] "";
                 RemoveMember    step_up [Yes     No       No    No     No       No ] "Nobody removes themselves.";
                 ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
+                RevokeConsent   step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
+                SetAgeBand      step_up [Yes     No       No    No     No       No ] "";
                 SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";
                 SetBudget               [Yes     Yes      No    No     No       No ] "";
+                SetCountry      step_up [Yes     No       No    No     No       No ] "";
                 SyncBank                [Yes     Yes      No    No     No       No ] "";
                 Transfer                [Yes     Yes      Own   Own    No       No ] "A teen or child moves money out of an account of their own.";
                 UndoImport              [Yes     Yes      No    No     No       No ] "";

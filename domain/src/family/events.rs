@@ -9,6 +9,7 @@ use crate::{
     actor::Role,
     calendar::WeekStart,
     event::events,
+    family::consent::{AgeBand, ConsentMethod},
     id::{AccountId, FamilyId, MemberId, UserId},
 };
 
@@ -26,6 +27,11 @@ events! {
         HandoverOffered = "1",
         FamilyHandedOver = "1",
         WalletAssigned = "1",
+        CountrySet = "1",
+        NoticeChanged = "1",
+        AgeBandSet = "1",
+        ConsentGiven = "1",
+        ConsentRevoked = "1",
     }
 }
 
@@ -138,4 +144,51 @@ pub struct FamilyHandedOver {
     pub from: MemberId,
     /// The parent from now on.
     pub to: MemberId,
+}
+
+/// A parent said which country's law the family is under. Recorded by `set-country`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CountrySet {
+    /// ISO 3166-1, two letters.
+    pub country: String,
+    /// The age below which a parent consents there, as the law was known then.
+    pub consent_age: u8,
+}
+
+/// What the family is told about the keeping of children's data has changed in substance. Recorded by `change-notice`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NoticeChanged {
+    /// The version from now on; consent to an earlier one is none to this.
+    pub notice_version: u32,
+}
+
+/// An adult said how old a young member is. Recorded by `add-member` with a band, and by `set-age-band`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgeBandSet {
+    /// The member.
+    pub member_id: MemberId,
+    /// How old.
+    pub band: AgeBand,
+}
+
+/// A parent consented to what the notice says is kept about a child. Recorded by `give-consent`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsentGiven {
+    /// The child.
+    pub member_id: MemberId,
+    /// The parent.
+    pub given_by: MemberId,
+    /// How it was verified that it is the parent.
+    pub method: ConsentMethod,
+    /// The version of the notice that was consented to.
+    pub notice_version: u32,
+}
+
+/// A parent took consent back: from here on nothing more is kept about the child. Recorded by `revoke-consent`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConsentRevoked {
+    /// The child.
+    pub member_id: MemberId,
+    /// The parent.
+    pub revoked_by: MemberId,
 }

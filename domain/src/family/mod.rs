@@ -1,6 +1,7 @@
 //! The family: who belongs to it, in which role, in which calendar and currency.
 
 pub mod commands;
+pub mod consent;
 mod events;
 mod refusals;
 
@@ -16,8 +17,13 @@ use crate::{
     id::{AccountId, FamilyId, MemberId, UserId},
 };
 
+use consent::{Consent, ConsentRecord, ConsentRules};
+
 pub use events::*;
 pub use refusals::FamilyRefusal;
+
+/// The notice of a family that has just said its country.
+const NOTICE_FIRST: u32 = 1;
 
 /// A place in the family and, once taken, the person in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +46,9 @@ pub struct Member {
     /// From here on an auditor may not look any more.
     #[serde(default)]
     pub ends_at: Option<DateTime<Utc>>,
+    /// What is known of a parent's consent.
+    #[serde(default)]
+    pub consent: ConsentRecord,
 }
 
 impl Member {
@@ -56,6 +65,7 @@ pub struct Family {
     members: BTreeMap<MemberId, Member>,
     users: BTreeMap<UserId, MemberId>,
     handover: Option<HandoverOffered>,
+    rules: Option<ConsentRules>,
 }
 
 impl Family {
@@ -72,6 +82,7 @@ impl Family {
                     wallets: BTreeMap::new(),
                     has_left: false,
                     ends_at: None,
+                    consent: ConsentRecord::default(),
                 };
                 self.members.insert(added.member_id, member);
             }
@@ -98,6 +109,26 @@ impl Family {
                     member.ends_at = Some(term.ends_at);
                 }
             }
+            FamilyEvent::CountrySet(set) => {
+                let notice_version = self.rules.map_or(NOTICE_FIRST, |rules| rules.notice_version);
+                self.rules = Some(ConsentRules {
+                    age: set.consent_age,
+                    notice_version,
+                });
+            }
+            FamilyEvent::NoticeChanged(changed) => {
+                if let Some(rules) = &mut self.rules {
+                    rules.notice_version = changed.notice_version;
+                }
+            }
+            FamilyEvent::AgeBandSet(set) => self.consent_record(set.member_id, |record| record.band = Some(set.band)),
+            FamilyEvent::ConsentGiven(given) => self.consent_record(given.member_id, |record| {
+                record.notice_version = Some(given.notice_version);
+                record.is_revoked = false;
+            }),
+            FamilyEvent::ConsentRevoked(revoked) => {
+                self.consent_record(revoked.member_id, |record| record.is_revoked = true);
+            }
             FamilyEvent::HandoverOffered(offered) => self.handover = Some(offered),
             FamilyEvent::FamilyHandedOver(_) => self.handover = None,
             FamilyEvent::WalletAssigned(wallet) => {
@@ -105,6 +136,12 @@ impl Family {
                     member.wallets.insert(wallet.currency, wallet.account_id);
                 }
             }
+        }
+    }
+
+    fn consent_record(&mut self, member_id: MemberId, change: impl FnOnce(&mut ConsentRecord)) {
+        if let Some(member) = self.members.get_mut(&member_id) {
+            change(&mut member.consent);
         }
     }
 
@@ -168,6 +205,42 @@ impl Family {
             return Err(FamilyRefusal::MemberGone);
         }
         Ok(member)
+    }
+
+    /// Where a member stands with a parent's consent.
+    pub fn consent_of(&self, member: &Member) -> Consent {
+        Consent::of(self.rules, member.role.is_young(), &member.consent)
+    }
+
+    /// Under which rules of consent the family is, once it has said its country.
+    pub fn consent_rules(&self) -> Option<ConsentRules> {
+        self.rules
+    }
+
+    /// One member about whom something may be kept.
+    ///
+    /// # Errors
+    /// As [`Family::member`], and [`FamilyRefusal::ConsentRequired`].
+    pub fn consented(&self, member_id: MemberId) -> Result<&Member, FamilyRefusal> {
+        let member = self.member(member_id)?;
+        if self.consent_of(member).is_enough() {
+            Ok(member)
+        } else {
+            Err(FamilyRefusal::ConsentRequired)
+        }
+    }
+
+    /// May anything be kept about whoever has or had a place? An account may outlast its owner's.
+    ///
+    /// # Errors
+    /// [`FamilyRefusal::ConsentRequired`].
+    pub fn check_consent(&self, member_id: MemberId) -> Result<(), FamilyRefusal> {
+        match self.members.get(&member_id) {
+            Some(member) if !member.has_left && !self.consent_of(member).is_enough() => {
+                Err(FamilyRefusal::ConsentRequired)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The member a signed-in person is at a moment: none for a stranger, for who has left, and for an auditor whose term is over.

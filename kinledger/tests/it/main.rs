@@ -9,6 +9,7 @@ mod accounts;
 mod apart;
 mod as_of;
 mod connections;
+mod consent;
 mod contracts;
 mod crash;
 mod edge;

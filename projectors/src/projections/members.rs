@@ -122,7 +122,12 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
             | FamilyEvent::AuditTermSet(_)
             | FamilyEvent::HandoverOffered(_)
             | FamilyEvent::FamilyHandedOver(_)
-            | FamilyEvent::WalletAssigned(_) => continue,
+            | FamilyEvent::WalletAssigned(_)
+            | FamilyEvent::CountrySet(_)
+            | FamilyEvent::NoticeChanged(_)
+            | FamilyEvent::AgeBandSet(_)
+            | FamilyEvent::ConsentGiven(_)
+            | FamilyEvent::ConsentRevoked(_) => continue,
         };
         changes
             .entry((fact.family(), member_id.uuid()))

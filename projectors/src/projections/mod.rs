@@ -7,6 +7,7 @@ mod bank_connections;
 mod budgets;
 mod categories;
 mod chores;
+mod consents;
 mod entries;
 mod families;
 mod imports;
@@ -31,6 +32,7 @@ pub const PROJECTIONS: &[&dyn Projection] = &[
     &budgets::Budgets,
     &categories::Categories,
     &chores::Chores,
+    &consents::Consents,
     &entries::Entries,
     &families::Families,
     &imports::Imports,

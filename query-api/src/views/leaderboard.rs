@@ -138,7 +138,10 @@ async fn points(
                 on p.family_id = m.family_id
                 and p.member_id = m.member_id
                 and p.earned_on between $2 and $3
+            left join consent_rules r on r.family_id = m.family_id
+            left join consents c on c.family_id = m.family_id and c.member_id = m.member_id
             where m.family_id = $1
+                and not generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked)
                 and m.on_leaderboard
                 and m.role <> 'auditor'
             group by m.member_id, m.display_name
@@ -151,7 +154,10 @@ async fn points(
             "select m.member_id, m.display_name, coalesce(p.points, 0) as points
             from members m
             left join point_totals p on p.family_id = m.family_id and p.member_id = m.member_id
+            left join consent_rules r on r.family_id = m.family_id
+            left join consents c on c.family_id = m.family_id and c.member_id = m.member_id
             where m.family_id = $1
+                and not generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked)
                 and m.on_leaderboard
                 and m.role <> 'auditor'
             order by points desc, m.display_name, m.member_id",

@@ -29,6 +29,9 @@ pub struct Member {
     pub has_joined: bool,
     /// Has the member left, or been removed? Then the place is only there for what was done in it.
     pub has_left: bool,
+    /// Does a parent have to consent before anything is kept about the member? Left out for teens and children.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaits_consent: Option<bool>,
     /// The last day an auditor may look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_on: Option<NaiveDate>,
@@ -46,7 +49,7 @@ pub struct MembersAnswer {
     pub members: Vec<Member>,
 }
 
-type Row = (Uuid, String, String, bool, bool, bool, Option<NaiveDate>);
+type Row = (Uuid, String, String, bool, bool, bool, Option<NaiveDate>, bool);
 
 impl View for Members {
     const NAME: &'static str = "members";
@@ -60,16 +63,19 @@ impl View for Members {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<MembersAnswer, QueryError> {
         let rows: Vec<Row> = sqlx::query_as(
             "select m.member_id, m.display_name, m.role, m.on_leaderboard, m.user_id is not null,
-                coalesce(s.has_left, false), s.until_on
+                coalesce(s.has_left, false), s.until_on,
+                generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked)
             from members m
             left join standings s on s.family_id = m.family_id and s.member_id = m.member_id
+            left join consent_rules r on r.family_id = m.family_id
+            left join consents c on c.family_id = m.family_id and c.member_id = m.member_id
             where m.family_id = $1
             order by m.added_at, m.member_id",
         )
         .bind(viewer.family())
         .fetch_all(tx)
         .await?;
-        let member = |(id, display_name, role, on_leaderboard, has_joined, has_left, until_on): Row| {
+        let member = |(id, display_name, role, on_leaderboard, has_joined, has_left, until_on, awaits_consent): Row| {
             let member_id = MemberId::from_uuid(id);
             let is_me = member_id == viewer.member_id;
             let on_leaderboard = viewer.sees_all_money().then_some(on_leaderboard);
@@ -79,6 +85,7 @@ impl View for Members {
                 role,
                 has_joined,
                 has_left,
+                awaits_consent: viewer.sees_all_money().then_some(awaits_consent),
                 until_on: until_on.filter(|_| viewer.sees_all_money()),
                 is_me,
                 on_leaderboard,

@@ -34,6 +34,7 @@ impl Decide for ApproveChore {
         if member_id == approver {
             return Err(ChoreRefusal::OwnChore.into());
         }
+        context.family()?.consented(member_id)?;
         let day = context.today()?;
         let entry_id = offer.reward.as_ref().map(|_| EntryId::from_uuid(context.new_id(0)));
         let mut decision = Decision::default();

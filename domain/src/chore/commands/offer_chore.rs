@@ -48,7 +48,7 @@ impl Decide for OfferChore {
             return Err(ChoreRefusal::PointsMax { max: POINTS_MAX }.into());
         }
         if let Some(member_id) = self.offered_to {
-            context.family()?.member(member_id)?;
+            context.family()?.consented(member_id)?;
         }
         if let Some(reward) = &self.reward {
             let (_, currency) = usable_account(context, reward.pay_from)?;

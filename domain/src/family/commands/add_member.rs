@@ -8,7 +8,7 @@ use super::set_audit_term::term;
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
-    family::{Family, FamilyRefusal, MemberAdded},
+    family::{AgeBandSet, Family, FamilyRefusal, MemberAdded, consent::AgeBand},
     id::MemberId,
     text,
 };
@@ -31,6 +31,9 @@ pub struct AddMember {
     /// For an auditor: the last day they may look, in the family's calendar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_on: Option<NaiveDate>,
+    /// For a teen or child: how old, as little of it as has to be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_band: Option<AgeBand>,
 }
 
 impl Decide for AddMember {
@@ -54,6 +57,9 @@ impl Decide for AddMember {
         if self.until_on.is_some() && self.role != Role::Auditor {
             return Err(FamilyRefusal::NotAnAuditor.into());
         }
+        if self.age_band.is_some() && !is_young {
+            return Err(FamilyRefusal::NotYoung.into());
+        }
         let member_id = MemberId::from_uuid(context.new_id(0));
         let mut decision = Decision::default();
         let added = MemberAdded {
@@ -65,6 +71,10 @@ impl Decide for AddMember {
                 && self.role != Role::Auditor,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), added.into(), context.today()?);
+        if let Some(band) = self.age_band {
+            let set = AgeBandSet { member_id, band };
+            decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
+        }
         if let Some(until_on) = self.until_on {
             let set = term(context, member_id, until_on)?;
             decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
@@ -84,6 +94,7 @@ mod tests {
             role,
             on_leaderboard: false,
             until_on: None,
+            age_band: None,
         }
     }
 

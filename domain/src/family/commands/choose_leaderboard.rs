@@ -24,7 +24,12 @@ impl Decide for ChooseLeaderboard {
     const SUMMARY: &'static str = "Choose whether a member is shown on the leaderboard";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        let member = context.family()?.member(self.member_id)?;
+        let family = context.family()?;
+        // To be taken off it is anybody's right at any time.
+        let member = match self.on_leaderboard {
+            true => family.consented(self.member_id)?,
+            false => family.member(self.member_id)?,
+        };
         if member.on_leaderboard == self.on_leaderboard {
             return Err(FamilyRefusal::SameChoice.into());
         }

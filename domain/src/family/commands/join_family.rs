@@ -27,7 +27,7 @@ impl Decide for JoinFamily {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
-        let member = family.member(self.member_id)?;
+        let member = family.consented(self.member_id)?;
         if family.place_of_user(context.meta().user_id).is_some() {
             return Err(FamilyRefusal::AlreadyMember.into());
         }

@@ -2,22 +2,32 @@
 
 mod accept_handover;
 mod add_member;
+mod change_notice;
 mod change_role;
 mod choose_leaderboard;
 mod create_family;
+mod give_consent;
 mod hand_over_family;
 mod join_family;
 mod leave_family;
 mod remove_member;
+mod revoke_consent;
+mod set_age_band;
 mod set_audit_term;
+mod set_country;
 
 pub use accept_handover::AcceptHandover;
 pub use add_member::AddMember;
+pub use change_notice::ChangeNotice;
 pub use change_role::ChangeRole;
 pub use choose_leaderboard::ChooseLeaderboard;
 pub use create_family::CreateFamily;
+pub use give_consent::GiveConsent;
 pub use hand_over_family::HandOverFamily;
 pub use join_family::JoinFamily;
 pub use leave_family::LeaveFamily;
 pub use remove_member::RemoveMember;
+pub use revoke_consent::RevokeConsent;
+pub use set_age_band::SetAgeBand;
 pub use set_audit_term::SetAuditTerm;
+pub use set_country::SetCountry;

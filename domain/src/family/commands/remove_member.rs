@@ -94,6 +94,7 @@ mod tests {
             role: Role::Partner,
             on_leaderboard: false,
             until_on: None,
+            age_band: None,
         };
         let events = scenario.when(&again).accepted();
         let join = JoinFamily {

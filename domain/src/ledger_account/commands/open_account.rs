@@ -64,7 +64,7 @@ impl Decide for OpenAccount {
         };
         decision.record::<LedgerAccount>(account_id.uuid(), opened.into(), day);
         if let Some(owner) = self.owner {
-            let member = family.member(owner)?;
+            let member = family.consented(owner)?;
             if self.kind == AccountKind::Wallet {
                 if member.wallets.contains_key(&currency) {
                     return Err(LedgerAccountRefusal::WalletAlreadyAssigned { currency }.into());

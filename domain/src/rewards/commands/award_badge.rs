@@ -37,7 +37,7 @@ impl Decide for AwardBadge {
     const SUMMARY: &'static str = "Give a member a badge";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        context.family()?.member(self.member_id)?;
+        context.family()?.consented(self.member_id)?;
         if self.points > POINTS_MAX {
             return Err(RewardsRefusal::PointsMax { max: POINTS_MAX }.into());
         }

@@ -182,6 +182,13 @@ fn live_through_everything(family: &Household) {
         family.accepted(to, "accept-handover", &json!({}));
     }
     family.accepted(&family.partner, "leave-family", &json!({}));
+    let child = &family.child.member_id;
+    family.accepted(parent, "set-country", &json!({"country": "PT"}));
+    family.accepted(parent, "set-age-band", &json!({"member_id": child, "band": "under-13"}));
+    family.accepted(parent, "change-notice", &json!({"notice_version": 2}));
+    let consent = json!({"member_id": child, "method": "video-call", "notice_version": 2});
+    family.accepted(parent, "give-consent", &consent);
+    family.accepted(parent, "revoke-consent", &json!({"member_id": child}));
 
     family.accepted(
         parent,

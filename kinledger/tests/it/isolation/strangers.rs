@@ -84,7 +84,13 @@ fn our_own_commands_cannot_name_their_things(
     ids: &Ids,
     nothing: &Ids,
 ) {
-    let changes_no_thing = ["add-category", "add-member", "create-family", "mark-notifications-read"];
+    let changes_no_thing = [
+        "add-category",
+        "add-member",
+        "create-family",
+        "mark-notifications-read",
+        "set-country",
+    ];
     for route in routes(kinledger)
         .iter()
         .filter(|route| route.path.contains("{family_id}"))

@@ -233,6 +233,9 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         }
         // These end or change who asks: `leaving.rs` has them.
         "accept-handover" | "leave-family" => return None,
+        // These put the whole family under rules: `consent.rs` has them.
+        "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
+        "set-age-band" => json!({"member_id": add_member(family, "teen"), "band": "13"}),
         "hand-over-family" => json!({"to": house.partner.member_id}),
         "remove-member" => json!({"member_id": add_member(family, "teen")}),
         "set-audit-term" => {

@@ -1,0 +1,295 @@
+//! A parent consents to what is kept about a child.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decide::{Context, Decide, Decision, Stop},
+    family::{
+        ConsentGiven, Family, FamilyRefusal,
+        consent::{Consent, ConsentMethod},
+    },
+    id::MemberId,
+};
+
+/// A parent consents to what the notice says is kept about a child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GiveConsent {
+    /// The child.
+    pub member_id: MemberId,
+    /// How it was verified that it is the parent.
+    pub method: ConsentMethod,
+    /// The version of the notice that was read: the one that counts now.
+    pub notice_version: u32,
+}
+
+impl Decide for GiveConsent {
+    const NAME: &'static str = "give-consent";
+    const SUMMARY: &'static str = "Consent to what is kept about a child";
+
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
+        let family = context.family()?;
+        match family.consent_of(family.member(self.member_id)?) {
+            Consent::NotNeeded => return Err(FamilyRefusal::ConsentNotNeeded.into()),
+            Consent::Given => return Err(FamilyRefusal::SameConsent.into()),
+            Consent::Pending | Consent::Revoked => {}
+        }
+        let rules = family.consent_rules().ok_or(FamilyRefusal::NoCountry)?;
+        if self.notice_version != rules.notice_version {
+            return Err(FamilyRefusal::OldNotice.into());
+        }
+        let mut decision = Decision::default();
+        let given = ConsentGiven {
+            member_id: self.member_id,
+            given_by: context.asking_member()?.member_id,
+            method: self.method,
+            notice_version: self.notice_version,
+        };
+        decision.record::<Family>(context.meta().family_id.uuid(), given.into(), context.today()?);
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        actor::Role,
+        category::CategoryKind,
+        chore::commands::OfferChore,
+        entry::commands::{AddExpense, AddIncome, Transfer},
+        family::{
+            commands::{AddMember, ChangeNotice, ChooseLeaderboard, JoinFamily, RevokeConsent, SetAgeBand, SetCountry},
+            consent::AgeBand,
+        },
+        inbox::commands::MarkNotificationsRead,
+        ledger_account::{AccountKind, commands::OpenAccount},
+        rewards::commands::AwardBadge,
+        testing::{Scenario, account, category, currency, eur, member_id},
+    };
+
+    fn give(notice_version: u32) -> GiveConsent {
+        GiveConsent {
+            member_id: member_id(Role::Child),
+            method: ConsentMethod::SignedForm,
+            notice_version,
+        }
+    }
+
+    fn revoke() -> RevokeConsent {
+        RevokeConsent {
+            member_id: member_id(Role::Child),
+        }
+    }
+
+    fn country(country: &str) -> SetCountry {
+        SetCountry {
+            country: country.to_owned(),
+        }
+    }
+
+    fn band(band: AgeBand) -> SetAgeBand {
+        SetAgeBand {
+            member_id: member_id(Role::Child),
+            band,
+        }
+    }
+
+    /// A family whose child has a wallet with money, before it has said its country.
+    fn family() -> Scenario {
+        let pocket_money = Transfer {
+            from: account(1),
+            to: account(2),
+            money: eur("9"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        };
+        Scenario::family()
+            .with_member(Role::Child)
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .with_category(category(1), CategoryKind::Expense)
+            .with_category(category(2), CategoryKind::Income)
+            .with_wallet(account(2), Role::Child)
+            .after(&pocket_money)
+    }
+
+    /// Decides everything by the child and about it, and says of how many commands what came of them.
+    fn everything(scenario: &Scenario) -> Vec<Option<&'static str>> {
+        let child = member_id(Role::Child);
+        let expense = |from, money| AddExpense {
+            account_id: account(from),
+            money: eur(money),
+            category_id: Some(category(1)),
+            splits: vec![],
+            effective_on: None,
+            payee: String::new(),
+            note: String::new(),
+        };
+        let transfer = |from, to| Transfer {
+            from: account(from),
+            to: account(to),
+            money: eur("1"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        };
+        let income = AddIncome {
+            account_id: account(2),
+            money: eur("1"),
+            category_id: Some(category(2)),
+            splits: vec![],
+            effective_on: None,
+            payee: String::new(),
+            note: String::new(),
+        };
+        let badge = AwardBadge {
+            member_id: child,
+            badge: "Early bird".to_owned(),
+            reason: String::new(),
+            points: 1,
+        };
+        let chore = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 1,
+            reward: None,
+            offered_to: Some(child),
+            due_on: None,
+        };
+        let savings = OpenAccount {
+            name: "Savings".to_owned(),
+            kind: AccountKind::Cash,
+            owner: Some(child),
+            currency: Some(currency("EUR")),
+            opening_balance: None,
+            effective_on: None,
+        };
+        let shown = ChooseLeaderboard {
+            member_id: child,
+            on_leaderboard: true,
+        };
+        let by_child = scenario.clone().asked_by(Role::Child);
+        vec![
+            by_child.when(&expense(2, "1")).code(),
+            by_child.when(&transfer(2, 1)).code(),
+            by_child.when(&MarkNotificationsRead { up_to_family_seq: 1 }).code(),
+            scenario.when(&expense(2, "1")).code(),
+            scenario.when(&transfer(1, 2)).code(),
+            scenario.when(&transfer(2, 1)).code(),
+            scenario.when(&income).code(),
+            scenario.when(&badge).code(),
+            scenario.when(&chore).code(),
+            scenario.when(&savings).code(),
+            scenario.when(&shown).code(),
+        ]
+    }
+
+    #[test]
+    fn every_command_by_or_about_a_child_in_every_band_and_state() {
+        let mut cells = 0;
+        for (code, age) in [("US", 13), ("AT", 14), ("FR", 15), ("DE", 16)] {
+            for of_band in AgeBand::ALL {
+                let begun = family().after(&country(code)).after(&band(of_band));
+                let is_of_age = of_band.youngest() >= age;
+                if is_of_age {
+                    begun.when(&give(1)).refused("consent-not-needed");
+                    begun.when(&revoke()).refused("consent-not-needed");
+                    assert!(everything(&begun).iter().all(Option::is_none), "{code} {of_band:?}");
+                    cells += everything(&begun).len();
+                    continue;
+                }
+                let given = begun.clone().after(&give(1));
+                let changed = given.clone().after(&ChangeNotice { notice_version: 2 });
+                let again = changed.clone().after(&give(2));
+                let revoked = given.clone().after(&revoke());
+                let back = revoked.clone().after(&give(1));
+                for (state, is_enough) in [
+                    (begun, false),
+                    (given, true),
+                    (changed, false),
+                    (again, true),
+                    (revoked, false),
+                    (back, true),
+                ] {
+                    let wanted = if is_enough { None } else { Some("consent-required") };
+                    let said = everything(&state);
+                    assert!(said.iter().all(|code| *code == wanted), "{code} {of_band:?} {said:?}");
+                    cells += said.len();
+                }
+            }
+        }
+        assert_eq!(cells, 11 * (6 * 10 + 10));
+    }
+
+    #[test]
+    fn a_place_is_not_taken_before_a_parent_has_consented() {
+        let join = JoinFamily {
+            member_id: member_id(Role::Child),
+        };
+        let scenario = Scenario::family().with_place(Role::Child).after(&country("PT"));
+        scenario
+            .clone()
+            .asked_by_stranger()
+            .when(&join)
+            .refused("consent-required");
+        let scenario = scenario.after(&give(1)).asked_by_stranger();
+        assert_eq!(scenario.when(&join).accepted().len(), 1);
+    }
+
+    #[test]
+    fn a_young_member_may_be_added_with_a_band_and_nobody_else() {
+        let add = |role| AddMember {
+            display_name: "Byron".to_owned(),
+            role,
+            on_leaderboard: false,
+            until_on: None,
+            age_band: Some(AgeBand::Of14),
+        };
+        assert_eq!(Scenario::family().when(&add(Role::Teen)).accepted().len(), 2);
+        Scenario::family().when(&add(Role::Partner)).refused("not-young");
+    }
+
+    #[test]
+    fn consent_is_to_the_notice_of_today_and_once() {
+        let scenario = family().after(&country("DE"));
+        scenario.when(&give(2)).refused("old-notice");
+        scenario.when(&ChangeNotice { notice_version: 1 }).refused("old-notice");
+        let given = scenario.after(&give(1));
+        given.when(&give(1)).refused("same-consent");
+        given.after(&revoke()).when(&revoke()).refused("same-consent");
+    }
+
+    #[test]
+    fn before_a_country_is_said_nobody_needs_consent() {
+        family().when(&give(1)).refused("consent-not-needed");
+        family().when(&ChangeNotice { notice_version: 2 }).refused("no-country");
+        family().when(&country("Portugal")).refused("unknown-country");
+        assert!(everything(&family()).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn only_a_parent_consents() {
+        for role in [Role::Partner, Role::Teen, Role::Child] {
+            let scenario = family()
+                .with_member(Role::Partner)
+                .with_member(Role::Teen)
+                .asked_by(role);
+            scenario.when(&give(1)).refused("role-not-allowed");
+            scenario.when(&revoke()).refused("role-not-allowed");
+        }
+        let adult = GiveConsent {
+            member_id: member_id(Role::Parent),
+            ..give(1)
+        };
+        family()
+            .after(&country("DE"))
+            .when(&adult)
+            .refused("consent-not-needed");
+        let older = SetAgeBand {
+            member_id: member_id(Role::Parent),
+            band: AgeBand::Of13,
+        };
+        family().when(&older).refused("not-young");
+    }
+}
