@@ -81,7 +81,7 @@ pub(in super::super) async fn may_refresh(
     let device: Option<(String, Vec<u8>, bool)> = sqlx::query_as(
         "select algorithm, public_key, paired_devices.revoked_at is null
          from identity.sessions
-         join identity.paired_devices on device_id = paired_device_id
+         join identity.paired_devices on paired_devices.device_id = sessions.paired_device_id
          where session_id = $1",
     )
     .bind(session_id)
