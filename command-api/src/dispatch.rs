@@ -29,7 +29,7 @@ use service_kit::{
 };
 use uuid::Uuid;
 
-use crate::{CommandApi, receipt::Receipt};
+use crate::{CommandApi, receipt::Receipt, sharing::sees_all_accounts};
 
 /// Who may ask what came of a command.
 const RECEIPT: &Row = domain::access::route("receipt");
@@ -156,12 +156,15 @@ async fn outcome(
     let command_id: CommandId = command_id
         .parse()
         .map_err(|_| Problem::malformed("the command's id is a UUID"))?;
-    let (_, role) = api
+    let (member_id, role) = api
         .member_role(family_id, signed_in.user_id)
         .await?
         .ok_or_else(Problem::unknown_family)?;
-    // A receipt repeats what was recorded, amounts included, so the young see those of their own commands only.
-    let sees_all = access::check(RECEIPT, role)? == Cell::Yes;
+    // A receipt repeats what was recorded, amounts included, so the young see those of their own commands only, and so does whom
+    // an account is hidden from.
+    let lane = api.lane_of(family_id).await?.ok_or_else(Problem::unknown_family)?;
+    let sees_all =
+        access::check(RECEIPT, role)? == Cell::Yes && sees_all_accounts(api.log(), lane, family_id, member_id).await?;
     let receipt = api
         .receipt(family_id, command_id, (!sees_all).then_some(signed_in.user_id))
         .await?;

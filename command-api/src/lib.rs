@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lanes;
 mod openapi;
 mod receipt;
+mod sharing;
 
 use std::{
     collections::HashMap,

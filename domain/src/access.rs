@@ -27,7 +27,7 @@ pub enum Cell {
     Yes,
     /// What is their own.
     Own,
-    /// What is their own, and accounts that are shared with them.
+    /// What is their own, and accounts that are shared with them (`domain/src/ledger_account/sharing.rs`).
     Shared,
     /// A part of it; the row's sentence says which.
     Part,

@@ -14,9 +14,10 @@ use crate::{
     aggregate::LedgerEvent,
     decide::{Context, Decision, Stop},
     entry::{Entry, EntryEvent},
-    family::FamilyRefusal,
     id::{AccountId, EntryId},
-    ledger_account::{AccountKind, LedgerAccount, LedgerAccountRefusal, WalletBalanceChanged},
+    ledger_account::{
+        AccountKind, LedgerAccount, LedgerAccountRefusal, ShareLevel, WalletBalanceChanged, shared_account,
+    },
 };
 
 pub use crate::posting::{Equity, Posting, PostingAccount};
@@ -129,16 +130,12 @@ pub fn post(
     Poster::default().post(context, decision, entry_id, event, effective_on)
 }
 
-/// An account the person who asks may spend from or move money in: adults any, teens and children their own wallet.
+/// An account whose money the person who asks may move.
 ///
 /// # Errors
-/// A refusal when it is unknown, closed or not theirs; [`Stop::Load`] as usual.
+/// A refusal when it is unknown, closed, hidden from them (which reads as unknown) or shared with them as less than full; [`Stop::Load`] as usual.
 pub fn usable_account<'a>(context: &Context<'a>, account_id: AccountId) -> Result<(&'a LedgerAccount, Currency), Stop> {
-    let member = context.asking_member()?;
-    let account = context.get::<LedgerAccount>(account_id.uuid())?;
-    if !member.role.is_adult() && account.owner() != Some(member.member_id) {
-        return Err(FamilyRefusal::NotYours.into());
-    }
+    let account = shared_account(context, account_id, ShareLevel::Full)?;
     let currency = account.open_currency(account_id)?;
     Ok((account, currency))
 }

@@ -10,7 +10,7 @@ use crate::{
     aggregate::LedgerEvent,
     calendar::WeekStart,
     category::{Category, CategoryAdded, CategoryKind},
-    decide::{Context, Decide, NewEvent, Stop, Streams, decide},
+    decide::{Context, Decide, Decision, NewEvent, Stop, Streams, decide},
     family::{Family, FamilyCreated, FamilyEvent, MemberAdded, MemberJoined, WalletAssigned},
     id::{AccountId, CategoryId, CommandId, FamilyId, MemberId, UserId},
     ledger_account::{AccountKind, AccountOpened, LedgerAccount},
@@ -199,6 +199,19 @@ impl Scenario {
         self.event::<LedgerAccount>(id.uuid(), opened.into())
     }
 
+    /// An open euro account that is the first member of a role's own.
+    pub fn with_account_of(self, id: AccountId, kind: AccountKind, role: Role) -> Self {
+        let opened = AccountOpened {
+            account_id: id,
+            name: "Own".to_owned(),
+            kind,
+            currency: currency("EUR"),
+            owner: Some(member_id(role)),
+            opening_balance: None,
+        };
+        self.event::<LedgerAccount>(id.uuid(), opened.into())
+    }
+
     /// The euro wallet of the first member of a role.
     pub fn with_wallet(self, id: AccountId, role: Role) -> Self {
         let owner = Some(member_id(role));
@@ -270,6 +283,22 @@ impl Scenario {
 
     /// Decides a command on this history.
     pub fn when<C: Decide>(&self, command: &C) -> Outcome {
+        Outcome {
+            result: self.decided(command).map(|decision| decision.events),
+        }
+    }
+
+    /// What an accepted command claims: scopes and values.
+    pub fn claims<C: Decide>(&self, command: &C) -> Vec<(&'static str, String)> {
+        let decision = self.decided(command).expect("the command is accepted");
+        decision
+            .claims
+            .into_iter()
+            .map(|claim| (claim.scope, claim.value))
+            .collect()
+    }
+
+    fn decided<C: Decide>(&self, command: &C) -> Result<Decision, Refusal> {
         let command_id = CommandId::from_uuid(Uuid::from_u128(0xD000 + self.commands));
         let meta = Meta {
             family_id: family_id(),
@@ -282,12 +311,8 @@ impl Scenario {
         let command: C = serde_json::from_str(&text).expect("commands read back");
         for _ in 0..100 {
             match decide(&command, &Context::new(&streams, &meta, self.family_seq)) {
-                Ok(decision) => {
-                    return Outcome {
-                        result: Ok(decision.events),
-                    };
-                }
-                Err(Stop::Refused(refusal)) => return Outcome { result: Err(refusal) },
+                Ok(decision) => return Ok(decision),
+                Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Load(missing)) => {
                     for stream in missing {
                         streams.insert(stream, crate::aggregate::AggregateState::empty(stream.kind), 0);

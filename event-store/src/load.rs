@@ -285,6 +285,23 @@ pub(crate) async fn read_family_in(
         .await?)
 }
 
+/// What says which accounts a family has and how they are shared, in order. An index holds these events alone.
+pub(crate) async fn read_sharing_in(
+    executor: impl PgExecutor<'_>,
+    lane: Lane,
+    family: FamilyId,
+) -> Result<Vec<Record>, LogError> {
+    let statement = format!(
+        "select {RECORD_COLUMNS} from log.events e where e.lane = $1 and e.family_id = $2 \
+         and e.aggregate_type = 'ledger-account' and e.event_type in ('AccountOpened', 'AccountShared') order by e.family_seq"
+    );
+    Ok(sqlx::query_as(&statement)
+        .bind(lane.0)
+        .bind(family.uuid())
+        .fetch_all(executor)
+        .await?)
+}
+
 /// [`Log::read_stream`] on a connection of the caller's.
 pub(crate) async fn read_stream_in(
     executor: impl PgExecutor<'_>,

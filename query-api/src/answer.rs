@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     actor::Role,
     family::FamilyRefusal,
-    id::{FamilyId, MemberId},
+    id::{AccountId, FamilyId, MemberId},
     refusal::Refusal,
 };
 use schemars::JsonSchema;
@@ -37,7 +37,7 @@ pub struct Envelope<A> {
 }
 
 /// Somebody whose place in the family was settled elsewhere, and the moment they look at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Onlooker {
     /// The family.
     pub family_id: FamilyId,
@@ -45,6 +45,8 @@ pub struct Onlooker {
     pub member_id: MemberId,
     /// The role they have now: it decides what they see, of the past as of the present.
     pub role: Role,
+    /// Accounts hidden from them now: they stay hidden in the past, as those do that were hidden then.
+    pub hidden_now: Vec<AccountId>,
     /// The moment: its day in the family's zone is what views call today.
     pub now: DateTime<Utc>,
 }

@@ -14,6 +14,7 @@ mod etag;
 mod openapi;
 mod params;
 mod places;
+mod scope;
 pub mod serve;
 mod state;
 pub mod view;

@@ -129,6 +129,9 @@ pub struct Viewer {
     pub today: NaiveDate,
     /// Nothing that counts for a later day is in the answer.
     pub effective_on: Option<NaiveDate>,
+    /// Accounts that are hidden from the member as things are now; asked for in rows of another time only, where shares are those
+    /// of then.
+    pub hidden_now: Vec<Uuid>,
 }
 
 impl Viewer {
@@ -185,8 +188,10 @@ impl Viewer {
         .bind(ADULTS_AND_AUDITOR.contains(&onlooker.role))
         .fetch_optional(tx)
         .await?;
+        let hidden_now = onlooker.hidden_now.iter().map(|account| account.uuid()).collect();
         row.map(|row| Self::of_place(onlooker.family_id, &row, onlooker.now))
             .transpose()
+            .map(|viewer| viewer.map(|viewer| Self { hidden_now, ..viewer }))
     }
 
     /// The member who has this place.
@@ -204,6 +209,7 @@ impl Viewer {
             calendar,
             today: calendar.day_of(now),
             effective_on: None,
+            hidden_now: Vec::new(),
         })
     }
 
@@ -227,27 +233,10 @@ impl Viewer {
         self.family_id.uuid()
     }
 
-    /// May the member see the money of the whole family? Teens and children see their own wallets only.
+    /// May the role see the money of the whole family? Teens and children see their own, and what was shared with them; which
+    /// accounts it comes to is in [`Viewer::money_scope`].
     pub fn sees_all_money(&self) -> bool {
         ADULTS_AND_AUDITOR.contains(&self.role)
-    }
-
-    /// The accounts whose money the member may see: none stands for all.
-    pub(crate) async fn money_scope(&self, tx: &mut PgConnection) -> Result<Option<Vec<Uuid>>, QueryError> {
-        if self.sees_all_money() {
-            return Ok(None);
-        }
-        let own = sqlx::query_scalar(
-            "select account_id
-            from accounts
-            where family_id = $1
-                and owner_id = $2",
-        )
-        .bind(self.family())
-        .bind(self.member_id.uuid())
-        .fetch_all(tx)
-        .await?;
-        Ok(Some(own))
     }
 }
 

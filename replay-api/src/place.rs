@@ -3,9 +3,12 @@
 use chrono::{DateTime, Utc};
 use domain::{
     family::Member,
-    id::{FamilyId, UserId},
+    id::{AccountId, FamilyId, UserId},
 };
-use event_store::{Lane, replay::family_now};
+use event_store::{
+    Lane,
+    replay::{family_now, hidden_now},
+};
 use sqlx::{Executor, PgConnection, PgPool};
 
 use crate::past::PastError;
@@ -25,22 +28,34 @@ pub(crate) async fn confine(tx: &mut PgConnection, family: FamilyId) -> Result<O
     Ok(lane.map(Lane))
 }
 
-/// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist. Beside it,
-/// whether a parent's consent, where it is needed, is there.
+/// Who asks, and which accounts are hidden from them now.
+pub(crate) struct Place {
+    pub(crate) member: Member,
+    /// A parent's consent, where it is needed, is there.
+    pub(crate) may_be_shown: bool,
+    pub(crate) hidden_now: Vec<AccountId>,
+}
+
+/// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist.
 pub(crate) async fn place(
     pool: &PgPool,
     family: FamilyId,
     user: UserId,
     at: DateTime<Utc>,
-) -> Result<Option<(Member, bool)>, PastError> {
+) -> Result<Option<Place>, PastError> {
     let mut tx = pool.begin().await?;
     let Some(lane) = confine(&mut tx, family).await? else {
         return Ok(None);
     };
     let state = family_now(&mut tx, lane, family).await?;
-    let member = state.member_of_user(user, at).cloned();
-    Ok(member.map(|member| {
-        let may_be_shown = state.check_consent(member.member_id).is_ok();
-        (member, may_be_shown)
+    let Some(member) = state.member_of_user(user, at).cloned() else {
+        return Ok(None);
+    };
+    let hidden_now = hidden_now(&mut tx, lane, family, member.member_id).await?;
+    let may_be_shown = state.check_consent(member.member_id).is_ok();
+    Ok(Some(Place {
+        member,
+        may_be_shown,
+        hidden_now,
     }))
 }

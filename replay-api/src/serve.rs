@@ -2,7 +2,8 @@
 //!
 //! **Who may ask** is whoever may ask the view now, and the role they have *now* decides what they see: a teen sees of the past
 //! what a teen may see, also of the time before they were a teen, and an auditor sees the whole history, also of the time
-//! before they were given leave. A teen or child sees nothing of the time before they came.
+//! before they were given leave. A teen or child sees nothing of the time before they came. An account is shown as far as it is
+//! shared with them now and was then, whichever is less.
 //!
 //! **What bounds a request**, see [`ReplayLimits`]: a replay costs as much as the history is long. So only so many run at a time,
 //! further ones are answered 429; a longer history is refused (422), and the command line is named, which has no such limit; what
@@ -18,11 +19,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use chrono::{DateTime, Utc};
-use domain::{
-    family::{FamilyRefusal, Member},
-    id::FamilyId,
-    refusal::Refusal,
-};
+use domain::{family::FamilyRefusal, id::FamilyId, refusal::Refusal};
 use event_store::replay::{AsOf, Last, ReplayError};
 use query_api::{
     answer::{Onlooker, respond},
@@ -40,7 +37,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     past::{Past, PastError, moment},
-    place::place,
+    place::{Place, place},
 };
 
 /// Replays that run at the same time in one process.
@@ -130,17 +127,19 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
               headers: HeaderMap| async move {
             let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
             let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-            let member = place(&state.pool, family, signed_in.user_id, (state.clock)())
+            let place = place(&state.pool, family, signed_in.user_id, (state.clock)())
                 .await
                 .map_err(problem)?;
-            let (member, may_be_shown) = member.ok_or_else(Problem::unknown_family)?;
-            access::check(view.access, member.role)?;
-            if !may_be_shown {
+            let place = place.ok_or_else(Problem::unknown_family)?;
+            access::check(view.access, place.member.role)?;
+            if !place.may_be_shown {
                 return Err(Refusal::from(FamilyRefusal::ConsentRequired).into());
             }
-            let answered = timeout(state.limits.patience, answer(&state, view, family, &member, &asked)).await;
+            let answered = timeout(state.limits.patience, answer(&state, view, family, &place, &asked)).await;
             let (body, last) = answered
                 .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;
+            // The hash is of the whole history: to somebody who may not see all of it, it would tell that something else is there.
+            let last = last.filter(|_| place.hidden_now.is_empty());
             Ok::<Response, Problem>(with_chain_hash(respond(&headers, body), last))
         },
     )
@@ -150,7 +149,7 @@ async fn answer(
     state: &ReplayState,
     view: &ViewEntry,
     family: FamilyId,
-    member: &Member,
+    place: &Place,
     asked: &Asked,
 ) -> Result<(Vec<u8>, Option<Last>), Problem> {
     let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
@@ -164,8 +163,9 @@ async fn answer(
         .map_err(problem)?;
     let onlooker = Onlooker {
         family_id: family,
-        member_id: member.member_id,
-        role: member.role,
+        member_id: place.member.member_id,
+        role: place.member.role,
+        hidden_now: place.hidden_now.clone(),
         now: moment(&asked.as_of, last, (state.clock)()),
     };
     let viewer = past.viewer(&onlooker).await?;

@@ -3,6 +3,9 @@
 //! Who may call: whom the role matrix lets; everybody else in the family is told that the role may not, and a person outside it
 //! gets the same 404 as for a family that does not exist. Everything is read from the log, nothing from read models.
 //!
+//! What is read here is whole: events, exports, packs and the hashes over them. An adult from whom an account is hidden is refused
+//! all of it (`accounts-hidden`) but the verdict whether the chain is whole; views show them their part. ADR 0035 has the choice.
+//!
 //! A replay costs as much as the history is long, so only so many run at a time; further ones are answered 429. A client that
 //! takes nothing of its export or pack for a while is gone. [`AuditLimits`] has both.
 
@@ -33,7 +36,7 @@ use service_kit::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::{identity::Families, log_problem};
+use crate::{identity::Families, log_problem, sharing::sees_all_accounts};
 
 pub use openapi::openapi_paths;
 
@@ -87,16 +90,28 @@ impl AuditState {
         self.limits.stalled_after
     }
 
-    /// The family and its lane, if this person may use the operation.
+    /// The family and its lane, if this person may use the operation, which is about the whole log.
     async fn opened(&self, row: &Row, family_id: &str, signed_in: SignedIn) -> Result<(FamilyId, Lane), Problem> {
+        let opened = self.opened_in_part(row, family_id, signed_in).await?;
+        if opened.is_whole {
+            return Ok((opened.family, opened.lane));
+        }
+        let detail = "accounts of this family are hidden from you, and this would show them: ask the views";
+        Err(Problem::new(StatusCode::FORBIDDEN, "accounts-hidden", detail))
+    }
+
+    /// The same, for what tells nothing of any account.
+    async fn opened_in_part(&self, row: &Row, family_id: &str, signed_in: SignedIn) -> Result<Opened, Problem> {
         access::check_proof(row, signed_in, self.verifier.now())?;
         // What is no id at all names no family either; strangers see the same.
         let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
         let place = self.families.role_of(family, signed_in.user_id).await?;
-        let (_, role) = place.ok_or_else(Problem::unknown_family)?;
+        let (member_id, role) = place.ok_or_else(Problem::unknown_family)?;
         access::check(row, role)?;
         let lane = self.log.lane_of(family).await.map_err(|error| log_problem(&error))?;
-        Ok((family, lane.ok_or_else(Problem::unknown_family)?))
+        let lane = lane.ok_or_else(Problem::unknown_family)?;
+        let is_whole = sees_all_accounts(&self.log, lane, family, member_id).await?;
+        Ok(Opened { family, lane, is_whole })
     }
 
     /// Leave to read a whole history.
@@ -104,6 +119,14 @@ impl AuditState {
         let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
         Arc::clone(&self.replays).try_acquire_owned().map_err(busy)
     }
+}
+
+/// A family whose log somebody looks into.
+struct Opened {
+    family: FamilyId,
+    lane: Lane,
+    /// May they see all of it?
+    is_whole: bool,
 }
 
 impl FromRef<AuditState> for Arc<TokenVerifier> {

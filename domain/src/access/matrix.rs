@@ -12,7 +12,7 @@ macro_rules! matrix {
                 // command               parent  partner  teen  child  auditor  stranger
                 AcceptHandover  step_up [No      Part     No    No     No       No ] "To whom a parent has offered it.";
                 AddCategory             [Yes     Yes      No    No     No       No ] "";
-                AddExpense              [Yes     Yes      Own   Own    No       No ] "A teen or child spends from an account of their own.";
+                AddExpense              [Yes     Yes      Shared Shared No      No ] "From an account of which they have all.";
                 AddIncome               [Yes     Yes      No    No     No       No ] "";
                 AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children.";
                 ApproveChore            [Yes     Yes      No    No     No       No ] "Nobody approves a chore of their own.";
@@ -40,26 +40,28 @@ macro_rules! matrix {
                 SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";
                 SetBudget               [Yes     Yes      No    No     No       No ] "";
                 SetCountry      step_up [Yes     No       No    No     No       No ] "";
+                ShareAccount    step_up [Own     Own      No    No     No       No ] "An account of their own; a parent also the family's and the children's.";
                 SyncBank                [Yes     Yes      No    No     No       No ] "";
-                Transfer                [Yes     Yes      Own   Own    No       No ] "A teen or child moves money out of an account of their own.";
+                Transfer                [Yes     Yes      Shared Shared No      No ] "Between accounts of which they have all.";
                 UndoImport              [Yes     Yes      No    No     No       No ] "";
             }
             views {
                 // view                  parent  partner  teen  child  auditor  stranger
-                "accounts"              [Yes     Yes      Own   Own    Yes      No ] "";
+                "account-shares"        [Own     Own      No    No     No       No ] "Accounts that they may share.";
+                "accounts"              [Yes     Yes      Shared Shared Yes      No ] "";
                 "badges"                [Yes     Yes      Own   Own    No       No ] "";
                 "bank-connections"      [Yes     Yes      No    No     Yes      No ] "";
                 "budgets"               [Yes     Yes      No    No     Yes      No ] "";
                 "categories"            [Yes     Yes      Yes   Yes    Yes      No ] "";
                 "chores"                [Yes     Yes      Part  Part   Yes      No ] "A teen or child sees those for anybody or for them, and not what another's pays.";
-                "dashboard"             [Yes     Yes      Own   Own    Yes      No ] "Notifications are everybody's own.";
-                "entries"               [Yes     Yes      Own   Own    Yes      No ] "";
+                "dashboard"             [Yes     Yes      Shared Shared Yes      No ] "Notifications are everybody's own.";
+                "entries"               [Yes     Yes      Shared Shared Yes      No ] "";
                 "imports"               [Yes     Yes      No    No     Yes      No ] "";
                 "leaderboard"           [Yes     Yes      Yes   Yes    No       No ] "Effort, never money, of members who are opted in.";
                 "members"               [Yes     Yes      Part  Part   Yes      No ] "A teen or child sees names and roles.";
                 "notifications"         [Own     Own      Own   Own    Own      No ] "";
-                "spending"              [Yes     Yes      Own   Own    Yes      No ] "";
-                "trend"                 [Yes     Yes      Own   Own    Yes      No ] "";
+                "spending"              [Yes     Yes      Shared Shared Yes      No ] "";
+                "trend"                 [Yes     Yes      Shared Shared Yes      No ] "";
             }
             routes {
                 // operation             method and path below the family, and who, as above

@@ -241,7 +241,7 @@ impl Book {
                 }
             }
             // The entry beside it carries the posting; counting both would double it.
-            LedgerAccountEvent::WalletBalanceChanged(_) => {}
+            LedgerAccountEvent::AccountShared(_) | LedgerAccountEvent::WalletBalanceChanged(_) => {}
         }
     }
 

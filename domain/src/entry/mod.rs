@@ -3,22 +3,28 @@
 pub mod commands;
 mod events;
 mod refusals;
+mod sharing;
+
+use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{ImportId, MemberId},
+    id::{AccountId, ImportId, MemberId},
     journal::{Posting, PostingAccount},
 };
 
 pub use events::*;
 pub use refusals::EntryRefusal;
+pub use sharing::shared_entry;
 
 /// An entry's state: the postings now in force.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     postings: Vec<Posting>,
+    #[serde(default)]
+    accounts: BTreeSet<AccountId>,
     effective_on: Option<NaiveDate>,
     entered_by: Option<MemberId>,
     is_reversed: bool,
@@ -63,6 +69,13 @@ impl Entry {
     }
 
     fn begin(&mut self, postings: Vec<Posting>, effective_on: NaiveDate, entered_by: Option<MemberId>) {
+        self.accounts = postings
+            .iter()
+            .filter_map(|posting| match posting.ledger_account {
+                PostingAccount::Account(account_id) => Some(account_id),
+                _ => None,
+            })
+            .collect();
         self.postings = postings;
         self.effective_on = Some(effective_on);
         self.entered_by = entered_by;
@@ -86,6 +99,11 @@ impl Entry {
     /// The postings now in force; none after a reversal.
     pub fn postings(&self) -> &[Posting] {
         &self.postings
+    }
+
+    /// The family's own accounts that it moves; those it moved, when it is reversed.
+    pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
+        self.accounts.iter().copied()
     }
 
     /// Is some of it in this ledger account now?

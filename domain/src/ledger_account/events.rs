@@ -7,6 +7,7 @@ use crate::{
     Currency, Money,
     event::events,
     id::{AccountId, EntryId, MemberId},
+    ledger_account::ShareLevel,
 };
 
 events! {
@@ -14,6 +15,7 @@ events! {
     LedgerAccountEvent of "ledger-account" {
         AccountOpened = "1",
         AccountClosed = "1",
+        AccountShared = "1",
         WalletBalanceChanged = "1",
     }
 }
@@ -68,6 +70,17 @@ pub struct AccountOpened {
 pub struct AccountClosed {
     /// The account.
     pub account_id: AccountId,
+}
+
+/// How much of an account a member sees and may do was said. Recorded by `share-account`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AccountShared {
+    /// The account.
+    pub account_id: AccountId,
+    /// Of whom it was said.
+    pub member_id: MemberId,
+    /// How much from now on.
+    pub level: ShareLevel,
 }
 
 /// An entry moved a wallet. Recorded beside that entry, in the same append, by every command that posts to a wallet.

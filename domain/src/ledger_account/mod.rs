@@ -7,6 +7,9 @@
 pub mod commands;
 mod events;
 mod refusals;
+mod sharing;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,7 @@ use crate::{
 
 pub use events::*;
 pub use refusals::LedgerAccountRefusal;
+pub use sharing::{Held, ShareLevel, enough, hidden_from, shared_account};
 
 /// A ledger account's state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub struct LedgerAccount {
     opened: Option<AccountOpened>,
     is_closed: bool,
     wallet_balance: Option<Money>,
+    #[serde(default)]
+    shares: BTreeMap<MemberId, ShareLevel>,
 }
 
 impl LedgerAccount {
@@ -31,8 +37,21 @@ impl LedgerAccount {
         match event {
             LedgerAccountEvent::AccountOpened(opened) => self.opened = Some(opened),
             LedgerAccountEvent::AccountClosed(_) => self.is_closed = true,
+            LedgerAccountEvent::AccountShared(shared) => {
+                self.shares.insert(shared.member_id, shared.level);
+            }
             LedgerAccountEvent::WalletBalanceChanged(changed) => self.wallet_balance = Some(changed.balance),
         }
+    }
+
+    /// Has it been opened?
+    pub fn exists(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    /// The level that was last said of a member; see [`Held`] for what it counts.
+    pub fn said_of(&self, member_id: MemberId) -> Option<ShareLevel> {
+        self.shares.get(&member_id).copied()
     }
 
     /// What sort of account, once opened.

@@ -14,7 +14,12 @@ refusals! {
         WalletNotEmpty { balance: Money } = Rule, "wallet-not-empty", "there is still {balance} in the wallet";
         WalletNeedsOwner = Rule, "wallet-needs-owner", "a wallet belongs to a member: say which";
         WalletAlreadyAssigned { currency: Currency } = Rule, "wallet-already-assigned", "the member already has a wallet in {currency}";
+        ShareTooSmall { level: &'static str, needed: &'static str } = Forbidden, "share-too-small", "the account is shared with you as '{level}', and this needs '{needed}'";
+        NotYoursToShare = Forbidden, "not-yours-to-share", "an account is shared by its owner; the family's and the children's by a parent";
+        OwnShare = Forbidden, "own-share", "nobody changes their own share";
+        ShareIsFixed { role: &'static str } = Rule, "share-is-fixed", "what a {role} sees of this account is not a matter of sharing";
+        SameShare = Rule, "same-share", "the account is shared like this already";
         NegativeWallet = Rule, "wallet-too-low", "a wallet cannot start below zero";
-        NameTaken = Rule, "account-name-taken", "the family already has an account of this name";
+        NameTaken = Rule, "account-name-taken", "you have opened an account of this name already";
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod bounds;
 mod prefix;
+mod sharing;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use crate::{Lane, Log, LogError, Record, verify::Fault};
 
 pub use prefix::{Last, Pages, Prefix, family_now};
+pub use sharing::hidden_now;
 
 /// Events read from the database at once.
 pub const PAGE: i64 = 1_000;

@@ -104,6 +104,8 @@ async fn viewer(
         family_id: options.family,
         member_id: options.member.unwrap_or(MemberId::from_uuid(Uuid::nil())),
         role: role.unwrap_or(Role::Parent),
+        // As shares were then: this is the operator's tool, who has the database.
+        hidden_now: Vec::new(),
         now: moment(as_of, last, Utc::now()),
     };
     past.viewer(&onlooker)

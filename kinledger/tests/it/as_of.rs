@@ -4,6 +4,6 @@ mod limits;
 mod moments;
 mod naive;
 mod random;
-mod stack;
+pub mod stack;
 mod streams;
 mod ten_thousand;

@@ -20,3 +20,4 @@ mod races;
 mod rebuild;
 mod session;
 mod support;
+mod visibility;

@@ -1,6 +1,7 @@
 //! Every projection, one line each. None reads another's tables unless its own file says so.
 
 mod account_days;
+mod account_shares;
 mod accounts;
 mod badges;
 mod bank_connections;
@@ -26,6 +27,7 @@ pub const FAMILIES_TABLES: &[&str] = &["family_heads", "parked_families"];
 /// The list.
 pub const PROJECTIONS: &[&dyn Projection] = &[
     &account_days::AccountDays,
+    &account_shares::AccountShares,
     &accounts::Accounts,
     &badges::Badges,
     &bank_connections::BankConnections,

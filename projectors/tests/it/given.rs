@@ -14,7 +14,7 @@ use domain::{
     family::{FamilyCreated, FamilyEvent, MemberAdded, MemberJoined},
     id::{AccountId, BudgetId, CategoryId, EntryId, FamilyId, ImportId, MemberId, UserId},
     journal::{Equity, Posting, PostingAccount, reversed},
-    ledger_account::{AccountKind, AccountOpened, LedgerAccountEvent},
+    ledger_account::{AccountKind, AccountOpened, AccountShared, LedgerAccountEvent, ShareLevel},
 };
 use uuid::Uuid;
 
@@ -84,6 +84,20 @@ pub fn account_opened(family: FamilyId, number: u128, kind: AccountKind, owner: 
     (
         account_id.uuid(),
         LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountOpened(opened)),
+        day(1, 1),
+    )
+}
+
+pub fn account_shared(family: FamilyId, number: u128, with: u128, level: ShareLevel) -> Given {
+    let account_id = account(family, number);
+    let shared = AccountShared {
+        account_id,
+        member_id: member(family, with),
+        level,
+    };
+    (
+        account_id.uuid(),
+        LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountShared(shared)),
         day(1, 1),
     )
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 /// Tables that hold rows of families; compared whole.
 const TABLES: &[(&str, &str)] = &[
     ("account_days", "family_id, ledger_account, currency, effective_on"),
+    ("account_shares", "family_id, account_id, member_id"),
     ("accounts", "family_id, account_id"),
     ("badges", "family_id, award_id"),
     ("bank_connections", "family_id, connection_id"),

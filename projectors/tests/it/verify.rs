@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{calendar::Period, id::FamilyId};
+use domain::{calendar::Period, id::FamilyId, ledger_account::ShareLevel};
 use projectors::{
     projections::{FAMILIES_TABLES, PROJECTIONS},
     verify::Verifier,
@@ -14,6 +14,7 @@ use crate::{given::*, ledger::*, sameness::lived, stories};
 /// Every table with rows of families, and what is changed in it: a value that no other table holds.
 const ALTERED: &[(&str, &str, &str)] = &[
     ("account_days", "account_days", "amount = amount + 0.01"),
+    ("account_shares", "account_shares", "level = 'annotate'"),
     ("accounts", "accounts", "balance = balance - 0.01"),
     ("badges", "badges", "points = points + 1"),
     ("bank_connections", "bank_connections", "is_proved = not is_proved"),
@@ -42,6 +43,8 @@ async fn full(ledger: &mut Ledger) {
         let f = family(number);
         let more = vec![
             budget_set(f, 1, Period::Month, "100.00", day(1, 1)),
+            account_shared(f, 1, 4, ShareLevel::View),
+            account_shared(f, 1, 4, ShareLevel::Full),
             stories::inbox_read(f),
             income(f, 901, "3.00", day(4, 1)),
         ];

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use domain::id::{AccountId, MemberId};
+use domain::{
+    id::{AccountId, MemberId},
+    ledger_account::ShareLevel,
+};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params,
+    scope::MoneyScope,
     view::{View, Viewer},
 };
 
@@ -47,6 +51,8 @@ pub struct Account {
     pub is_closed: bool,
     /// The day it was opened.
     pub opened_on: NaiveDate,
+    /// What the asking member may do with it: `full`, `annotate` or `view`.
+    pub share: ShareLevel,
 }
 
 /// Answer of `accounts`.
@@ -61,7 +67,7 @@ pub struct AccountsAnswer {
 impl View for Accounts {
     const NAME: &'static str = "accounts";
     const SUMMARY: &'static str = "Accounts with their balances";
-    const VISIBILITY: &'static str = "Adults and auditors see all accounts; a teen or child sees their own.";
+    const VISIBILITY: &'static str = "Adults see all accounts but those hidden from them, auditors all; a teen or child sees their own and those opened to them.";
     const BY_DAY: Option<&'static str> = Some(
         "Balances are those at the end of that day. An account that was opened later is listed, with nothing in it.",
     );
@@ -75,7 +81,7 @@ impl View for Accounts {
     ) -> Result<AccountsAnswer, QueryError> {
         let on = params::earlier(params::day("on", params.on)?, viewer.effective_on);
         let scope = viewer.money_scope(tx).await?;
-        balances(tx, viewer, scope.as_deref(), on).await
+        balances(tx, viewer, &scope, on).await
     }
 }
 
@@ -95,7 +101,7 @@ struct Row {
 pub(crate) async fn balances(
     tx: &mut PgConnection,
     viewer: &Viewer,
-    scope: Option<&[Uuid]>,
+    scope: &MoneyScope,
     on: Option<NaiveDate>,
 ) -> Result<AccountsAnswer, QueryError> {
     let rows: Vec<Row> = sqlx::query_as(
@@ -115,7 +121,7 @@ pub(crate) async fn balances(
         order by a.is_closed, a.name, a.account_id",
     )
     .bind(viewer.family())
-    .bind(scope)
+    .bind(scope.only())
     .bind(on)
     .fetch_all(tx)
     .await?;
@@ -128,12 +134,12 @@ pub(crate) async fn balances(
         .map(|(currency, sum)| Amount::new(sum, currency))
         .collect();
     Ok(AccountsAnswer {
-        accounts: rows.into_iter().map(account).collect(),
+        accounts: rows.into_iter().map(|row| account(row, scope)).collect(),
         totals,
     })
 }
 
-fn account(row: Row) -> Account {
+fn account(row: Row, scope: &MoneyScope) -> Account {
     Account {
         account_id: AccountId::from_uuid(row.account_id),
         name: row.name,
@@ -143,5 +149,6 @@ fn account(row: Row) -> Account {
         owner: row.owner_id.map(MemberId::from_uuid),
         is_closed: row.is_closed,
         opened_on: row.opened_on,
+        share: scope.level(row.account_id),
     }
 }

@@ -53,13 +53,14 @@ pub struct BankConnectionsAnswer {
 impl View for BankConnections {
     const NAME: &'static str = "bank-connections";
     const SUMMARY: &'static str = "Bank connections and how far their statements reach";
-    const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const VISIBILITY: &'static str = "Adults and auditors see all but those of accounts hidden from them.";
     const BY_DAY: Option<&'static str> =
         Some("The bank's balance is the one after the last row of that day; none before the first row.");
     type Params = NoParams;
     type Answer = BankConnectionsAnswer;
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<BankConnectionsAnswer, QueryError> {
+        let scope = viewer.money_scope(tx).await?;
         // The bank's balance of an earlier day is the latest less the rows that came after, so it costs the days since. Rows are
         // the entries of imports that stand, whether or not the family has reversed one of them: the bank has not.
         let rows: Vec<Row> = sqlx::query_as(
@@ -78,10 +79,12 @@ impl View for BankConnections {
                     and not i.is_undone
             ) later on $2::date is not null
             where b.family_id = $1
+                and ($3::uuid[] is null or b.account_id = any($3))
             order by b.connected_at, b.connection_id",
         )
         .bind(viewer.family())
         .bind(viewer.effective_on)
+        .bind(scope.only())
         .fetch_all(tx)
         .await?;
         Ok(BankConnectionsAnswer {

@@ -20,6 +20,7 @@ use crate::{
     amount::Amount,
     error::QueryError,
     params,
+    scope::MoneyScope,
     view::{View, Viewer},
 };
 
@@ -71,7 +72,7 @@ pub struct BudgetsAnswer {
 impl View for Budgets {
     const NAME: &'static str = "budgets";
     const SUMMARY: &'static str = "Budgets and how much of each is spent";
-    const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const VISIBILITY: &'static str = "Adults and auditors see all budgets. What went through accounts hidden from the asking member is not counted as spent.";
     const BY_DAY: Option<&'static str> = Some(
         "The amounts that were set for that day, and the spending up to it; without `on`, of the week and month that hold it.",
     );
@@ -80,8 +81,9 @@ impl View for Budgets {
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, params: BudgetsParams) -> Result<BudgetsAnswer, QueryError> {
         let on = params::day("on", params.on)?.unwrap_or(viewer.today);
+        let scope = viewer.money_scope(tx).await?;
         Ok(BudgetsAnswer {
-            budgets: progress(tx, viewer, on).await?,
+            budgets: progress(tx, viewer, &scope, on).await?,
         })
     }
 }
@@ -100,6 +102,7 @@ struct Row {
 pub(crate) async fn progress(
     tx: &mut PgConnection,
     viewer: &Viewer,
+    scope: &MoneyScope,
     on: NaiveDate,
 ) -> Result<Vec<BudgetProgress>, QueryError> {
     let week = viewer.calendar.period_of(Period::Week, on);
@@ -130,8 +133,8 @@ pub(crate) async fn progress(
     .bind(viewer.effective_on)
     .fetch_all(&mut *tx)
     .await?;
-    let spent_in_week = spent(tx, viewer, week, &rows, Period::Week).await?;
-    let spent_in_month = spent(tx, viewer, month, &rows, Period::Month).await?;
+    let spent_in_week = spent(tx, viewer, scope, week, &rows, Period::Week).await?;
+    let spent_in_month = spent(tx, viewer, scope, month, &rows, Period::Month).await?;
     let of = |row: Row| {
         let (period, spent) = if row.period == "week" {
             (week, &spent_in_week)
@@ -157,6 +160,7 @@ type Spent = BTreeMap<(Uuid, String), Decimal>;
 async fn spent(
     tx: &mut PgConnection,
     viewer: &Viewer,
+    scope: &MoneyScope,
     (first, last): (NaiveDate, NaiveDate),
     rows: &[Row],
     period: Period,
@@ -175,12 +179,14 @@ async fn spent(
         where family_id = $1
             and effective_on between $2 and $3
             and category_id = any($4)
+            and ($5::uuid[] is null or account_id = any($5))
         group by category_id, currency",
     )
     .bind(viewer.family())
     .bind(first)
     .bind(viewer.up_to(last))
     .bind(categories)
+    .bind(scope.only())
     .fetch_all(tx)
     .await?;
     Ok(sums

@@ -81,7 +81,7 @@ impl View for Dashboard {
     const NAME: &'static str = "dashboard";
     const SUMMARY: &'static str =
         "Balances, the month so far, recent entries, budgets, open chores and unread notifications";
-    const VISIBILITY: &'static str = "Adults and auditors see the family's money; a teen or child sees their own, and no budgets. Notifications are one's own.";
+    const VISIBILITY: &'static str = "Adults and auditors see the family's money but what is hidden from them; a teen or child sees their own and what is shared with them, and no budgets. Notifications are one's own.";
     const BY_DAY: Option<&'static str> = Some(
         "That day is today: balances, the month so far, entries and budgets are those of its end. Chores and notifications have no day and stand as recorded.",
     );
@@ -90,20 +90,20 @@ impl View for Dashboard {
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<DashboardAnswer, QueryError> {
         let scope = viewer.money_scope(tx).await?;
-        let scope = scope.as_deref();
-        let accounts = accounts::balances(tx, viewer, scope, viewer.effective_on).await?;
+        let accounts = accounts::balances(tx, viewer, &scope, viewer.effective_on).await?;
         let (first_on, _) = viewer.calendar.period_of(Period::Month, viewer.today);
-        let sums = spending::sums(tx, viewer, scope, (first_on, viewer.today)).await?;
+        let sums = spending::sums(tx, viewer, scope.only(), (first_on, viewer.today)).await?;
         let recent = entries::page(
             tx,
             viewer,
-            scope,
+            &scope,
             &Filter::newest(ENTRIES_SHOWN).until(viewer.effective_on),
         )
         .await?;
-        let budgets = match scope {
-            None => Some(budgets::progress(tx, viewer, viewer.today).await?),
-            Some(_) => None,
+        let budgets = if viewer.sees_all_money() {
+            Some(budgets::progress(tx, viewer, &scope, viewer.today).await?)
+        } else {
+            None
         };
         let chores = chores::page(tx, viewer, ChoreFilter::Open, None, CHORES_SHOWN).await?;
         let read_up_to = notifications::read_up_to(tx, viewer).await?;
@@ -123,7 +123,7 @@ impl View for Dashboard {
             recent_entries: recent.entries,
             budgets,
             open_chores: chores.chores,
-            unread: notifications::unread(tx, viewer, read_up_to).await?,
+            unread: notifications::unread(tx, viewer, &scope, read_up_to).await?,
         })
     }
 }

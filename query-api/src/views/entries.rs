@@ -23,6 +23,7 @@ use crate::{
     amount::Amount,
     cursor::Cursor,
     error::QueryError,
+    scope::MoneyScope,
     view::{View, Viewer},
 };
 pub(crate) use filter::Filter;
@@ -111,7 +112,7 @@ pub struct EntriesAnswer {
 impl View for Entries {
     const NAME: &'static str = "entries";
     const SUMMARY: &'static str = "Journal entries, newest first";
-    const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees those that move their own accounts, and of those only their own side.";
+    const VISIBILITY: &'static str = "Adults and auditors see all; a teen or child sees those that move their own accounts or accounts shared with them. Of an entry that also moves an account hidden from the asking member, only the other side is shown.";
     const BY_DAY: Option<&'static str> =
         Some("Entries of later days are left out, and a reversal that counts for a later day has not happened yet.");
     type Params = EntriesParams;
@@ -120,7 +121,7 @@ impl View for Entries {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, params: EntriesParams) -> Result<EntriesAnswer, QueryError> {
         let filter = Filter::checked(params)?.until(viewer.effective_on);
         let scope = viewer.money_scope(tx).await?;
-        page(tx, viewer, scope.as_deref(), &filter).await
+        page(tx, viewer, &scope, &filter).await
     }
 }
 
@@ -147,9 +148,10 @@ struct Row {
 pub(crate) async fn page(
     tx: &mut PgConnection,
     viewer: &Viewer,
-    scope: Option<&[Uuid]>,
+    scope: &MoneyScope,
     filter: &Filter,
 ) -> Result<EntriesAnswer, QueryError> {
+    let scope = scope.only();
     let Some(mut query) = filter::select(filter, viewer, scope) else {
         return Ok(EntriesAnswer {
             entries: Vec::new(),
@@ -203,14 +205,16 @@ async fn postings(
         let account = ledger_account
             .parse()
             .map_err(|_| QueryError::Row { what: "entry_postings" })?;
-        let is_visible = match (scope, account) {
-            (Some(own), PostingAccount::Account(account)) => own.contains(&account.uuid()),
+        lines.entry(entry_id).or_default().push((account, amount, currency));
+    }
+    if let Some(own) = scope {
+        let is_hidden = |place: &PostingAccount| matches!(place, PostingAccount::Account(account) if !own.contains(&account.uuid()));
+        for lines in lines.values_mut() {
             // The far side of an exchange would tell what another account paid.
-            (Some(_), PostingAccount::Equity(_)) => false,
-            _ => true,
-        };
-        if is_visible {
-            lines.entry(entry_id).or_default().push((account, amount, currency));
+            let shows_equity = viewer.sees_all_money() && !lines.iter().any(|(place, ..)| is_hidden(place));
+            lines.retain(|(place, ..)| {
+                !is_hidden(place) && (shows_equity || !matches!(place, PostingAccount::Equity(_)))
+            });
         }
     }
     Ok(lines)

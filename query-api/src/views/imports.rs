@@ -74,7 +74,7 @@ pub struct ImportsAnswer {
 impl View for Imports {
     const NAME: &'static str = "imports";
     const SUMMARY: &'static str = "Statement imports";
-    const VISIBILITY: &'static str = "Adults and auditors see all.";
+    const VISIBILITY: &'static str = "Adults and auditors see all but those of accounts hidden from them.";
     const BY_DAY: Option<&'static str> = Some(
         "`booked` is the sum of the new rows up to that day. What the file held, and whether it was taken back, has no day and stands as recorded.",
     );
@@ -84,6 +84,7 @@ impl View for Imports {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, params: ImportsParams) -> Result<ImportsAnswer, QueryError> {
         let limit = params::limit(params.limit)?;
         let after = params.after.as_deref().map(Cursor::decode).transpose()?;
+        let scope = viewer.money_scope(tx).await?;
         let mut rows: Vec<Row> = sqlx::query_as(
             "select i.import_id, i.family_seq, i.connection_id, i.account_id, i.source, i.file_sha256, i.rows, i.rows_booked,
                 i.rows_known, i.rows_categorised, i.rows_zero, i.booked - coalesce(later.amount, 0) as booked, i.currency,
@@ -98,6 +99,7 @@ impl View for Imports {
             ) later on $4::date is not null
             where i.family_id = $1
                 and ($2::bigint is null or i.family_seq < $2)
+                and ($5::uuid[] is null or i.account_id = any($5))
             order by i.family_seq desc
             limit $3",
         )
@@ -105,6 +107,7 @@ impl View for Imports {
         .bind(after.map(|cursor| cursor.family_seq))
         .bind(i64::from(limit) + 1)
         .bind(viewer.effective_on)
+        .bind(scope.only())
         .fetch_all(tx)
         .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);

@@ -1,5 +1,6 @@
 //! Every view of a family, one line each. The list of one's own families stands apart, in [`families`].
 
+pub mod account_shares;
 pub mod accounts;
 pub mod badges;
 pub mod bank_connections;
@@ -20,6 +21,7 @@ use crate::view::ViewEntry;
 
 /// The list.
 pub const VIEWS: &[ViewEntry] = &[
+    ViewEntry::of::<account_shares::AccountShares>(),
     ViewEntry::of::<accounts::Accounts>(),
     ViewEntry::of::<badges::Badges>(),
     ViewEntry::of::<bank_connections::BankConnections>(),

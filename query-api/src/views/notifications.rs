@@ -13,11 +13,28 @@ use crate::{
     cursor::{Cursor, next_page},
     error::QueryError,
     params,
+    scope::MoneyScope,
     view::{View, Viewer},
 };
 
 /// Unread notifications are counted up to here, so that counting never walks a history nobody reads.
 const UNREAD_MAX: i64 = 1_000;
+
+/// Only notifications `n` of accounts that the member sees, which parameter 5 names as postings do; none stands for all.
+const IN_SCOPE: &str = "($5::text[] is null or (
+                    (n.import_id is null or exists (
+                        select from imports i
+                        where i.family_id = n.family_id
+                            and i.import_id = n.import_id
+                            and 'acc_' || i.account_id = any($5)
+                    ))
+                    and (n.entry_id is null or exists (
+                        select from entry_postings p
+                        where p.family_id = n.family_id
+                            and p.entry_id = n.entry_id
+                            and p.ledger_account = any($5)
+                    ))
+                ))";
 
 /// Notifications, newest first.
 pub struct Notifications;
@@ -76,7 +93,8 @@ pub struct NotificationsAnswer {
 impl View for Notifications {
     const NAME: &'static str = "notifications";
     const SUMMARY: &'static str = "The asking member's notifications";
-    const VISIBILITY: &'static str = "Everybody sees their own.";
+    const VISIBILITY: &'static str =
+        "Everybody sees their own, without those of entries and imports of accounts that are hidden from them now.";
     const BY_DAY: Option<&'static str> = None;
     type Params = NotificationsParams;
     type Answer = NotificationsAnswer;
@@ -89,8 +107,9 @@ impl View for Notifications {
         let limit = params::limit(params.limit)?;
         let after = params.after.as_deref().map(Cursor::decode).transpose()?;
         let read_up_to = read_up_to(tx, viewer).await?;
-        let unread = unread(tx, viewer, read_up_to).await?;
-        let mut rows: Vec<Row> = sqlx::query_as(
+        let scope = viewer.money_scope(tx).await?;
+        let unread = unread(tx, viewer, &scope, read_up_to).await?;
+        let statement = format!(
             "select n.family_seq, n.kind, n.about_member_id, n.chore_id, n.entry_id, n.import_id, n.subject, n.reason,
                 n.amount, n.currency, n.count, n.recorded_at, m.display_name as about, c.title
             from notifications n
@@ -99,23 +118,26 @@ impl View for Notifications {
             where n.family_id = $1
                 and n.member_id = $2
                 and n.family_seq > $3
-                and n.family_seq <= $4
-                and ($5::bigint is null or n.family_seq < $5)
+                and n.family_seq <= $6
+                and ($7::bigint is null or n.family_seq < $7)
+                and {IN_SCOPE}
             order by n.family_seq desc
-            limit $6",
-        )
-        .bind(viewer.family())
-        .bind(viewer.member_id.uuid())
-        .bind(if params.unread == Some(true) { read_up_to } else { 0 })
-        .bind(if params.unread == Some(false) {
-            read_up_to
-        } else {
-            i64::MAX
-        })
-        .bind(after.map(|cursor| cursor.family_seq))
-        .bind(i64::from(limit) + 1)
-        .fetch_all(tx)
-        .await?;
+            limit $4"
+        );
+        let mut rows: Vec<Row> = sqlx::query_as(&statement)
+            .bind(viewer.family())
+            .bind(viewer.member_id.uuid())
+            .bind(if params.unread == Some(true) { read_up_to } else { 0 })
+            .bind(i64::from(limit) + 1)
+            .bind(scope.only_named())
+            .bind(if params.unread == Some(false) {
+                read_up_to
+            } else {
+                i64::MAX
+            })
+            .bind(after.map(|cursor| cursor.family_seq))
+            .fetch_all(tx)
+            .await?;
         let next = next_page(&mut rows, limit, |row| row.family_seq);
         let notifications = rows.into_iter().map(|row| notification(row, read_up_to)).collect();
         Ok(NotificationsAnswer {
@@ -143,24 +165,32 @@ pub(crate) async fn read_up_to(tx: &mut PgConnection, viewer: &Viewer) -> Result
 }
 
 /// How many of the viewer's notifications are after a mark, up to [`UNREAD_MAX`].
-pub(crate) async fn unread(tx: &mut PgConnection, viewer: &Viewer, read_up_to: i64) -> Result<i64, QueryError> {
-    let unread = sqlx::query_scalar(
+pub(crate) async fn unread(
+    tx: &mut PgConnection,
+    viewer: &Viewer,
+    scope: &MoneyScope,
+    read_up_to: i64,
+) -> Result<i64, QueryError> {
+    let statement = format!(
         "select count(*)
         from (
             select 1
-            from notifications
-            where family_id = $1
-                and member_id = $2
-                and family_seq > $3
+            from notifications n
+            where n.family_id = $1
+                and n.member_id = $2
+                and n.family_seq > $3
+                and {IN_SCOPE}
             limit $4
-        ) unread",
-    )
-    .bind(viewer.family())
-    .bind(viewer.member_id.uuid())
-    .bind(read_up_to)
-    .bind(UNREAD_MAX)
-    .fetch_one(tx)
-    .await?;
+        ) unread"
+    );
+    let unread = sqlx::query_scalar(&statement)
+        .bind(viewer.family())
+        .bind(viewer.member_id.uuid())
+        .bind(read_up_to)
+        .bind(UNREAD_MAX)
+        .bind(scope.only_named())
+        .fetch_one(tx)
+        .await?;
     Ok(unread)
 }
 

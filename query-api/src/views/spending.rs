@@ -60,8 +60,7 @@ pub struct SpendingAnswer {
 impl View for Spending {
     const NAME: &'static str = "spending";
     const SUMMARY: &'static str = "Spending by category, net of reversals and refunds";
-    const VISIBILITY: &'static str =
-        "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const VISIBILITY: &'static str = "Adults and auditors see the family's, without what went through accounts hidden from them; a teen or child sees what went through their own accounts and those shared with them.";
     const BY_DAY: Option<&'static str> = Some("Spending of later days does not count; without `to`, up to that day.");
     type Params = SpendingParams;
     type Answer = SpendingAnswer;
@@ -73,7 +72,7 @@ impl View for Spending {
     ) -> Result<SpendingAnswer, QueryError> {
         let (from, to) = stretch(viewer, params)?;
         let scope = viewer.money_scope(tx).await?;
-        let sums = sums(tx, viewer, scope.as_deref(), (from, to)).await?;
+        let sums = sums(tx, viewer, scope.only(), (from, to)).await?;
         let spent: Vec<Sum> = sums
             .into_iter()
             .filter(|sum| sum.kind == "expense" && !sum.amount.is_zero())

@@ -59,8 +59,7 @@ pub struct TrendAnswer {
 impl View for Trend {
     const NAME: &'static str = "trend";
     const SUMMARY: &'static str = "Income, spending and net by month and currency";
-    const VISIBILITY: &'static str =
-        "Adults and auditors see the family's; a teen or child sees what went through their own accounts.";
+    const VISIBILITY: &'static str = "Adults and auditors see the family's, without what went through accounts hidden from them; a teen or child sees what went through their own accounts and those shared with them.";
     const BY_DAY: Option<&'static str> =
         Some("Money of later days does not count; without `to`, up to the month of that day.");
     type Params = TrendParams;
@@ -98,7 +97,7 @@ impl View for Trend {
         .bind(viewer.family())
         .bind(first)
         .bind(last)
-        .bind(scope.as_deref())
+        .bind(scope.only())
         .bind(cut.map(|(month, _)| month))
         .bind(cut.map(|(_, day)| day))
         .fetch_all(tx)

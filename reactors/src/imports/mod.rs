@@ -25,7 +25,7 @@ use domain::{
     decide::Streams,
     family::Family,
     id::{AccountId, CommandId, ConnectionId, FamilyId},
-    ledger_account::LedgerAccount,
+    ledger_account::{LedgerAccount, LedgerAccountRefusal, ShareLevel},
     stream::StreamId,
 };
 use event_store::Log;
@@ -245,7 +245,13 @@ async fn account_currency(
     let account = streams
         .get(&account_stream)
         .and_then(|(state, _)| LedgerAccount::from_state(state));
-    let currency = account.ok_or_else(Problem::unknown_family)?.open_currency(account_id);
+    let account = account.ok_or_else(Problem::unknown_family)?;
+    // Of an account that is hidden from them, not even the currency is told, by what a file is refused for.
+    let level = family.map(|family| account.level_for(family, member));
+    let currency = match level {
+        Some(ShareLevel::None) | None => Err(LedgerAccountRefusal::UnknownAccount),
+        Some(_) => account.open_currency(account_id),
+    };
     currency.map_err(|refusal| domain::refusal::Refusal::from(refusal).into())
 }
 

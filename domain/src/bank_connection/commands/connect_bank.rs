@@ -7,7 +7,8 @@ use crate::{
     bank_connection::{BankConnected, BankConnection, BankConnectionRefusal},
     decide::{Context, Decide, Decision, Stop},
     id::{AccountId, ConnectionId},
-    ledger_account::{AccountKind, LedgerAccount},
+    journal::usable_account,
+    ledger_account::AccountKind,
     text,
 };
 
@@ -39,8 +40,7 @@ impl Decide for ConnectBank {
     const SUMMARY: &'static str = "Let a provider, or statement files, feed an account";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        let account = context.get::<LedgerAccount>(self.account_id.uuid())?;
-        account.open_currency(self.account_id)?;
+        let (account, _) = usable_account(context, self.account_id)?;
         if account.kind() == Some(AccountKind::Wallet) {
             return Err(BankConnectionRefusal::WalletNotConnectable.into());
         }

@@ -17,7 +17,7 @@ use crate::{
     entry::{BankReference, BankTransactionBooked, Entry, EntryRecategorised, OpeningBalanceRecorded, commands::moved},
     id::{AccountId, CategoryId, ConnectionId, EntryId, ImportId},
     journal::{Equity, Poster, Posting, PostingAccount, reversed},
-    ledger_account::LedgerAccount,
+    ledger_account::{LedgerAccount, ShareLevel, enough},
     statement::{BankTransaction, Statement},
     statement_import::{ListedEntry, StatementEntriesListed, StatementImport, StatementImported},
     text,
@@ -60,6 +60,8 @@ impl Decide for SyncBank {
         let connection = context.get::<BankConnection>(self.connection_id.uuid())?;
         let account_id = connection.connected()?.account_id;
         let account = context.get::<LedgerAccount>(account_id.uuid())?;
+        let level = account.level_for(context.family()?, context.asking_member()?);
+        enough(level, ShareLevel::Full, BankConnectionRefusal::UnknownConnection)?;
         let currency = account.open_currency(account_id)?;
         self.check(context, currency)?;
         prove(&self.statement)?;

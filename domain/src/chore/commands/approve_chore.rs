@@ -8,7 +8,8 @@ use crate::{
     decide::{Context, Decide, Decision, Stop},
     entry::TransferMade,
     id::{ChoreId, EntryId},
-    journal::{Posting, post},
+    journal::{Posting, post, usable_account},
+    ledger_account::{ShareLevel, shared_account},
 };
 
 /// A grown-up agrees that a chore is done.
@@ -54,6 +55,9 @@ impl Decide for ApproveChore {
                 .wallets
                 .get(&currency)
                 .ok_or(ChoreRefusal::NoWallet { currency })?;
+            // The receipt says what is in the wallet then, so it is for somebody who may see that.
+            usable_account(context, reward.pay_from)?;
+            shared_account(context, *wallet, ShareLevel::View)?;
             let paid = TransferMade {
                 entry_id,
                 effective_on: day,

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddExpense {
-    /// The account it was paid from; a teen or child may use their own wallet only.
+    /// The account it was paid from; one that is shared with the asking member in full, as their own wallet is.
     pub account_id: AccountId,
     /// The whole amount, positive, in the account's currency.
     pub money: Money,
@@ -218,7 +218,7 @@ mod tests {
                 note: String::new(),
             })
             .asked_by(Role::Child);
-        scenario.when(&command("1")).refused("not-yours");
+        scenario.when(&command("1")).refused("unknown-account");
         let own = AddExpense {
             account_id: account(2),
             ..command("5.00")

@@ -7,9 +7,10 @@ use crate::{
     Money,
     category::{Category, CategoryRefusal},
     decide::{Context, Decide, Decision, Stop},
-    entry::{Entry, EntryRecategorised, EntryRefusal},
+    entry::{EntryRecategorised, EntryRefusal, shared_entry},
     id::EntryId,
     journal::{Equity, Posting, PostingAccount, post},
+    ledger_account::ShareLevel,
 };
 
 /// A grown-up moves an entry's amount from one category to another.
@@ -30,7 +31,7 @@ impl Decide for RecategoriseEntry {
     const SUMMARY: &'static str = "Move an entry's amount to another category";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        let entry = context.get::<Entry>(self.entry_id.uuid())?;
+        let entry = shared_entry(context, self.entry_id, ShareLevel::Annotate)?;
         let day = entry.effective_on().ok_or(EntryRefusal::UnknownEntry)?;
         if entry.is_reversed() {
             return Err(EntryRefusal::AlreadyReversed.into());

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::Cell,
     decide::{Context, Decide, Decision, Stop},
-    entry::{Entry, EntryRefusal, EntryReversed},
+    entry::{EntryRefusal, EntryReversed, shared_entry},
     family::FamilyRefusal,
     id::EntryId,
     journal::{post, reversed},
+    ledger_account::ShareLevel,
     text,
 };
 
@@ -35,7 +36,7 @@ impl Decide for ReverseEntry {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let member = context.asking_member()?;
-        let entry = context.get::<Entry>(self.entry_id.uuid())?;
+        let entry = shared_entry(context, self.entry_id, ShareLevel::Full)?;
         let own_day = entry.effective_on().ok_or(EntryRefusal::UnknownEntry)?;
         if Self::ACCESS.of(member.role) == Cell::Own && entry.entered_by() != Some(member.member_id) {
             return Err(FamilyRefusal::NotYours.into());
@@ -131,7 +132,7 @@ mod tests {
         let scenario = scenario.with_member(Role::Partner).with_member(Role::Teen);
         for (role, code) in [
             (Role::Partner, "not-yours"),
-            (Role::Teen, "not-yours"),
+            (Role::Teen, "unknown-entry"),
             (Role::Child, "role-not-allowed"),
         ] {
             scenario.clone().asked_by(role).when(&reverse(entry_id)).refused(code);

@@ -10,7 +10,7 @@ use crate::{
     entry::{EntryRefusal, TransferMade},
     id::{AccountId, EntryId},
     journal::{Equity, Posting, post, usable_account},
-    ledger_account::{LedgerAccount, LedgerAccountRefusal},
+    ledger_account::LedgerAccountRefusal,
     text,
 };
 
@@ -18,9 +18,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
-    /// The account it leaves; a teen or child may use their own wallet only.
+    /// The account it leaves: one that is shared with the asking member in full.
     pub from: AccountId,
-    /// The account it reaches.
+    /// The account it reaches: likewise.
     pub to: AccountId,
     /// What leaves, positive, in the source's currency.
     pub money: Money,
@@ -46,7 +46,7 @@ impl Decide for Transfer {
         }
         let day = context.effective_on(self.effective_on)?;
         let (_, from_currency) = usable_account(context, self.from)?;
-        let to_currency = context.get::<LedgerAccount>(self.to.uuid())?.open_currency(self.to)?;
+        let (_, to_currency) = usable_account(context, self.to)?;
         if self.money.currency() != from_currency {
             return Err(LedgerAccountRefusal::OtherCurrency {
                 account: from_currency,
@@ -183,6 +183,9 @@ mod tests {
 
     #[test]
     fn a_child_does_not_take_from_the_bank() {
-        scenario().asked_by(Role::Child).when(&command()).refused("not-yours");
+        scenario()
+            .asked_by(Role::Child)
+            .when(&command())
+            .refused("unknown-account");
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     decide::{Context, Decide, Decision, Stop},
     id::AccountId,
-    ledger_account::{AccountClosed, AccountKind, LedgerAccount, LedgerAccountRefusal},
+    ledger_account::{AccountClosed, AccountKind, LedgerAccount, LedgerAccountRefusal, ShareLevel, shared_account},
 };
 
 /// A grown-up closes an account.
@@ -22,7 +22,7 @@ impl Decide for CloseAccount {
     const SUMMARY: &'static str = "Close an account; its history stays";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        let account = context.get::<LedgerAccount>(self.account_id.uuid())?;
+        let account = shared_account(context, self.account_id, ShareLevel::Full)?;
         let currency = account.open_currency(self.account_id)?;
         let balance = account.wallet_balance(currency);
         if account.kind() == Some(AccountKind::Wallet) && !balance.is_zero() {

@@ -52,7 +52,10 @@ impl Decide for OpenAccount {
         let account_id = AccountId::from_uuid(context.new_id(0));
         let name = text::name("name", &self.name)?;
         let mut decision = Decision::default();
-        decision.claim("account-name", name.to_lowercase(), LedgerAccountRefusal::NameTaken);
+        // Names are told apart among those that one person opened: they know all of these, and a name that only somebody else
+        // knows, of an account hidden from them, is not told by a refusal.
+        let claimed = format!("{}/{}", context.asking_member()?.member_id, name.to_lowercase());
+        decision.claim("account-name", claimed, LedgerAccountRefusal::NameTaken);
         let opening_balance = self.opening_balance.filter(|money| !money.is_zero());
         let opened = AccountOpened {
             account_id,

@@ -10,7 +10,7 @@ use crate::{
     entry::{Entry, EntryRecategorised, EntryReversed, commands::moved},
     id::ImportId,
     journal::{Poster, reversed},
-    ledger_account::LedgerAccount,
+    ledger_account::{LedgerAccount, ShareLevel, enough},
     statement_import::{ListedEntry, StatementImport, StatementImportUndone},
 };
 
@@ -29,11 +29,14 @@ impl Decide for UndoImport {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let import = context.get::<StatementImport>(self.import_id.uuid())?;
         let connection_id = import.connection_id().ok_or(BankConnectionRefusal::UnknownImport)?;
+        let connection = context.get::<BankConnection>(connection_id.uuid())?;
+        let account_id = connection.connected()?.account_id;
+        let account = context.get::<LedgerAccount>(account_id.uuid())?;
+        let level = account.level_for(context.family()?, context.asking_member()?);
+        enough(level, ShareLevel::Full, BankConnectionRefusal::UnknownImport)?;
         if import.is_undone() {
             return Err(BankConnectionRefusal::AlreadyUndone.into());
         }
-        let connection = context.get::<BankConnection>(connection_id.uuid())?;
-        let account_id = connection.connected()?.account_id;
         let is_latest = is_same(connection.ledger(), import.ledger_after());
         let changed_nothing = import.booked().next().is_none();
         if !is_latest && !changed_nothing {

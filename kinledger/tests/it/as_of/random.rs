@@ -1,4 +1,4 @@
-//! Random commands: all 23 kinds, by people of every role, sensible and senseless, of today and of days long past.
+//! Random commands: all 24 kinds, by people of every role, sensible and senseless, of today and of days long past.
 
 use chrono::{Days, NaiveDate};
 use domain::{
@@ -14,7 +14,11 @@ use domain::{
     ledger_account::LedgerAccountEvent,
     statement_import::StatementImportEvent,
 };
-use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
+use rand::{
+    Rng,
+    rngs::StdRng,
+    seq::{IndexedRandom, IteratorRandom},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -40,6 +44,7 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("reject-chore", 15),
     ("reverse-entry", 90),
     ("set-budget", 50),
+    ("share-account", 6),
     ("sync-bank", 60),
     ("transfer", 80),
     ("undo-import", 25),
@@ -225,6 +230,11 @@ impl Sketch {
             "set-budget" => json!({
                 "category_id": self.category(random, CategoryKind::Expense), "amount": money(random, self.currencies[0]),
                 "period": one(random, &["week", "month"]),
+            }),
+            // Nothing is hidden from the founder, by whose sight past and present are compared.
+            "share-account" => json!({
+                "account_id": account, "member_id": self.members.iter().skip(1).choose(random),
+                "level": one(random, &["none", "view", "annotate", "full"]),
             }),
             "sync-bank" => return self.statement(random, day),
             "transfer" => {

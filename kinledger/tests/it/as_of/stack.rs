@@ -70,7 +70,8 @@ impl Stack {
             public_key: pair.public_key().as_ref().to_vec(),
         }]));
         let families: Arc<dyn Families> = Arc::new(api.clone());
-        let routes = query_api::router(QueryState::new(reader, Arc::clone(&verifier)))
+        let routes = dispatch::router(api.clone(), Arc::clone(&verifier))
+            .merge(query_api::router(QueryState::new(reader, Arc::clone(&verifier))))
             .merge(replay_api::router(ReplayState::new(
                 replayer.clone(),
                 Arc::clone(&verifier),
@@ -164,7 +165,11 @@ impl Stack {
 
     pub async fn send(&self, by: UserId, path: &str) -> Response<Body> {
         let request = Request::get(path).header("authorization", format!("Bearer {}", self.token(by)));
-        let request = request.body(Body::empty()).unwrap();
+        self.answer(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// The answer to any request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         self.routes.clone().oneshot(request).await.unwrap()
     }
 
@@ -175,7 +180,7 @@ impl Stack {
         header.kid = Some("k1".to_owned());
         let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": user.to_string(), "sid": Uuid::nil(),
-            "iat": now, "nbf": now, "exp": now + 900, "jti": Uuid::new_v4(),
+            "iat": now, "auth_time": now, "nbf": now, "exp": now + 900, "jti": Uuid::new_v4(),
         });
         jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
     }

@@ -274,6 +274,7 @@ impl Home {
             family_id: self.sketch.family,
             member_id: self.founder().1,
             role: Role::Parent,
+            hidden_now: Vec::new(),
             now,
         }
     }

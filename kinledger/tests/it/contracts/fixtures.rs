@@ -103,6 +103,11 @@ fn live_through_everything(family: &Household) {
         &json!({"name": "Cash", "kind": "cash", "opening_balance": family.money("80"), "effective_on": "2025-01-01"}),
     );
     let wallet = family.open_account(&json!({"name": "Pocket", "kind": "wallet", "owner": family.child.member_id}));
+    family.accepted(
+        parent,
+        "share-account",
+        &json!({"account_id": giro, "member_id": family.teen.member_id, "level": "view"}),
+    );
     let old = family.open_account(&json!({"name": "Old card", "kind": "card", "owner": family.partner.member_id}));
     family.accepted(parent, "close-account", &json!({"account_id": old}));
     family.accepted(parent, "add-category", &json!({"name": "Fairs", "kind": "expense"}));

@@ -38,6 +38,7 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
         "recategorise-entry" => json!({"entry_id": ids.entry, "to": ids.other_category}),
         "reverse-entry" => json!({"entry_id": ids.entry}),
         "set-budget" => json!({"category_id": ids.category, "amount": money}),
+        "share-account" => json!({"account_id": ids.account, "member_id": ids.member, "level": "view"}),
         "sync-bank" => json!({
             "connection_id": ids.connection,
             "statement": {"currency": "EUR", "rows": [{"booked_on": "2025-02-01", "amount": money}]},

@@ -127,7 +127,7 @@ pub(super) fn select(
     let Some(leading) = leading(scope, filter) else {
         let mut query = QueryBuilder::new("select e.* from entries e where e.family_id = ");
         query.push_bind(viewer.family());
-        push_filters(&mut query, filter, "e", "e.amount");
+        push_filters(&mut query, filter, None, "e", "e.amount");
         query
             .push(" order by e.effective_on desc, e.family_seq desc limit ")
             .push_bind(rows);
@@ -154,7 +154,7 @@ pub(super) fn select(
                 and p.family_id = ",
     );
     query.push_bind(viewer.family());
-    push_filters(&mut query, filter, "p", size);
+    push_filters(&mut query, filter, scope, "p", size);
     if let Some(category) = filter.category_id.filter(|_| !led_by_category) {
         query.push(
             " and exists (select 1 from entry_postings q where q.family_id = e.family_id and q.entry_id = e.entry_id
@@ -172,7 +172,13 @@ pub(super) fn select(
 }
 
 /// Filters on an entry `e` whose place in the order is read from `place`, and whose size from `size`.
-fn push_filters(query: &mut QueryBuilder<'static, Postgres>, filter: &Filter, place: &str, size: &str) {
+fn push_filters(
+    query: &mut QueryBuilder<'static, Postgres>,
+    filter: &Filter,
+    scope: Option<&[Uuid]>,
+    place: &str,
+    size: &str,
+) {
     if let Some(after) = filter.after {
         query.push(format!(" and ({place}.effective_on, {place}.family_seq) < ("));
         query
@@ -203,7 +209,12 @@ fn push_filters(query: &mut QueryBuilder<'static, Postgres>, filter: &Filter, pl
                 join accounts a on a.family_id = q.family_id and 'acc_' || a.account_id = q.ledger_account
                 where q.family_id = e.family_id and q.entry_id = e.entry_id and a.owner_id = ",
         );
-        query.push_bind(member).push("))");
+        query.push_bind(member);
+        if let Some(own) = scope {
+            // Whose the other side is, is not told either.
+            query.push(" and a.account_id = any(").push_bind(own.to_vec()).push(")");
+        }
+        query.push("))");
     }
 }
 

@@ -261,6 +261,16 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "set-budget" => {
             json!({"category_id": ids.category, "amount": house.money(&format!("{}.00", 1 + Uuid::new_v4().as_u128() % 9_000))})
         }
+        "share-account" => {
+            let adults = [&house.parent, &house.partner];
+            let mine = adults
+                .iter()
+                .position(|adult| adult.member_id == asking.person.member_id)
+                .unwrap_or(0);
+            let (owner, with) = if is_own { (mine, 1 - mine) } else { (1 - mine, mine) };
+            let body = json!({"name": fresh("Own"), "kind": "bank", "owner": adults[owner].member_id});
+            json!({"account_id": house.open_account(&body), "member_id": adults[with].member_id, "level": "view"})
+        }
         "sync-bank" => {
             let account = house.open_account(&json!({"name": fresh("Synced"), "kind": "bank"}));
             let connected = house.accepted(&house.parent, "connect-bank", &json!({"account_id": account}));
@@ -268,11 +278,11 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
             json!({"connection_id": connected["events"][0]["aggregate_id"], "statement": rows})
         }
         "transfer" => {
-            let to = if account == ids.other_account {
-                &ids.wallet
-            } else {
-                &ids.other_account
-            };
+            let to = house.open_account(&json!({"name": fresh("Paid into"), "kind": "cash"}));
+            if ["teen", "child"].contains(&asking.role) {
+                let share = json!({"account_id": to, "member_id": asking.person.member_id, "level": "full"});
+                house.accepted(&house.parent, "share-account", &share);
+            }
             json!({"from": account, "to": to, "money": money})
         }
         "undo-import" => {

@@ -1,0 +1,300 @@
+//! Somebody decides how much of an account another member sees and may do.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actor::Role,
+    decide::{Context, Decide, Decision, Stop},
+    id::{AccountId, MemberId},
+    ledger_account::{AccountShared, LedgerAccount, LedgerAccountRefusal, ShareLevel, shared_account},
+};
+
+/// Somebody decides how much of an account another member sees and may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShareAccount {
+    /// The account: one's own, or as a parent the family's, a teen's or a child's.
+    pub account_id: AccountId,
+    /// Who it is shared with, or hidden from.
+    pub member_id: MemberId,
+    /// How much of it.
+    pub level: ShareLevel,
+}
+
+impl Decide for ShareAccount {
+    const NAME: &'static str = "share-account";
+    const SUMMARY: &'static str =
+        "Say how much of an account another member sees and may do: full, annotate, view or none";
+
+    fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
+        let asking = context.asking_member()?;
+        let account = shared_account(context, self.account_id, ShareLevel::View)?;
+        let family = context.family()?;
+        let held = account.held(family, self.member_id);
+        let is_manager = match account.owner() {
+            Some(owner) if owner == asking.member_id => true,
+            None => asking.role == Role::Parent,
+            Some(_) => asking.role == Role::Parent && held.is_of_the_young(),
+        };
+        if !is_manager {
+            return Err(LedgerAccountRefusal::NotYoursToShare.into());
+        }
+        let member = family.member(self.member_id)?;
+        if !held.may_be_said(member.member_id, member.role) {
+            return Err(LedgerAccountRefusal::ShareIsFixed {
+                role: member.role.as_str(),
+            }
+            .into());
+        }
+        if member.member_id == asking.member_id {
+            return Err(LedgerAccountRefusal::OwnShare.into());
+        }
+        if held.level_for(member.member_id, member.role) == self.level {
+            return Err(LedgerAccountRefusal::SameShare.into());
+        }
+        let mut decision = Decision::default();
+        let shared = AccountShared {
+            account_id: self.account_id,
+            member_id: self.member_id,
+            level: self.level,
+        };
+        decision.record::<LedgerAccount>(self.account_id.uuid(), shared.into(), context.today()?);
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        category::CategoryKind,
+        entry::commands::{AddExpense, RecategoriseEntry, ReverseEntry, Transfer},
+        id::EntryId,
+        ledger_account::{
+            AccountKind,
+            commands::{CloseAccount, OpenAccount},
+        },
+        posting::PostingAccount,
+        testing::{Scenario, account, category, eur, member_id},
+    };
+
+    /// A family's account (1), a parent's own (2), a partner's own (3), a teen's and a child's wallet (4, 5).
+    fn scenario() -> Scenario {
+        Scenario::family()
+            .with_member(Role::Partner)
+            .with_member(Role::Teen)
+            .with_member(Role::Child)
+            .with_member(Role::Auditor)
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .with_account_of(account(2), AccountKind::Bank, Role::Parent)
+            .with_account_of(account(3), AccountKind::Bank, Role::Partner)
+            .with_wallet(account(4), Role::Teen)
+            .with_wallet(account(5), Role::Child)
+            .with_category(category(1), CategoryKind::Expense)
+            .with_category(category(2), CategoryKind::Expense)
+    }
+
+    fn share(number: u128, role: Role, level: ShareLevel) -> ShareAccount {
+        ShareAccount {
+            account_id: account(number),
+            member_id: member_id(role),
+            level,
+        }
+    }
+
+    fn expense(number: u128) -> AddExpense {
+        AddExpense {
+            account_id: account(number),
+            money: eur("3"),
+            category_id: Some(category(1)),
+            splits: vec![],
+            effective_on: None,
+            payee: String::new(),
+            note: String::new(),
+        }
+    }
+
+    fn transfer(from: u128, to: u128) -> Transfer {
+        Transfer {
+            from: account(from),
+            to: account(to),
+            money: eur("1"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_an_owner_hides_reads_as_if_it_were_not_there() {
+        let hidden = scenario()
+            .asked_by(Role::Partner)
+            .after(&share(3, Role::Parent, ShareLevel::None))
+            .asked_by(Role::Parent);
+        hidden.when(&expense(3)).refused("unknown-account");
+        hidden.when(&transfer(1, 3)).refused("unknown-account");
+        hidden.when(&transfer(3, 1)).refused("unknown-account");
+        hidden
+            .when(&CloseAccount { account_id: account(3) })
+            .refused("unknown-account");
+        hidden
+            .when(&share(3, Role::Partner, ShareLevel::View))
+            .refused("unknown-account");
+        let asked = hidden.clone().asked_by(Role::Partner);
+        assert_eq!(asked.when(&expense(3)).accepted().len(), 1, "its owner goes on");
+    }
+
+    #[test]
+    fn moving_money_needs_all_of_an_account_and_recategorising_less() {
+        let bought = scenario();
+        let events = bought.when(&expense(2)).accepted();
+        let entry_id = EntryId::from_uuid(events[0].stream.id);
+        let bought = bought.given(events);
+        let to = PostingAccount::Category(category(2));
+        let recategorise = RecategoriseEntry {
+            entry_id,
+            from: None,
+            to,
+        };
+        let reverse = ReverseEntry {
+            entry_id,
+            effective_on: None,
+            reason: String::new(),
+        };
+        let with = |level| {
+            bought
+                .clone()
+                .after(&share(2, Role::Partner, level))
+                .asked_by(Role::Partner)
+        };
+        let annotating = with(ShareLevel::Annotate);
+        annotating.when(&recategorise).accepted();
+        annotating.when(&reverse).refused("share-too-small");
+        annotating.when(&expense(2)).refused("share-too-small");
+        annotating.when(&transfer(1, 2)).refused("share-too-small");
+        let viewing = with(ShareLevel::View);
+        viewing.when(&recategorise).refused("share-too-small");
+        let blind = with(ShareLevel::None);
+        blind.when(&recategorise).refused("unknown-entry");
+        blind.when(&reverse).refused("unknown-entry");
+        let reversed = bought
+            .clone()
+            .after(&reverse)
+            .after(&share(2, Role::Partner, ShareLevel::None));
+        reversed.asked_by(Role::Partner).when(&reverse).refused("unknown-entry");
+    }
+
+    #[test]
+    fn a_parent_opens_the_familys_account_to_the_young_and_takes_it_back() {
+        let opened = scenario()
+            .after(&share(1, Role::Child, ShareLevel::Full))
+            .asked_by(Role::Child);
+        assert_eq!(opened.when(&expense(1)).accepted().len(), 1);
+        let viewing = opened
+            .asked_by(Role::Parent)
+            .after(&share(1, Role::Child, ShareLevel::View));
+        viewing
+            .asked_by(Role::Child)
+            .when(&expense(1))
+            .refused("share-too-small");
+        scenario()
+            .asked_by(Role::Child)
+            .when(&expense(1))
+            .refused("unknown-account");
+    }
+
+    #[test]
+    fn a_share_never_loosens_what_the_role_may_not() {
+        let scenario = scenario();
+        scenario
+            .when(&share(2, Role::Teen, ShareLevel::View))
+            .refused("share-is-fixed");
+        scenario
+            .when(&share(5, Role::Teen, ShareLevel::View))
+            .refused("share-is-fixed");
+        scenario
+            .when(&share(1, Role::Auditor, ShareLevel::Full))
+            .refused("share-is-fixed");
+        let opened = scenario
+            .after(&share(1, Role::Child, ShareLevel::Full))
+            .asked_by(Role::Child);
+        opened
+            .when(&share(1, Role::Teen, ShareLevel::View))
+            .refused("role-not-allowed");
+        opened
+            .when(&CloseAccount { account_id: account(1) })
+            .refused("role-not-allowed");
+    }
+
+    #[test]
+    fn parents_stay_with_what_the_family_and_the_children_have() {
+        let two_parents = scenario();
+        two_parents.when(&share(4, Role::Partner, ShareLevel::None)).accepted();
+        two_parents
+            .clone()
+            .asked_by(Role::Partner)
+            .when(&share(4, Role::Parent, ShareLevel::None))
+            .refused("not-yours-to-share");
+        two_parents
+            .when(&share(1, Role::Parent, ShareLevel::None))
+            .refused("share-is-fixed");
+        two_parents
+            .when(&share(5, Role::Child, ShareLevel::None))
+            .refused("share-is-fixed");
+    }
+
+    #[test]
+    fn only_who_an_account_belongs_to_shares_it() {
+        let scenario = scenario();
+        scenario
+            .when(&share(3, Role::Partner, ShareLevel::View))
+            .refused("not-yours-to-share");
+        let partner = scenario.clone().asked_by(Role::Partner);
+        partner
+            .when(&share(1, Role::Teen, ShareLevel::View))
+            .refused("not-yours-to-share");
+        partner.when(&share(3, Role::Parent, ShareLevel::View)).accepted();
+        partner
+            .when(&share(3, Role::Partner, ShareLevel::View))
+            .refused("share-is-fixed");
+        scenario
+            .asked_by_stranger()
+            .when(&share(1, Role::Teen, ShareLevel::View))
+            .refused("unknown-family");
+    }
+
+    #[test]
+    fn the_same_level_twice_and_unknown_names_are_refused() {
+        let scenario = scenario();
+        scenario
+            .when(&share(1, Role::Partner, ShareLevel::Full))
+            .refused("same-share");
+        let nobody = ShareAccount {
+            member_id: MemberId::from_uuid(uuid::Uuid::nil()),
+            ..share(1, Role::Partner, ShareLevel::View)
+        };
+        scenario.when(&nobody).refused("unknown-member");
+        scenario
+            .when(&share(9, Role::Partner, ShareLevel::View))
+            .refused("unknown-account");
+    }
+
+    #[test]
+    fn the_name_of_a_hidden_account_is_no_obstacle() {
+        let open = |name: &str| OpenAccount {
+            name: name.to_owned(),
+            kind: AccountKind::Bank,
+            currency: None,
+            owner: None,
+            opening_balance: None,
+            effective_on: None,
+        };
+        let claims = |role| {
+            let scenario = scenario().asked_by(role);
+            scenario.claims(&open("Savings"))
+        };
+        assert_ne!(claims(Role::Parent), claims(Role::Partner));
+        assert_eq!(claims(Role::Parent), scenario().claims(&open("savings")));
+    }
+}
