@@ -140,7 +140,7 @@ fn entries(told: &Told, words: &[String], random: &mut StdRng) -> Vec<String> {
 
 /// Asks for all of them as the seer, or as somebody else. A list is followed to its last page, and an answer is asked for again
 /// with its tag.
-pub async fn ask(world: &World, told: &Told, by: domain::id::UserId, paths: &[String]) -> Vec<(String, Answer)> {
+pub async fn ask(world: &World, by: domain::id::UserId, paths: &[String]) -> Vec<(String, Answer)> {
     let mut answers = Vec::new();
     for path in paths {
         let mut path = path.clone();
@@ -160,7 +160,6 @@ pub async fn ask(world: &World, told: &Told, by: domain::id::UserId, paths: &[St
             }
         }
     }
-    let _ = told;
     answers
 }
 

@@ -390,10 +390,9 @@ impl Teller<'_> {
     async fn statement(&mut self) {
         let index = self.shared.random_range(0..self.fed.len());
         let account = self.fed[index].0;
-        let mut day = NaiveDate::from_ymd_opt(2026, 8, 2).unwrap() + Days::new(2 * self.steps as u64);
+        let day = NaiveDate::from_ymd_opt(2026, 8, 2).unwrap() + Days::new(2 * self.steps as u64);
         let mut rows = Vec::new();
         for _ in 0..self.shared.random_range(1..4) {
-            day = day + Days::new(self.secret.random_range(0..1));
             let sign = if self.shared.random_bool(0.7) { -1 } else { 1 };
             let amount = sign * self.secret.random_range(1..5_000);
             rows.push(json!({

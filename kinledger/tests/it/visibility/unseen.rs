@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     answers::{ask, attempts, questions},
-    history::{SEERS, Told, tell},
+    history::{SEERS, tell},
     world::{Answer, World},
 };
 
@@ -89,7 +89,7 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
 
     let mut compared = 0;
     let paths = questions(&left, &words, seed);
-    let both = both(one, other, &left, &right, left.seer.user, &paths).await;
+    let both = both(one, other, left.seer.user, &paths).await;
     compared += same(&what, &both.0, &both.1);
     for answer in both.0.iter().chain(&both.1) {
         let text = String::from_utf8_lossy(&answer.1.body);
@@ -108,7 +108,7 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
             .any(|part| path.contains(part))
     };
     let unsealed: Vec<String> = paths.iter().filter(|path| !is_sealed(path)).cloned().collect();
-    let founder = self::both(one, other, &left, &right, left.founder.user, &unsealed).await;
+    let founder = self::both(one, other, left.founder.user, &unsealed).await;
     let differ: Vec<&str> = differing(&founder.0, &founder.1).map(|(path, ..)| path).collect();
     assert!(
         differ.len() > 20,
@@ -129,7 +129,7 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
         .step_by(3)
         .cloned()
         .collect();
-    let after = self::both(one, other, &left, &right, left.seer.user, &again).await;
+    let after = self::both(one, other, left.seer.user, &again).await;
     compared += same(&what, &after.0, &after.1);
 
     // Given sight of one account, the same comparison sees.
@@ -140,7 +140,7 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
             .accepted(&mut told.home, told.founder.user, "share-account", &body)
             .await;
     }
-    let sighted = self::both(one, other, &left, &right, left.seer.user, &again).await;
+    let sighted = self::both(one, other, left.seer.user, &again).await;
     assert!(
         differing(&sighted.0, &sighted.1).count() > 3,
         "{what}: with sight of an account nothing differs"
@@ -150,29 +150,21 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
 
 type Answers = Vec<(String, Answer)>;
 
-async fn both(
-    one: &mut World,
-    other: &mut World,
-    left: &Told,
-    right: &Told,
-    by: domain::id::UserId,
-    paths: &[String],
-) -> (Answers, Answers) {
+async fn both(one: &mut World, other: &mut World, by: domain::id::UserId, paths: &[String]) -> (Answers, Answers) {
     one.project().await;
     other.project().await;
-    (ask(one, left, by, paths).await, ask(other, right, by, paths).await)
+    (ask(one, by, paths).await, ask(other, by, paths).await)
 }
 
 fn differing<'a>(
     one: &'a Answers,
     other: &'a Answers,
 ) -> impl Iterator<Item = (&'a str, &'a Answer, Option<&'a Answer>)> {
-    let longer = one.iter().enumerate().filter_map(|(index, (path, answer))| {
+    one.iter().enumerate().filter_map(|(index, (path, answer))| {
         let counterpart = other.get(index);
         let is_same = counterpart.is_some_and(|(asked, given)| asked == path && given == answer);
         (!is_same).then_some((path.as_str(), answer, counterpart.map(|(_, given)| given)))
-    });
-    longer
+    })
 }
 
 /// The answers are the same; how many there are.
