@@ -151,9 +151,9 @@ async fn altered_book_keeping_is_named_and_not_taken_for_altered_views() {
     run(&hands, &insert).await;
     assert_eq!(named(&mut verifier, f).await, [("parked_families", "parked_families")]);
     run(&hands, "delete from views.parked_families").await;
-    run(&hands, "update views.checkpoints set position = position - 5").await;
+    run(&hands, "update views.checkpoints set position = position - 9").await;
     assert_eq!(named(&mut verifier, f).await, [("checkpoints", "checkpoints")]);
-    run(&hands, "update views.checkpoints set position = position + 5").await;
+    run(&hands, "update views.checkpoints set position = position + 9").await;
     assert_eq!(named(&mut verifier, f).await, []);
     ledger.database.drop().await;
 }
