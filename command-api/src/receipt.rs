@@ -43,7 +43,7 @@ pub struct EventReceipt {
     pub family_seq: i64,
     /// What it is about, such as `acc_…`.
     pub aggregate_id: String,
-    /// The event as stored; left out when the command had more than 40 events.
+    /// The event as stored, its texts readable; left out when the command had more than 40 events.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub payload: Option<Box<RawValue>>,
@@ -101,13 +101,17 @@ impl Receipt {
                 kind: aggregate_type(&record.aggregate_type).unwrap_or("unknown"),
                 id: record.aggregate_id,
             };
+            // What cannot be opened is left out; whoever folds the event says what is wrong with it.
+            let payload = if with_payload {
+                record.opened_payload().ok()
+            } else {
+                None
+            };
             EventReceipt {
-                event_type: record.event_type,
                 family_seq: record.family_seq,
                 aggregate_id: stream.public_id(),
-                payload: with_payload
-                    .then(|| RawValue::from_string(record.payload).ok())
-                    .flatten(),
+                payload: payload.and_then(|payload| RawValue::from_string(payload.into_owned()).ok()),
+                event_type: record.event_type,
             }
         });
         Self {

@@ -15,7 +15,7 @@ pub(crate) async fn sees_all_accounts(
 ) -> Result<bool, Problem> {
     let asked = async {
         let mut connection = log.pool().acquire().await?;
-        hidden_now(&mut connection, lane, family, member).await
+        hidden_now(log, &mut connection, lane, family, member).await
     };
     let hidden = asked.await.map_err(|error: LogError| log_problem(&error))?;
     Ok(hidden.is_empty())

@@ -36,6 +36,14 @@ pub enum DecodeError {
         /// Its version as stored.
         event_version: String,
     },
+    /// A sealed text of it cannot be opened: its key is missing, or the text is none that was sealed here.
+    #[error("a text of event {event_type} cannot be opened: {problem}")]
+    Sealed {
+        /// The event's name as stored.
+        event_type: String,
+        /// Why, without the text.
+        problem: String,
+    },
     /// The payload does not have the event's shape.
     #[error("event {event_type} version {event_version} does not parse: {problem}")]
     Malformed {
@@ -58,11 +66,19 @@ pub struct EventKind {
     pub event_version: &'static str,
     /// Its JSON Schema.
     pub schema: fn() -> schemars::Schema,
+    /// Its texts, and whose they are.
+    pub texts: &'static [crate::personal::DeclaredText],
 }
 
-/// Declares one aggregate's events: an enum over the structs, one line each with its current version.
+/// Declares one aggregate's events: an enum over the structs, one line each with its current version and its texts. Every text
+/// (a field that is a `String`) says whose it is: a field that names a member, `actor`, `family`, or `plain` for what tells
+/// nothing of anybody. [`crate::personal`] has the choice.
 macro_rules! events {
-    ($(#[$doc:meta])* $name:ident of $aggregate:literal { $($event:ident = $version:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident of $aggregate:literal {
+        $($event:ident = $version:literal $({
+            $($field:ident $(. $inner:ident)? : $whose:ident $(as $erased:literal)?),+ $(,)?
+        })?,)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "type")]
@@ -92,7 +108,27 @@ macro_rules! events {
                     event_type: stringify!($event),
                     event_version: $version,
                     schema: || schemars::schema_for!($event),
+                    texts: &[$($($crate::personal::DeclaredText {
+                        path: concat!(stringify!($field) $(, ".", stringify!($inner))?),
+                        whose: stringify!($whose),
+                    },)+)?],
                 },)+]
+            }
+
+            /// Does this kind of event have personal texts?
+            pub(crate) const fn is_personal(&self) -> bool {
+                match self {
+                    $(Self::$event(_) => false $($(|| $crate::personal::is_personal(stringify!($whose)))+)?,)+
+                }
+            }
+
+            /// Shows every personal text of the event.
+            pub(crate) fn visit_personal(&mut self, _visit: &mut dyn FnMut($crate::personal::Personal<'_>)) {
+                match self {
+                    $(Self::$event(_event) => {
+                        $($($crate::personal::visit!(_event, _visit, $whose, $field $(. $inner)? $(, $erased)?);)+)?
+                    })+
+                }
             }
 
             /// Reads a payload of the current version straight into its struct; none when name or version are others.
@@ -161,6 +197,20 @@ macro_rules! ledger_event {
             pub const fn kind(&self) -> (&'static str, &'static str) {
                 match self {
                     $(Self::$name(event) => event.kind(),)+
+                }
+            }
+
+            /// Does this kind of event have personal texts?
+            pub const fn is_personal(&self) -> bool {
+                match self {
+                    $(Self::$name(event) => event.is_personal(),)+
+                }
+            }
+
+            /// Shows every personal text of the event, to be sealed, opened or looked at.
+            pub fn visit_personal(&mut self, visit: &mut dyn FnMut(crate::personal::Personal<'_>)) {
+                match self {
+                    $(Self::$name(event) => event.visit_personal(visit),)+
                 }
             }
 

@@ -14,7 +14,8 @@
 //! 4. It chains the hashes, stamps one `recorded_at`, and inserts commands, events and claims, each in one statement.
 //!
 //! No client round trip happens while a lock is held, positions have no gaps, and nothing depends on unique violations; the
-//! unique keys stand behind as a wall. What can be done before the lock (encoding, leaf hashes, claim hashes) is done here.
+//! unique keys stand behind as a wall. What can be done before the lock (sealing, encoding, leaf hashes, claim hashes) is done
+//! here.
 //!
 //! Lanes append together: [`together`] tells how, and why no lane waits for another's lock or pays for another's fault.
 //!
@@ -35,7 +36,7 @@ use domain::{
 };
 
 use self::columns::Share;
-use crate::{Lane, Log, LogError, StoredCommand};
+use crate::{Lane, Log, LogError, StoredCommand, keys::sealing::Sealing};
 
 /// One accepted decision about to become durable.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ impl Log {
     /// Once called, the batch is appended whether or not the future is awaited to its end.
     ///
     /// # Errors
-    /// [`LogError::Database`]. A command that the database itself refuses (it writes to a stream of another family, say)
+    /// [`LogError::Keys`] when texts cannot be sealed; then nothing was sent. [`LogError::Database`]. A command that the database itself refuses (it writes to a stream of another family, say)
     /// fails the whole batch and nothing is written: [`LogError::is_refused_by_database`], append the families apart. When the
     /// connection broke, and once more on a fresh one, it is unknown whether the batch was written; sending it again is safe,
     /// because what was written comes back as duplicates.
@@ -120,8 +121,30 @@ impl Log {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        match self.keys.in_memory_for(batch) {
+            Some(sealing) => self.append_sealed(lane, batch, &sealing).await,
+            None => {
+                // The database is asked first, in a task of its own, so that a caller who goes away meanwhile changes nothing.
+                let (log, batch) = (self.clone(), batch.to_vec());
+                let appending = tokio::spawn(async move {
+                    let sealing = log.keys.for_batch(&batch).await?;
+                    log.append_sealed(lane, &batch, &sealing).await
+                });
+                appending
+                    .await
+                    .unwrap_or(Err(LogError::Database(sqlx::Error::WorkerCrashed)))
+            }
+        }
+    }
+
+    async fn append_sealed(
+        &self,
+        lane: Lane,
+        batch: &[AppendCommand],
+        sealing: &Sealing,
+    ) -> Result<Vec<Verdict>, LogError> {
         let order = by_family(batch);
-        let share = Share::of(self, lane, order.iter().map(|index| &batch[*index]));
+        let share = Share::of(self, lane, order.iter().map(|index| &batch[*index]), sealing);
         let judged = self.together.append(share).await?;
         let mut verdicts = vec![Verdict::Conflict; batch.len()];
         for (index, verdict) in order.into_iter().zip(judged) {

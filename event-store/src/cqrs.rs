@@ -184,7 +184,7 @@ fn log_error<E: std::error::Error>(error: LogError) -> AggregateError<E> {
     match error {
         LogError::Database(error) => AggregateError::DatabaseConnectionError(error.into()),
         LogError::Decode { cause, .. } => AggregateError::DeserializationError(cause.into()),
-        LogError::Inconsistent(_) => AggregateError::UnexpectedError(error.into()),
+        LogError::Inconsistent(_) | LogError::Keys(_) => AggregateError::UnexpectedError(error.into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading the log: streams to decide on, commands to repeat an answer, pages of records to follow.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use domain::{
     aggregate::{AggregateState, LedgerEvent},
@@ -10,7 +12,16 @@ use futures::{Stream, TryStreamExt, stream};
 use sqlx::{PgExecutor, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{Lane, Log, LogError, Record, chain::GENESIS, record::RECORD_COLUMNS};
+use crate::{
+    Lane, Log, LogError, Record,
+    chain::GENESIS,
+    keys::{
+        Whose,
+        envelope::{Place, is_possible_in},
+        opening::{open_event, subjects},
+    },
+    record::RECORD_COLUMNS,
+};
 
 /// Records a page of [`Log::read_family_stream`] holds.
 const PAGE: i64 = 1_000;
@@ -76,12 +87,21 @@ pub struct EventSummary {
     pub aggregate_id: Uuid,
 }
 
+/// An event that was read and is not folded yet, because its texts, or those of one before it, are sealed.
+struct Sealed {
+    stream: i64,
+    sequence: i64,
+    family_seq: i64,
+    event_type: String,
+    event: LedgerEvent,
+}
+
 impl Log {
     /// Folds streams of a family. One statement, so that the head and all streams are of the same moment.
     ///
     /// # Errors
     /// [`LogError::Decode`] for an event this release does not know: it is never passed over. [`LogError::Inconsistent`] for a
-    /// stream with a hole.
+    /// stream with a hole. [`LogError::Keys`] when sealed texts cannot be opened just now.
     pub async fn load(&self, lane: Lane, family: FamilyId, streams: &[StreamId]) -> Result<Loaded, LogError> {
         let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind).collect();
         let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
@@ -98,6 +118,8 @@ impl Log {
                 .map(|stream| (*stream, AggregateState::empty(stream.kind), 0))
                 .collect(),
         };
+        let mut sealed = Vec::new();
+        let mut wanted = BTreeSet::new();
         while let Some(row) = rows.try_next().await? {
             let number: i64 = row.try_get("stream_number")?;
             let family_seq: i64 = row.try_get("family_seq")?;
@@ -121,7 +143,7 @@ impl Log {
                 )));
             }
             let payload: &str = row.try_get("payload")?;
-            let event = LedgerEvent::decode(
+            let mut event = LedgerEvent::decode(
                 id.kind,
                 row.try_get("event_type")?,
                 row.try_get("event_version")?,
@@ -132,10 +154,57 @@ impl Log {
                 family_seq,
                 cause,
             })?;
-            state.apply(event);
+            let is_sealed = is_possible_in(payload) && subjects(&mut event, family.uuid(), &mut wanted);
             *last = sequence;
+            if sealed.is_empty() && !is_sealed {
+                state.apply(event);
+            } else {
+                sealed.push(Sealed {
+                    stream: number,
+                    sequence,
+                    family_seq,
+                    event_type: row.try_get("event_type")?,
+                    event,
+                });
+            }
+        }
+        // The connection goes back before another is asked for.
+        drop(rows);
+        if !sealed.is_empty() {
+            self.open_loaded(family, sealed, &wanted, &mut loaded).await?;
         }
         Ok(loaded)
+    }
+
+    /// Opens events and folds them, in the order they were read in.
+    async fn open_loaded(
+        &self,
+        family: FamilyId,
+        sealed: Vec<Sealed>,
+        wanted: &BTreeSet<Whose>,
+        loaded: &mut Loaded,
+    ) -> Result<(), LogError> {
+        let held = self.keys.held(wanted, None).await?;
+        for mut one in sealed {
+            let stream = usize::try_from(one.stream - 1).ok();
+            let Some((id, state, _)) = stream.and_then(|index| loaded.streams.get_mut(index)) else {
+                continue;
+            };
+            let place = Place {
+                family_id: family.uuid(),
+                aggregate_type: id.kind,
+                aggregate_id: id.id,
+                sequence: one.sequence,
+                event_type: &one.event_type,
+            };
+            open_event(&mut one.event, &place, &held).map_err(|cause| LogError::Decode {
+                family_id: family,
+                family_seq: one.family_seq,
+                cause,
+            })?;
+            state.apply(one.event);
+        }
+        Ok(())
     }
 
     /// A command accepted earlier; none when the id is new to the family.
@@ -177,9 +246,7 @@ impl Log {
         first: i64,
         last: i64,
     ) -> Result<Vec<EventSummary>, LogError> {
-        let records = self
-            .read_family(lane, family, first - 1, (last - first + 1).max(0))
-            .await?;
+        let records = read_family_in(&self.pool, lane, family, first - 1, (last - first + 1).max(0)).await?;
         let summary = |record: Record| EventSummary {
             event_type: record.event_type,
             family_seq: record.family_seq,
@@ -189,18 +256,20 @@ impl Log {
         Ok(records.into_iter().map(summary).collect())
     }
 
-    /// At most `limit` records of a lane with a position above `after`, in order.
+    /// At most `limit` records of a lane with a position above `after`, in order, their texts opened.
     ///
     /// # Errors
-    /// [`LogError::Database`].
+    /// [`LogError::Database`] or [`LogError::Keys`].
     pub async fn read_lane(&self, lane: Lane, after: i64, limit: i64) -> Result<Vec<Record>, LogError> {
-        read_lane_in(&self.pool, lane, after, limit).await
+        let mut records = read_lane_in(&self.pool, lane, after, limit).await?;
+        self.open(&mut records).await?;
+        Ok(records)
     }
 
-    /// At most `limit` records of a family with a `family_seq` above `after_seq`, in order.
+    /// At most `limit` records of a family with a `family_seq` above `after_seq`, in order, their texts opened.
     ///
     /// # Errors
-    /// [`LogError::Database`].
+    /// [`LogError::Database`] or [`LogError::Keys`].
     pub async fn read_family(
         &self,
         lane: Lane,
@@ -208,15 +277,19 @@ impl Log {
         after_seq: i64,
         limit: i64,
     ) -> Result<Vec<Record>, LogError> {
-        read_family_in(&self.pool, lane, family, after_seq, limit).await
+        let mut records = read_family_in(&self.pool, lane, family, after_seq, limit).await?;
+        self.open(&mut records).await?;
+        Ok(records)
     }
 
-    /// All records of one stream, in order.
+    /// All records of one stream, in order, their texts opened.
     ///
     /// # Errors
-    /// [`LogError::Database`].
+    /// [`LogError::Database`] or [`LogError::Keys`].
     pub async fn read_stream(&self, lane: Lane, family: FamilyId, stream: StreamId) -> Result<Vec<Record>, LogError> {
-        read_stream_in(&self.pool, lane, family, stream).await
+        let mut records = read_stream_in(&self.pool, lane, family, stream).await?;
+        self.open(&mut records).await?;
+        Ok(records)
     }
 
     /// All records of a family with a `family_seq` above `after_seq`, read page by page as they are asked for.

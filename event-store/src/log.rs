@@ -7,9 +7,13 @@ use domain::{
 };
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
-use crate::{Wakeups, append::together::Together};
+use crate::{
+    Record, Wakeups,
+    append::together::Together,
+    keys::{Keys, KeysError, encryption::KeyEncryptions},
+};
 
 /// Lanes of a new database.
 pub const LANES_DEFAULT: i16 = 8;
@@ -41,6 +45,9 @@ pub enum LogError {
         #[source]
         cause: DecodeError,
     },
+    /// Members' keys cannot be used just now.
+    #[error("members' keys cannot be used")]
+    Keys(#[source] KeysError),
     /// The log contradicts itself. Never seen while the append function alone writes to it.
     #[error("the log contradicts itself: {0}")]
     Inconsistent(String),
@@ -75,6 +82,8 @@ impl LogError {
                     | sqlx::Error::PoolClosed
                     | sqlx::Error::WorkerCrashed
             ),
+            // Nothing is wrong with what was asked: an operator has to give the right key, or mend one.
+            Self::Keys(_) => true,
             Self::Decode { .. } | Self::Inconsistent(_) => false,
         }
     }
@@ -99,6 +108,7 @@ pub struct Log {
     wakeups: Wakeups,
     pub(crate) together: Together,
     pub(crate) still_written: &'static [StillWritten],
+    pub(crate) keys: Keys,
 }
 
 impl std::fmt::Debug for Log {
@@ -110,8 +120,11 @@ impl std::fmt::Debug for Log {
 
 impl Log {
     /// A log over a pool in the role its user needs: writer to append, any other to read. `claim_key` is the key under which
-    /// unique claims are hashed; it has to be the same in every process that appends, for ever.
+    /// unique claims are hashed; it has to be the same in every process that appends, for ever. Members' keys are wrapped under a
+    /// key that is derived from it, unless [`Log::encrypting_with`] names another.
     pub fn new(pool: PgPool, claim_key: [u8; 32]) -> Self {
+        let encryptions = KeyEncryptions::local(&keyed_hash(&claim_key, &[b"key-encryption"]));
+        let keys = Keys::new(pool.clone(), encryptions);
         let wakeups = Wakeups::default();
         let together = Together::new(pool.clone(), wakeups.clone(), Together::statements_at_once_default());
         Self {
@@ -120,7 +133,44 @@ impl Log {
             wakeups,
             together,
             still_written: STILL_WRITTEN,
+            keys,
         }
+    }
+
+    /// The same log, members' keys being wrapped so.
+    #[must_use]
+    pub fn encrypting_with(self, encryptions: KeyEncryptions) -> Self {
+        let keys = Keys::new(self.pool.clone(), encryptions);
+        Self { keys, ..self }
+    }
+
+    /// Are members' keys wrapped under a key that this process has? To be asked at start, before anything is read or written.
+    ///
+    /// # Errors
+    /// [`KeysError::Other`] with what to do about it.
+    pub async fn check_keys(&self) -> Result<(), KeysError> {
+        self.keys.encryptions().check(&self.pool).await
+    }
+
+    /// Opens the sealed texts of records that another than this log has read, such as a feed from Kafka.
+    ///
+    /// # Errors
+    /// [`LogError::Database`] or [`LogError::Keys`]. What is wrong with one record alone is told when it is decoded.
+    pub async fn open(&self, records: &mut [Record]) -> Result<(), LogError> {
+        self.keys.open(records, None).await
+    }
+
+    /// As [`Log::open`], reading keys through a connection of the caller's.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub async fn open_in(&self, records: &mut [Record], connection: &mut PgConnection) -> Result<(), LogError> {
+        self.keys.open(records, Some(connection)).await
+    }
+
+    /// Forgets the keys in memory, because one was destroyed just now.
+    pub fn forget_keys(&self) {
+        self.keys.forget();
     }
 
     /// The same log, sharing wake-ups with others of this process.
@@ -200,11 +250,16 @@ impl Log {
 
     /// HMAC-SHA-256 over the parts, each with its length before it.
     fn keyed_hash(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.claim_key).expect("HMAC takes a key of any length");
-        for part in parts {
-            hmac.update(&(part.len() as u64).to_be_bytes());
-            hmac.update(part);
-        }
-        hmac.finalize().into_bytes().into()
+        keyed_hash(&self.claim_key, parts)
     }
+}
+
+/// HMAC-SHA-256 over the parts, each with its length before it.
+fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        hmac.update(&(part.len() as u64).to_be_bytes());
+        hmac.update(part);
+    }
+    hmac.finalize().into_bytes().into()
 }

@@ -1,5 +1,7 @@
 //! One event as the log keeps it: exact bytes, all its numbers, its hashes.
 
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     aggregate::{DecodeError, LedgerEvent},
@@ -8,7 +10,10 @@ use domain::{
 use sqlx::{FromRow, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::Lane;
+use crate::{
+    Lane,
+    keys::{envelope::is_possible_in, opening::subjects},
+};
 
 /// One event of the log. Payload and metadata are the stored bytes; they are hashed, so nothing may re-serialise them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +50,77 @@ pub struct Record {
     pub leaf_hash: [u8; 32],
     /// See [`crate::chain`].
     pub chain_hash: [u8; 32],
+    /// What its sealed texts came to, once they were opened. No part of what is stored.
+    pub opened: Opened,
+}
+
+/// The event with its texts opened; see [`crate::keys`]. Two records are the same whether or not they were opened.
+#[derive(Clone, Default)]
+pub struct Opened(Option<Arc<Result<LedgerEvent, DecodeError>>>);
+
+impl Opened {
+    pub(crate) fn new(event: Result<LedgerEvent, DecodeError>) -> Self {
+        Self(Some(Arc::new(event)))
+    }
+
+    /// Were there sealed texts, and were they tried to be opened?
+    pub fn is_opened(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl PartialEq for Opened {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Opened {}
+
+impl fmt::Debug for Opened {
+    /// Without the texts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_opened() { "opened" } else { "as stored" })
+    }
 }
 
 impl Record {
-    /// The event, brought to today's version.
+    /// The event, brought to today's version, with its texts readable.
+    ///
+    /// # Errors
+    /// When this release does not know its name or version, the payload has another shape, or its texts are sealed and could
+    /// not be opened, or nobody did.
+    pub fn decode(&self) -> Result<LedgerEvent, DecodeError> {
+        if let Some(opened) = &self.opened.0 {
+            return Result::clone(opened);
+        }
+        let mut event = self.decode_stored()?;
+        if is_possible_in(&self.payload) && subjects(&mut event, self.family_id.uuid(), &mut BTreeSet::new()) {
+            return Err(DecodeError::Sealed {
+                event_type: self.event_type.clone(),
+                problem: "nobody has opened it".to_owned(),
+            });
+        }
+        Ok(event)
+    }
+
+    /// The payload in words: as stored when nothing in it is sealed, else with its texts opened.
+    ///
+    /// # Errors
+    /// As [`Record::decode`].
+    pub fn opened_payload(&self) -> Result<Cow<'_, str>, DecodeError> {
+        if self.opened.is_opened() || is_possible_in(&self.payload) {
+            Ok(Cow::Owned(self.decode()?.written().payload))
+        } else {
+            Ok(Cow::Borrowed(&self.payload))
+        }
+    }
+
+    /// The event as it is stored, its texts sealed.
     ///
     /// # Errors
     /// When this release does not know its name or version, or the payload has another shape.
-    pub fn decode(&self) -> Result<LedgerEvent, DecodeError> {
+    pub fn decode_stored(&self) -> Result<LedgerEvent, DecodeError> {
         LedgerEvent::decode(
             &self.aggregate_type,
             &self.event_type,
@@ -103,6 +171,7 @@ impl FromRow<'_, PgRow> for Record {
             recorded_at: row.try_get(13)?,
             leaf_hash: row.try_get(14)?,
             chain_hash: row.try_get(15)?,
+            opened: Opened::default(),
         })
     }
 }

@@ -13,6 +13,7 @@ use sqlx::Row;
 use crate::{
     FamilyHead, Lane, Log, LogError, Record,
     chain::{chain, leaf_of},
+    load::read_family_in,
 };
 
 /// Events read from the database at once.
@@ -155,9 +156,8 @@ pub async fn verify_family(
     let mut chain = Chain::default();
     while chain.head.family_seq < end.last_event {
         let after = chain.head.family_seq;
-        let page = log
-            .read_family(lane, family, after, PAGE.min(end.last_event - after))
-            .await?;
+        let limit = PAGE.min(end.last_event - after);
+        let page = read_family_in(&log.pool, lane, family, after, limit).await?;
         if page.is_empty() {
             return Err(broken((after + 1, Fault::Missing)));
         }

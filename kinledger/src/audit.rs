@@ -27,7 +27,7 @@ use event_store::{
 use indicatif::{ProgressBar, ProgressStyle};
 use service_kit::database::{self, DatabaseRole};
 
-use crate::rebuild::EXIT_DIFFERENT;
+use crate::{keys::Ledger, rebuild::EXIT_DIFFERENT};
 
 pub use check::CheckOptions;
 pub use export::ExportOptions;
@@ -84,14 +84,14 @@ impl AsOfOptions {
     }
 }
 
-/// Runs an auditor's command against the database at `database_url`.
-pub async fn run(command: AuditCommand, database_url: &str, data_dir: &Path) -> ExitCode {
+/// Runs an auditor's command against a ledger.
+pub async fn run(command: AuditCommand, ledger: &Ledger, data_dir: &Path) -> ExitCode {
     let done = match command {
-        AuditCommand::Key(options) => key::run(options, database_url, data_dir).await,
+        AuditCommand::Key(options) => key::run(options, ledger, data_dir).await,
         AuditCommand::Check(options) => check::run(&options),
-        AuditCommand::Export(options) => export::run(options, database_url).await,
-        AuditCommand::Replay(options) => replay::run(options, database_url).await,
-        AuditCommand::Verify(options) => verify::run(options, database_url).await,
+        AuditCommand::Export(options) => export::run(options, ledger).await,
+        AuditCommand::Replay(options) => replay::run(options, ledger).await,
+        AuditCommand::Verify(options) => verify::run(options, ledger).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,12 +167,11 @@ fn read_only(database_url: &str) -> String {
 
 /// The log, for reading alone. Verifying holds events against accepted commands, which only the writer's role may see; so
 /// this is that role, in sessions whose every transaction is read-only.
-async fn open(database_url: &str) -> Result<Log> {
-    let pool = database::connect(&read_only(database_url), DatabaseRole::Writer, 2)
+async fn open(ledger: &Ledger) -> Result<Log> {
+    let pool = database::connect(&read_only(&ledger.url), DatabaseRole::Writer, 2)
         .await
         .context("cannot open the ledger")?;
-    // The key is for claims, which nobody makes here.
-    Ok(Log::new(pool, [0; 32]))
+    Ok(ledger.log(pool))
 }
 
 async fn lane_of(log: &Log, family: FamilyId) -> Result<Lane> {

@@ -4,10 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use command_api::identity::Secret;
 use service_kit::telemetry::{self, LogFormat};
 
 use crate::{
-    accounts, audit, contracts, embedded, import, keys, parked, rebuild, sealing, serve, up, weak::refuse_weak_password,
+    accounts, audit, contracts, embedded, import, keys,
+    keys::Ledger,
+    parked, rebuild, sealing, serve, up,
+    weak::refuse_weak_password,
 };
 
 /// A family's money, chores and rewards as one ledger that explains every cent.
@@ -52,7 +56,7 @@ enum Command {
     Rebuild(RebuildCommand),
     /// Families whose next event could not be folded.
     Parked(ParkedOptions),
-    /// The keys that sign access tokens.
+    /// The keys that personal texts are sealed under, and those that sign access tokens.
     Keys(KeysOptions),
     /// Run one part against DATABASE_URL, KAFKA_BROKERS and REDIS_URL.
     Serve(ServeCommand),
@@ -88,6 +92,8 @@ struct UpOptions {
     accounts: accounts::AccountOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
+    #[command(flatten)]
+    keys: keys::KeyOptions,
 }
 
 #[derive(Args)]
@@ -139,6 +145,11 @@ struct Place {
     /// The data folder of `kinledger up`.
     #[arg(long, default_value = "data", env = "KINLEDGER_DATA_DIR", global = true)]
     data_dir: PathBuf,
+    /// The secret of a database that is not a data folder's, to derive the key to its texts from.
+    #[arg(long, env = "KINLEDGER_SECRET", hide_env_values = true, global = true)]
+    secret: Option<String>,
+    #[command(flatten)]
+    keys: keys::KeyOptions,
 }
 
 #[derive(Args)]
@@ -212,7 +223,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 options.listen,
                 &options.http,
                 &options.accounts,
-                &options.seal,
+                (&options.seal, &options.keys),
             )
             .await?;
         }
@@ -227,24 +238,22 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 return Ok(code);
             }
             let data_dir = options.place.data_dir.clone();
-            return on_ledger(
-                options.place,
-                async |url| Ok(audit::run(command, &url, &data_dir).await),
-            )
+            return on_ledger(options.place, async |ledger| {
+                Ok(audit::run(command, &ledger, &data_dir).await)
+            })
             .await;
         }
         Command::Rebuild(options) => {
             let wanted = options.options;
-            return on_ledger(options.place, async |url| rebuild::run(wanted, &url).await).await;
+            return on_ledger(options.place, async |ledger| rebuild::run(wanted, &ledger).await).await;
         }
         Command::Parked(options) => {
             let command = options.command;
-            return on_ledger(options.place, async |url| parked::run(command, &url).await).await;
+            return on_ledger(options.place, async |ledger| parked::run(command, &ledger).await).await;
         }
         Command::Keys(options) => {
             let command = options.command;
-            let data_dir = options.place.data_dir.clone();
-            return on_ledger(options.place, async |url| keys::run(command, &url, &data_dir).await).await;
+            return on_ledger(options.place, async |ledger| keys::run(command, &ledger).await).await;
         }
         Command::Serve(options) => serve::run(options.part, options.options).await?,
         Command::Migrate {
@@ -278,12 +287,29 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 /// Does something with the database that is meant; that of a data folder is started for it when nothing runs there.
-async fn on_ledger(place: Place, work: impl AsyncFnOnce(String) -> Result<ExitCode>) -> Result<ExitCode> {
+async fn on_ledger(place: Place, work: impl AsyncFnOnce(Ledger) -> Result<ExitCode>) -> Result<ExitCode> {
     if let Some(url) = place.database_url {
-        return work(url).await;
+        let secret = place.secret.as_deref().map(Secret::parse).transpose()?;
+        let encryptions = place.keys.encryptions(secret.as_ref())?;
+        return work(Ledger {
+            url,
+            secret,
+            encryptions,
+        })
+        .await;
     }
     let (url, started) = embedded::attach_or_start(&place.data_dir).await?;
-    let code = work(url).await;
+    // It is there as soon as something was kept under it.
+    let file = place.data_dir.join(keys::SECRET_FILE);
+    let secret = std::fs::read_to_string(file).ok();
+    let secret = secret.map(|text| Secret::parse(&text)).transpose()?;
+    let encryptions = place.keys.encryptions(secret.as_ref())?;
+    let code = work(Ledger {
+        url,
+        secret,
+        encryptions,
+    })
+    .await;
     if let Some((server, _folder)) = started {
         server.stop().await?;
     }

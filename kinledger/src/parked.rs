@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use domain::id::FamilyId;
-use event_store::Log;
 use projectors::{
     apply::Applier,
     parking::{self, RetryError},
 };
 use serde_json::json;
 use service_kit::database::{self, DatabaseRole};
+
+use crate::keys::Ledger;
 
 /// A family stays parked.
 const EXIT_STILL_PARKED: u8 = 3;
@@ -46,13 +47,13 @@ pub struct RetryOptions {
     json: bool,
 }
 
-/// Runs it against the database at `database_url`.
+/// Runs it against a ledger.
 ///
 /// # Errors
 /// When the database cannot be used, or the family is not parked.
-pub async fn run(command: ParkedCommand, database_url: &str) -> Result<ExitCode> {
-    let pool = database::connect(database_url, DatabaseRole::Projector, 4).await?;
-    let log = Log::new(pool.clone(), [0; 32]);
+pub async fn run(command: ParkedCommand, ledger: &Ledger) -> Result<ExitCode> {
+    let pool = database::connect(&ledger.url, DatabaseRole::Projector, 4).await?;
+    let log = ledger.log(pool.clone());
     let applier = Applier::new(pool.clone(), log);
     let code = match command {
         ParkedCommand::List { json } => list(&applier, json).await,

@@ -21,7 +21,7 @@ use domain::{
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId},
 };
-use event_store::Log;
+use event_store::{Log, keys::encryption::KeyEncryptions};
 use reactors::imports::{Caller, Commands};
 use serde_json::Value;
 use service_kit::{
@@ -52,10 +52,16 @@ impl CommandSide {
     /// Starts lane workers and identity on a database that is up to date.
     ///
     /// # Errors
-    /// When the database does not answer, or was set up with another secret.
-    pub async fn start(url: &str, secret: &Secret, config: &IdentityConfig, shutdown: Shutdown) -> Result<Self> {
+    /// When the database does not answer, or was set up with another secret or key-encryption key.
+    pub async fn start(
+        url: &str,
+        (secret, encryptions): (&Secret, KeyEncryptions),
+        config: &IdentityConfig,
+        shutdown: Shutdown,
+    ) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
-        let log = Log::new(pool.clone(), secret.derive("unique-claims/1"));
+        let log = Log::new(pool.clone(), secret.derive("unique-claims/1")).encrypting_with(encryptions);
+        log.check_keys().await?;
         let (api, workers) = CommandApi::start(log, LaneSettings::default())
             .await
             .context("cannot read the log")?;

@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use event_store::Log;
 use indicatif::{ProgressBar, ProgressStyle};
 use projectors::{
     generation,
@@ -24,6 +23,8 @@ use service_kit::{
     shutdown,
 };
 use sqlx::PgPool;
+
+use crate::keys::Ledger;
 
 /// The rows are not those of the log.
 pub const EXIT_DIFFERENT: u8 = 3;
@@ -55,11 +56,11 @@ pub struct RebuildOptions {
     json: bool,
 }
 
-/// Builds the views of the database at `database_url` again.
+/// Builds the views of a ledger again.
 ///
 /// # Errors
 /// When it could not be done; the old rows answer then as they did before.
-pub async fn run(options: RebuildOptions, database_url: &str) -> Result<ExitCode> {
+pub async fn run(options: RebuildOptions, ledger: &Ledger) -> Result<ExitCode> {
     let request = Request {
         views: options.views,
         replaces_different: options.replace_different,
@@ -67,8 +68,8 @@ pub async fn run(options: RebuildOptions, database_url: &str) -> Result<ExitCode
         ..Request::default()
     };
     let connections = request.limits.connections();
-    let pool = database::connect(database_url, DatabaseRole::Projector, connections).await?;
-    let log = Log::new(pool.clone(), [0; 32]);
+    let pool = database::connect(&ledger.url, DatabaseRole::Projector, connections).await?;
+    let log = ledger.log(pool.clone());
     let before = generation::live(&pool)
         .await
         .context("cannot ask which rows answer")?

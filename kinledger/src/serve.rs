@@ -31,7 +31,9 @@ use crate::{
         Edge, EdgeOptions,
         tls::{Tls, TlsOptions},
     },
-    http, parts, sealing,
+    http,
+    keys::{KeyOptions, log_to_read},
+    parts, sealing,
     weak::{refuse_mighty_login, refuse_weak_password},
 };
 
@@ -112,6 +114,22 @@ pub struct ServeOptions {
     accounts: AccountOptions,
     #[command(flatten)]
     seal: sealing::SealOptions,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+impl ServeOptions {
+    fn secret(&self) -> Result<Option<Secret>> {
+        Ok(self.secret.as_deref().map(Secret::parse).transpose()?)
+    }
+
+    /// A log to read, with the keys to its texts.
+    async fn log_to_read(&self, pool: sqlx::PgPool) -> Result<Log> {
+        let encryptions = self.keys.required(self.secret()?.as_ref())?;
+        let log = log_to_read(pool, Some(encryptions));
+        log.check_keys().await?;
+        Ok(log)
+    }
 }
 
 /// Runs a part until Ctrl-C or SIGTERM.
@@ -197,13 +215,13 @@ struct RunningPart {
 }
 
 async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<RunningPart> {
-    let text = options
-        .secret
-        .as_deref()
+    let secret = options
+        .secret()?
         .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
-    let secret = Secret::parse(text)?;
+    let encryptions = options.keys.required(Some(&secret))?;
     let config = options.accounts.config(&options.http.edge.trusted_proxies)?;
-    let commands = parts::CommandSide::start(&options.database_url, &secret, &config, shutdown).await?;
+    let commands =
+        parts::CommandSide::start(&options.database_url, (&secret, encryptions), &config, shutdown).await?;
     Ok(RunningPart {
         routes: commands.router(),
         verifier: Some(Arc::clone(commands.identity.verifier())),
@@ -231,7 +249,7 @@ async fn query_api(options: &ServeOptions, health: &Health, shutdown: Shutdown) 
 async fn projectors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
     let pool = database::connect(&options.database_url, DatabaseRole::Projector, 16).await?;
     parts::watch_database(health, pool.clone(), shutdown.clone());
-    let log = Log::new(pool.clone(), [0; 32]);
+    let log = options.log_to_read(pool.clone()).await?;
     let lanes = log.lanes().await?;
     let feed = || -> Box<dyn Feed> {
         match &options.kafka_brokers {
@@ -267,7 +285,7 @@ async fn reactors(options: &ServeOptions, health: &Health, shutdown: Shutdown) -
     parts::watch_database(health, pool.clone(), shutdown.clone());
     let verifier = verifier(&pool, shutdown).await?;
     let state = ImportState {
-        log: Log::new(pool, [0; 32]),
+        log: options.log_to_read(pool).await?,
         commands: Arc::new(parts::RemoteCommands {
             base_url: options.command_api_url.clone(),
         }),
@@ -333,7 +351,7 @@ async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown)
     let verifier = verifier(&pool, shutdown).await?;
     Ok(RunningPart {
         routes: replay_api::router(replay_api::ReplayState::new(
-            pool,
+            options.log_to_read(pool).await?,
             Arc::clone(&verifier),
             replay_api::ReplayLimits::default(),
         )),

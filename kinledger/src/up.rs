@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use command_api::identity::{IdentityConfig, Secret};
 use event_store::{
-    Lane, Log,
+    Lane,
     feed::{Feed, PostgresFeed},
+    keys::encryption::KeyEncryptions,
 };
 use reactors::imports::ImportState;
 use service_kit::{
@@ -22,7 +23,9 @@ use crate::{
     connections,
     edge::{Edge, tls::Tls},
     embedded::{DataFolder, Running, Server},
-    http, parts,
+    http,
+    keys::{KeyOptions, SECRET_FILE, log_to_read},
+    parts,
     sealing::{self, SealOptions},
     serve::HttpOptions,
 };
@@ -36,7 +39,7 @@ pub async fn run(
     listen: SocketAddr,
     http: &HttpOptions,
     accounts: &AccountOptions,
-    seal: &SealOptions,
+    (seal, keys): (&SealOptions, &KeyOptions),
 ) -> Result<()> {
     let began = Instant::now();
     let tls = Tls::open(&http.tls)?;
@@ -45,7 +48,16 @@ pub async fn run(
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
-    let ran = serve(&folder, &server, (listener, address, tls), began, http, &identity, seal).await;
+    let ran = serve(
+        &folder,
+        &server,
+        (listener, address, tls),
+        began,
+        http,
+        &identity,
+        (seal, keys),
+    )
+    .await;
     folder.withdraw();
     let stopped = server.stop().await;
     ran?;
@@ -61,7 +73,7 @@ async fn serve(
     began: Instant,
     http: &HttpOptions,
     identity: &IdentityConfig,
-    seal: &SealOptions,
+    (seal, keys): (&SealOptions, &KeyOptions),
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
     database::migrate(server.url()).await?;
@@ -70,16 +82,24 @@ async fn serve(
     let (stop_projectors, projectors_shutdown) = shutdown::channel();
     // And so does the sealer: what the last commands recorded is sealed before the end.
     let (stop_sealer, sealer_shutdown) = shutdown::channel();
-    let secret = Secret::new(folder.secret("secret")?);
+    let secret = Secret::new(folder.secret(SECRET_FILE)?);
+    let encryptions = keys.required(Some(&secret))?;
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
-    let commands = parts::CommandSide::start(server.url(), &secret, identity, shutdown.clone()).await?;
+    let commands = parts::CommandSide::start(
+        server.url(),
+        (&secret, encryptions.clone()),
+        identity,
+        shutdown.clone(),
+    )
+    .await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
     let projectors = start_projectors(
         server.url(),
         &commands,
+        encryptions.clone(),
         Arc::clone(&rows_changed),
         &health,
         projectors_shutdown,
@@ -101,7 +121,7 @@ async fn serve(
         .merge(query_api::router(query))
         .merge(reactors::imports::router(imports))
         .merge(replay_api::router(replay_api::ReplayState::new(
-            replayer,
+            log_to_read(replayer, Some(encryptions)),
             Arc::clone(&verifier),
             replay_api::ReplayLimits::default(),
         )));
@@ -145,6 +165,7 @@ async fn serve(
 async fn start_projectors(
     url: &str,
     commands: &parts::CommandSide,
+    encryptions: KeyEncryptions,
     rows_changed: Arc<Notify>,
     health: &Health,
     shutdown: Shutdown,
@@ -152,7 +173,7 @@ async fn start_projectors(
     let lanes = commands.api.log().lanes().await?;
     let connections = u32::try_from(lanes).unwrap_or(8) + 4;
     let pool = database::connect(url, DatabaseRole::Projector, connections).await?;
-    let log = Log::new(pool.clone(), [0; 32]).with_wakeups(commands.api.log().wakeups().clone());
+    let log = log_to_read(pool.clone(), Some(encryptions)).with_wakeups(commands.api.log().wakeups().clone());
     let feeds = (0..lanes)
         .map(|lane| (Lane(lane), Box::new(PostgresFeed::new(log.clone())) as Box<dyn Feed>))
         .collect();

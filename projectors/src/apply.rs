@@ -199,9 +199,10 @@ impl Applier {
         lane: Lane,
         checkpoint: i64,
         to: i64,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         isolates: bool,
     ) -> Result<Applied, ApplyError> {
+        self.log.open(&mut records).await?;
         let mut tx = self.target.begin(&self.pool).await?;
         let mut batch = Batch::new(lane, checkpoint, to, records, isolates);
         let mut effect = batch.begin();

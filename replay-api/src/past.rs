@@ -16,7 +16,7 @@ use domain::{
     id::{FamilyId, MemberId},
 };
 use event_store::{
-    Lane, LogError, Record,
+    Lane, Log, LogError, Record,
     replay::{AsOf, Last, Prefix, ReplayError},
 };
 use projectors::fold::{FoldError, fold_records, scratch_tables};
@@ -51,6 +51,7 @@ pub enum PastError {
 
 /// Rows of one family as of a moment that moves on with every [`Past::fold`].
 pub struct Past<'c> {
+    log: Log,
     tx: Transaction<'c, Postgres>,
     family: FamilyId,
     lane: Lane,
@@ -62,11 +63,16 @@ impl<'c> Past<'c> {
     ///
     /// # Errors
     /// [`PastError::Database`].
-    pub async fn begin(connection: &'c mut PgConnection, family: FamilyId) -> Result<Option<Self>, PastError> {
+    pub async fn begin(
+        log: &Log,
+        connection: &'c mut PgConnection,
+        family: FamilyId,
+    ) -> Result<Option<Self>, PastError> {
         scratch_tables(connection).await?;
         let mut tx = connection.begin().await?;
         let lane = confine(&mut tx, family).await?;
         Ok(lane.map(|lane| Self {
+            log: log.clone(),
             tx,
             family,
             lane,
@@ -97,7 +103,7 @@ impl<'c> Past<'c> {
         events_max: i64,
         mut each: impl FnMut(&[Record]) -> Result<(), ReplayError>,
     ) -> Result<Option<Last>, PastError> {
-        let mut prefix = Prefix::new(self.lane, self.family, as_of);
+        let mut prefix = Prefix::new(&self.log, self.lane, self.family, as_of);
         while let Some(records) = prefix.next(&mut self.tx).await? {
             if prefix.last().is_some_and(|last| last.family_seq > events_max) {
                 return Err(PastError::TooLong { events_max });

@@ -6,10 +6,10 @@ use domain::{
     id::{AccountId, FamilyId, UserId},
 };
 use event_store::{
-    Lane,
+    Lane, Log,
     replay::{family_now, hidden_now},
 };
-use sqlx::{Executor, PgConnection, PgPool};
+use sqlx::{Executor, PgConnection};
 
 use crate::past::PastError;
 
@@ -38,20 +38,20 @@ pub(crate) struct Place {
 
 /// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist.
 pub(crate) async fn place(
-    pool: &PgPool,
+    log: &Log,
     family: FamilyId,
     user: UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Place>, PastError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = log.pool().begin().await?;
     let Some(lane) = confine(&mut tx, family).await? else {
         return Ok(None);
     };
-    let state = family_now(&mut tx, lane, family).await?;
+    let state = family_now(log, &mut tx, lane, family).await?;
     let Some(member) = state.member_of_user(user, at).cloned() else {
         return Ok(None);
     };
-    let hidden_now = hidden_now(&mut tx, lane, family, member.member_id).await?;
+    let hidden_now = hidden_now(log, &mut tx, lane, family, member.member_id).await?;
     let may_be_shown = state.check_consent(member.member_id).is_ok();
     Ok(Some(Place {
         member,

@@ -20,7 +20,10 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{family::FamilyRefusal, id::FamilyId, refusal::Refusal};
-use event_store::replay::{AsOf, Last, ReplayError};
+use event_store::{
+    Log,
+    replay::{AsOf, Last, ReplayError},
+};
 use query_api::{
     answer::{Onlooker, respond},
     view::ViewEntry,
@@ -32,7 +35,6 @@ use service_kit::{
     auth::{SignedIn, TokenVerifier},
     problem::Problem,
 };
-use sqlx::PgPool;
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -54,8 +56,8 @@ const CHAIN_HASH: &str = "kinledger-chain-hash";
 /// What past views need; cheap to clone.
 #[derive(Clone)]
 pub struct ReplayState {
-    /// Acts in the role of the replayer; [`CONNECTIONS`] of them.
-    pub pool: PgPool,
+    /// Its pool acts in the role of the replayer; [`CONNECTIONS`] of them.
+    pub log: Log,
     /// Tells who is signed in.
     pub verifier: Arc<TokenVerifier>,
     /// What time it is, for requests that name no moment.
@@ -67,7 +69,7 @@ pub struct ReplayState {
 /// What the replays of one process may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// Replays that run at the same time. Each takes a connection; [`ReplayState::pool`] has two more than that.
+    /// Replays that run at the same time. Each takes a connection; The pool of [`ReplayState::log`] has two more than that.
     pub at_once: usize,
     /// The longest history that is replayed for one request, in events.
     pub events_max: i64,
@@ -87,9 +89,9 @@ impl Default for ReplayLimits {
 
 impl ReplayState {
     /// On the system's clock.
-    pub fn new(pool: PgPool, verifier: Arc<TokenVerifier>, limits: ReplayLimits) -> Self {
+    pub fn new(log: Log, verifier: Arc<TokenVerifier>, limits: ReplayLimits) -> Self {
         Self {
-            pool,
+            log,
             verifier,
             clock: Utc::now,
             limits,
@@ -127,7 +129,7 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
               headers: HeaderMap| async move {
             let asked = Asked::parse(query.as_deref().unwrap_or_default())?;
             let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-            let place = place(&state.pool, family, signed_in.user_id, (state.clock)())
+            let place = place(&state.log, family, signed_in.user_id, (state.clock)())
                 .await
                 .map_err(problem)?;
             let place = place.ok_or_else(Problem::unknown_family)?;
@@ -154,8 +156,15 @@ async fn answer(
 ) -> Result<(Vec<u8>, Option<Last>), Problem> {
     let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
     let _permit = Arc::clone(&state.replays).try_acquire_owned().map_err(busy)?;
-    let mut connection = state.pool.acquire().await.map_err(|error| problem(error.into()))?;
-    let past = Past::begin(&mut connection, family).await.map_err(problem)?;
+    let mut connection = state
+        .log
+        .pool()
+        .acquire()
+        .await
+        .map_err(|error| problem(error.into()))?;
+    let past = Past::begin(&state.log, &mut connection, family)
+        .await
+        .map_err(problem)?;
     let mut past = past.ok_or_else(Problem::unknown_family)?;
     let started = tokio::time::Instant::now();
     let last = replayed(&mut past, &asked.as_of, state.limits.events_max)

@@ -15,7 +15,7 @@ use domain::{
     stream::StreamId,
 };
 use event_store::{
-    AppendCommand, Appended, FamilyHead, Lane, Loaded, LogError, Record, StoredCommand, Verdict,
+    AppendCommand, Appended, FamilyHead, Lane, Loaded, LogError, Opened, Record, StoredCommand, Verdict,
     chain::{GENESIS, Leaf, chain},
 };
 use uuid::Uuid;
@@ -193,6 +193,7 @@ impl SimLog {
                 recorded_at: at,
                 leaf_hash: GENESIS,
                 chain_hash: GENESIS,
+                opened: Opened::default(),
             };
             self.push(new.stream, record)?;
         }
@@ -270,6 +271,7 @@ impl SimLog {
             recorded_at: self.events.last().map_or(at, |last| last.recorded_at.max(at)),
             leaf_hash: GENESIS,
             chain_hash: GENESIS,
+            opened: Opened::default(),
         };
         let stream = StreamId { kind: "chore", id };
         self.push(stream, record).expect("a stream of its own begins with 1");

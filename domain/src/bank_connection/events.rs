@@ -13,7 +13,7 @@ use crate::{
 events! {
     /// Facts of a `bank-connection` stream.
     BankConnectionEvent of "bank-connection" {
-        BankConnected = "1",
+        BankConnected = "1" { provider: plain, institution: family },
         BankSynced = "1",
         BankSyncUndone = "1",
     }

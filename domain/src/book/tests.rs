@@ -202,6 +202,7 @@ fn added(step: &Step, entry_id: EntryId, effective_on: NaiveDate) -> EntryEvent 
                 note,
                 entered_by: None,
                 chore_id: None,
+                earned_by: None,
             }
             .into()
         }
@@ -220,6 +221,7 @@ fn added(step: &Step, entry_id: EntryId, effective_on: NaiveDate) -> EntryEvent 
                 note,
                 entered_by: None,
                 chore_id: None,
+                earned_by: None,
             }
             .into()
         }

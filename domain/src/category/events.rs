@@ -8,7 +8,7 @@ use crate::{event::events, id::CategoryId};
 events! {
     /// Facts of a `category` stream.
     CategoryEvent of "category" {
-        CategoryAdded = "1",
+        CategoryAdded = "1" { name: family },
     }
 }
 

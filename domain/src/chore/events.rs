@@ -13,11 +13,11 @@ use crate::{
 events! {
     /// Facts of a `chore` stream.
     ChoreEvent of "chore" {
-        ChoreOffered = "1",
+        ChoreOffered = "1" { title: offered_to },
         ChoreClaimed = "1",
         ChoreCompleted = "1",
-        ChoreApproved = "1",
-        ChoreRejected = "1",
+        ChoreApproved = "1" { title: member_id },
+        ChoreRejected = "1" { reason: member_id },
     }
 }
 

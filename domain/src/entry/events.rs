@@ -14,12 +14,12 @@ use crate::{
 events! {
     /// Facts of an `entry` stream.
     EntryEvent of "entry" {
-        ExpenseAdded = "1",
-        IncomeAdded = "1",
-        TransferMade = "1",
+        ExpenseAdded = "1" { payee: entered_by, note: entered_by },
+        IncomeAdded = "1" { payee: entered_by, note: entered_by },
+        TransferMade = "1" { note: earned_by },
         OpeningBalanceRecorded = "1",
-        BankTransactionBooked = "1",
-        EntryReversed = "1",
+        BankTransactionBooked = "1" { counterparty: owner, remittance: owner, reference.reference: owner, reference.source: plain },
+        EntryReversed = "1" { reason: actor },
         EntryRecategorised = "1",
     }
 }
@@ -110,6 +110,9 @@ pub struct TransferMade {
     /// The chore it is the reward of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chore_id: Option<ChoreId>,
+    /// Who earned it, and so whose the note is: what the chore was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earned_by: Option<MemberId>,
 }
 
 /// What an account held when the ledger began to follow it. Recorded by `open-account` and by the first `sync-bank`.
@@ -139,6 +142,9 @@ pub struct BankTransactionBooked {
     pub entry_id: EntryId,
     /// The account whose statement it is.
     pub account_id: AccountId,
+    /// The member whose own account it is, and so whose the row's texts are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<MemberId>,
     /// The import that brought it.
     pub import_id: ImportId,
     /// When the bank recorded it; the day it counts for.

@@ -16,8 +16,8 @@ use crate::{
 events! {
     /// Facts of a `family` stream.
     FamilyEvent of "family" {
-        FamilyCreated = "1",
-        MemberAdded = "1",
+        FamilyCreated = "1" { name: family, zone: plain },
+        MemberAdded = "1" { display_name: member_id as "erased member" },
         MemberJoined = "1",
         MemberRoleChanged = "1",
         LeaderboardChoiceMade = "1",

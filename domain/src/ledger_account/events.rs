@@ -13,7 +13,7 @@ use crate::{
 events! {
     /// Facts of a `ledger-account` stream.
     LedgerAccountEvent of "ledger-account" {
-        AccountOpened = "1",
+        AccountOpened = "1" { name: owner },
         AccountClosed = "1",
         AccountShared = "1",
         WalletBalanceChanged = "1",

@@ -11,7 +11,7 @@ use crate::{
 events! {
     /// Facts of a `rewards` stream.
     RewardsEvent of "rewards" {
-        BadgeAwarded = "1",
+        BadgeAwarded = "1" { badge: member_id, reason: member_id },
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 events! {
     /// Facts of a `statement-import` stream.
     StatementImportEvent of "statement-import" {
-        StatementImported = "1",
+        StatementImported = "1" { source: plain, file_sha256: plain },
         StatementEntriesListed = "2",
         StatementImportUndone = "1",
     }

@@ -16,7 +16,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{AppendCommand, AppendEvent};
-use crate::{Lane, Log, chain::Leaf};
+use crate::{Lane, Log, chain::Leaf, keys::sealing::Sealing};
 
 /// Values of one type, as the elements of a Postgres array.
 #[derive(Default)]
@@ -148,7 +148,12 @@ pub(super) struct Share {
 
 impl Share {
     /// A lane's commands, each family's together.
-    pub(super) fn of<'a>(log: &Log, lane: Lane, batch: impl Iterator<Item = &'a AppendCommand>) -> Self {
+    pub(super) fn of<'a>(
+        log: &Log,
+        lane: Lane,
+        batch: impl Iterator<Item = &'a AppendCommand>,
+        sealing: &Sealing,
+    ) -> Self {
         let mut share = Self {
             lane,
             commands: Vec::new(),
@@ -167,7 +172,7 @@ impl Share {
         for (number, command) in (1..).zip(batch) {
             let first = *numbers.entry((command.family_id, command.command_id)).or_insert(number);
             share.same_as.push(if first < number { first } else { 0 });
-            share.command(number, command);
+            share.command(number, command, sealing);
             if !command.claims.is_empty() {
                 share.claims(log, number, command);
             }
@@ -184,7 +189,7 @@ impl Share {
         self.columns[of as usize].push(value);
     }
 
-    fn command(&mut self, number: i32, command: &AppendCommand) {
+    fn command(&mut self, number: i32, command: &AppendCommand, sealing: &Sealing) {
         let family_id = command.family_id.uuid();
         let command_id = command.command_id.uuid();
         self.commands
@@ -200,26 +205,28 @@ impl Share {
         for (family_seq, new) in (command.expected_family_seq + 1..).zip(&command.events) {
             self.event_command.push(number);
             self.put(Of::FamilySeq, &family_seq.to_be_bytes());
-            self.event(family_id, command_id, &command.metadata, new);
+            self.event(command, new, sealing);
         }
     }
 
-    fn event(&mut self, family_id: Uuid, command_id: Uuid, metadata: &str, new: &AppendEvent) {
+    fn event(&mut self, command: &AppendCommand, new: &AppendEvent, sealing: &Sealing) {
+        let sealed = new.event.is_personal().then(|| sealing.seal(command, new));
         let Written {
             event_type,
             event_version,
             payload,
-        } = new.event.written_with(self.still_written);
+        } = sealed.as_ref().unwrap_or(&new.event).written_with(self.still_written);
+        let metadata = command.metadata.as_str();
         let mut buffer = Uuid::encode_buffer();
         let aggregate_id: &str = new.stream.id.hyphenated().encode_lower(&mut buffer);
         let leaf = Leaf {
-            family_id,
+            family_id: command.family_id.uuid(),
             aggregate_type: new.stream.kind,
             aggregate_id,
             sequence: new.sequence,
             event_type,
             event_version,
-            command_id,
+            command_id: command.command_id.uuid(),
             effective_on: new.effective_on,
             payload: &payload,
             metadata,

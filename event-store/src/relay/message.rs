@@ -15,7 +15,7 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
-use crate::{Lane, Record};
+use crate::{Lane, Opened, Record};
 
 /// What `ce_source` says.
 const SOURCE: &str = "/kinledger/log";
@@ -161,6 +161,7 @@ pub(crate) fn record_of(message: &BorrowedMessage<'_>) -> Result<Record, Message
             .ok_or(MessageError::Malformed("recorded_at_us"))?,
         leaf_hash: hash(message, "leaf_hash")?,
         chain_hash: hash(message, "chain_hash")?,
+        opened: Opened::default(),
     })
 }
 

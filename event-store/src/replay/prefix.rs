@@ -41,6 +41,7 @@ impl Last {
 /// Where the reading of a prefix has come to. Memory holds what it has given out, and no more.
 #[derive(Clone, Debug)]
 pub struct Prefix {
+    log: Log,
     lane: Lane,
     family: FamilyId,
     as_of: AsOf,
@@ -50,9 +51,10 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Begins before the first event.
-    pub fn new(lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
+    /// Begins before the first event. The log opens sealed texts; what it reads comes through the caller's connections.
+    pub fn new(log: &Log, lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
         Self {
+            log: log.clone(),
             lane,
             family,
             as_of,
@@ -78,7 +80,7 @@ impl Prefix {
             self.is_done = true;
             return Ok(None);
         }
-        let mut records = read_family_in(connection, self.lane, self.family, after, wanted)
+        let mut records = read_family_in(&mut *connection, self.lane, self.family, after, wanted)
             .await
             .map_err(ReplayError::Log)?;
         for record in &records {
@@ -89,6 +91,10 @@ impl Prefix {
         let read = records.len();
         records.retain(|record| self.as_of.holds(record));
         self.last = records.last().map(Last::of).or(self.last);
+        self.log
+            .open_in(&mut records, connection)
+            .await
+            .map_err(ReplayError::Log)?;
         let is_short = i64::try_from(read).is_ok_and(|read| read < wanted);
         self.is_done = is_short || records.len() < read;
         if let (Some(asked), true, None) = (self.as_of.family_seq, is_short, self.as_of.recorded_at) {
@@ -115,7 +121,7 @@ impl<'a> Pages<'a> {
     pub fn new(log: &'a Log, lane: Lane, family: FamilyId, as_of: AsOf) -> Self {
         Self {
             log,
-            prefix: Prefix::new(lane, family, as_of),
+            prefix: Prefix::new(log, lane, family, as_of),
         }
     }
 
@@ -139,13 +145,20 @@ impl<'a> Pages<'a> {
 ///
 /// # Errors
 /// [`LogError`].
-pub async fn family_now(connection: &mut PgConnection, lane: Lane, family: FamilyId) -> Result<Family, LogError> {
+pub async fn family_now(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family: FamilyId,
+) -> Result<Family, LogError> {
     let stream = StreamId {
         kind: "family",
         id: family.uuid(),
     };
     let mut state = AggregateState::empty(stream.kind);
-    for record in read_stream_in(connection, lane, family, stream).await? {
+    let mut records = read_stream_in(&mut *connection, lane, family, stream).await?;
+    log.open_in(&mut records, connection).await?;
+    for record in records {
         let event = record.decode().map_err(|cause| LogError::Decode {
             family_id: family,
             family_seq: record.family_seq,

@@ -10,19 +10,20 @@ use domain::{
 use sqlx::{PgConnection, PgExecutor};
 
 use super::family_now;
-use crate::{Lane, LogError, load::read_sharing_in};
+use crate::{Lane, Log, LogError, load::read_sharing_in};
 
 /// The accounts a member cannot see now: none of them exist as far as they are told.
 ///
 /// # Errors
 /// [`LogError`].
 pub async fn hidden_now(
+    log: &Log,
     connection: &mut PgConnection,
     lane: Lane,
     family_id: FamilyId,
     member_id: MemberId,
 ) -> Result<Vec<AccountId>, LogError> {
-    let family = family_now(&mut *connection, lane, family_id).await?;
+    let family = family_now(log, &mut *connection, lane, family_id).await?;
     let accounts = accounts_now(connection, lane, family_id).await?;
     let all = accounts.iter().map(|(account_id, account)| (*account_id, account));
     Ok(match family.member(member_id) {
@@ -42,7 +43,8 @@ async fn accounts_now(
 ) -> Result<BTreeMap<AccountId, LedgerAccount>, LogError> {
     let mut accounts: BTreeMap<AccountId, LedgerAccount> = BTreeMap::new();
     for record in read_sharing_in(connection, lane, family).await? {
-        let event = record.decode().map_err(|cause| LogError::Decode {
+        // Whose they are and who sees them is in clear; their names are not asked for.
+        let event = record.decode_stored().map_err(|cause| LogError::Decode {
             family_id: family,
             family_seq: record.family_seq,
             cause,

@@ -37,7 +37,7 @@ async fn events_get_their_numbers_and_read_back_as_they_were() {
         .iter()
         .zip([&first, &second, &other].into_iter().flat_map(|c| &c.events))
     {
-        assert_eq!(record.payload, new.event.encode());
+        assert_eq!(record.opened_payload().unwrap(), new.event.encode());
         assert_eq!(record.decode().unwrap(), new.event);
         assert_eq!(record.metadata, first.metadata);
         assert_eq!(record.effective_on, new.effective_on);

@@ -7,8 +7,8 @@ use cqrs_es::{
     persist::{PersistedEventRepository, PersistedEventStore},
 };
 use domain::{
-    aggregate::{LedgerUpcaster, Record},
-    family::Family,
+    aggregate::{LedgerEvent, LedgerUpcaster, Record},
+    family::{Family, FamilyEvent},
 };
 use event_store::{Lane, cqrs::LedgerStore};
 use postgres_es::PostgresEventRepository;
@@ -34,8 +34,18 @@ async fn the_reader_of_postgres_es_folds_our_log_to_the_same_state() {
     let mut loaded_by_them = theirs.load_aggregate(&aggregate_id).await.unwrap();
     let mut loaded_by_us = ours.load_aggregate(&aggregate_id).await.unwrap();
     assert_eq!(loaded_by_them.current_sequence, 5);
-    assert_eq!(loaded_by_them.aggregate(), loaded_by_us.aggregate());
     assert_ne!(loaded_by_us.aggregate(), &Family::default());
+    // Their reader has no keys: what it folds is the same but for the texts, which are sealed.
+    let names = |family: &mut Family| {
+        let mut family = serde_json::to_value(family).unwrap();
+        let members = family["members"].as_object_mut().unwrap();
+        assert_eq!(members.len(), 5);
+        for member in members.values_mut() {
+            assert_ne!(member["display_name"].take(), serde_json::Value::Null);
+        }
+        family
+    };
+    assert_eq!(names(loaded_by_them.aggregate()), names(loaded_by_us.aggregate()));
 
     let their_events = theirs.load_events(&aggregate_id).await.unwrap();
     let our_events = ours.load_events(&aggregate_id).await.unwrap();
@@ -45,7 +55,14 @@ async fn the_reader_of_postgres_es_folds_our_log_to_the_same_state() {
             (&theirs.aggregate_id, theirs.sequence),
             (&ours.aggregate_id, ours.sequence)
         );
-        assert_eq!((&theirs.payload, &theirs.metadata), (&ours.payload, &ours.metadata));
+        let without_texts = |event: &FamilyEvent| {
+            let mut event = LedgerEvent::from(event.clone());
+            event.visit_personal(&mut |personal| personal.text.clear());
+            event
+        };
+        assert_eq!(without_texts(&theirs.payload), without_texts(&ours.payload));
+        assert_ne!(theirs.payload, ours.payload, "sealed, and opened");
+        assert_eq!(theirs.metadata, ours.metadata);
     }
     let raw = tables(pool).get_events::<Family>(&aggregate_id).await.unwrap();
     assert_eq!(

@@ -9,6 +9,7 @@ mod export;
 mod feed;
 mod growth;
 mod guards;
+mod keys;
 mod property;
 mod relay;
 mod seal;

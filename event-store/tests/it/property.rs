@@ -127,7 +127,7 @@ fn random_events_read_back_byte_by_byte() {
         });
         prop_assert_eq!(records.len(), new.len());
         for (record, new) in records.iter().zip(&new) {
-            prop_assert_eq!(&record.payload, &new.event.encode());
+            prop_assert_eq!(record.opened_payload().unwrap(), new.event.encode());
             prop_assert_eq!(&record.metadata, &metadata);
             prop_assert_eq!(record.effective_on, new.effective_on);
             let decoded = record.decode().unwrap();

@@ -2,9 +2,14 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use domain::{
+    family::{FamilyEvent, LeaderboardChoiceMade},
+    id::MemberId,
+};
 use event_store::{AppendCommand, Lane, Log, LogError, Verdict};
 use futures::future::join_all;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::support::{Fixture, append_by_hand, command, family, ok};
 
@@ -22,8 +27,17 @@ fn founding(lane: i16) -> AppendCommand {
     command(family(lane.unsigned_abs().into()), 0, 1)
 }
 
+/// Of events without personal texts, so that nothing has to be asked before it is sent.
 fn next(lane: i16) -> AppendCommand {
-    command(family(lane.unsigned_abs().into()), 1, 2)
+    let mut command = command(family(lane.unsigned_abs().into()), 1, 2);
+    for new in &mut command.events {
+        let chosen = LeaderboardChoiceMade {
+            member_id: MemberId::from_uuid(Uuid::nil()),
+            on_leaderboard: true,
+        };
+        new.event = FamilyEvent::from(chosen).into();
+    }
+    command
 }
 
 /// Appends one command in every lane at the same moment.

@@ -176,6 +176,7 @@ impl Written {
             let booked = BankTransactionBooked {
                 entry_id: entry_id(number),
                 account_id,
+                owner: None,
                 import_id: import_id(),
                 booked_on: day(),
                 value_on: None,
@@ -376,6 +377,7 @@ async fn kafka_carries_every_version_as_it_was_written_and_it_reads_the_same() {
     }
     assert_eq!(fed, records, "bytes and versions as stored");
     let new = Written::by(|_| AS_TODAY).await;
+    mixed.fixture.log.open(&mut fed).await.unwrap();
     assert_eq!(decoded(&fed), decoded(&new.records().await));
     relay.stop().await.unwrap();
     mixed.fixture.end().await;

@@ -75,6 +75,7 @@ fn history(input: &mut Input<'_>) -> Vec<Record> {
                 recorded_at: DateTime::from_timestamp_micros(at).expect("a few microseconds"),
                 leaf_hash: [0; 32],
                 chain_hash: [0; 32],
+                opened: event_store::Opened::default(),
             }
         })
         .collect();

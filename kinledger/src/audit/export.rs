@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{AsOfOptions, advance, lane_of, open, pack, progress_bar, replay_error};
+use crate::keys::Ledger;
 
 /// Pages on their way at most.
 const CHUNKS_MAX: usize = 2;
@@ -49,20 +50,20 @@ pub struct ExportOptions {
     pub json: bool,
 }
 
-pub(super) async fn run(options: ExportOptions, database_url: &str) -> Result<()> {
+pub(super) async fn run(options: ExportOptions, ledger: &Ledger) -> Result<()> {
     if options.pack {
         return pack::export(
             options.family,
             options.output,
             &options.checkpoint,
             options.json,
-            database_url,
+            ledger,
         )
         .await;
     }
     let format = options.format.as_deref().and_then(event_store::export::format);
     let format = format.context("there is no such format")?;
-    let log = open(database_url).await?;
+    let log = open(ledger).await?;
     let lane = lane_of(&log, options.family).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
     let mut target = Target::open(options.output.as_deref())?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use service_kit::database::{self, DatabaseRole};
 
 use super::open;
-use crate::sealing::KEY_FILE;
+use crate::{keys::Ledger, sealing::KEY_FILE};
 
 /// What to do with the key.
 #[derive(Debug, Args)]
@@ -40,13 +40,13 @@ enum KeyCommand {
     },
 }
 
-pub(super) async fn run(options: KeyOptions, database_url: &str, data_dir: &Path) -> Result<()> {
+pub(super) async fn run(options: KeyOptions, ledger: &Ledger, data_dir: &Path) -> Result<()> {
     match options.command {
         KeyCommand::Show {
             sealing_key_file,
             json: is_json,
         } => {
-            let log = open(database_url).await?;
+            let log = open(ledger).await?;
             if is_json {
                 let keys = known_keys(log.pool()).await.context("cannot read the keys")?;
                 let keys: Vec<_> = keys
@@ -63,7 +63,7 @@ pub(super) async fn run(options: KeyOptions, database_url: &str, data_dir: &Path
             }
         }
         KeyCommand::Rotate { sealing_key_file, lost } => {
-            let pool = database::connect(database_url, DatabaseRole::Sealer, 2).await?;
+            let pool = database::connect(&ledger.url, DatabaseRole::Sealer, 2).await?;
             let file = sealing_key_file.unwrap_or_else(|| data_dir.join(KEY_FILE));
             let name = log_name(&pool).await.context("cannot read the log")?;
             let key = rotate(&pool, &file, &name, lost)

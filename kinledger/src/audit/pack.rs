@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use verifier::{Kept, Limits, Pack, Report, Trust, VerifierKey};
 
 use super::{advance, lane_of, open, progress_bar};
+use crate::keys::Ledger;
 
 /// How long an export waits for a running sealer to seal what there is.
 const SEALED_WITHIN: Duration = Duration::from_secs(15);
@@ -29,10 +30,10 @@ pub(super) async fn export(
     output: Option<PathBuf>,
     kept: &[PathBuf],
     is_json: bool,
-    database_url: &str,
+    ledger: &Ledger,
 ) -> Result<()> {
     let output = output.context("--pack needs --output: a file that ends in .zip, or a folder")?;
-    let log = open(database_url).await?;
+    let log = open(ledger).await?;
     let lane = lane_of(&log, family).await?;
     let wanted = sizes(&log, lane, kept).await?;
     let unsealed = wait_until_sealed(&log, lane, family).await?;

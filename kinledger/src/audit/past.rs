@@ -19,13 +19,14 @@ use service_kit::database::{self, DatabaseRole};
 use uuid::Uuid;
 
 use super::{ReplayOptions, advance, progress_bar, replay_error};
+use crate::keys::Ledger;
 
-pub(super) async fn run(options: ReplayOptions, database_url: &str) -> Result<()> {
-    let pool = database::connect(database_url, DatabaseRole::Replayer, 1)
+pub(super) async fn run(options: ReplayOptions, ledger: &Ledger) -> Result<()> {
+    let pool = database::connect(&ledger.url, DatabaseRole::Replayer, 1)
         .await
         .context("cannot open the ledger")?;
     let mut connection = pool.acquire().await.context("cannot open the ledger")?;
-    let past = Past::begin(&mut connection, options.family).await?;
+    let past = Past::begin(&ledger.log(pool.clone()), &mut connection, options.family).await?;
     let mut past = past.ok_or_else(|| anyhow!("there is no family {}", options.family))?;
     let as_of = options.as_of.bounds();
     let mut book = as_of.effective_on.map_or_else(Book::new, Book::effective_until);

@@ -13,6 +13,7 @@ use query_api::views::VIEWS;
 use serde_json::json;
 
 use super::{AsOfOptions, advance, lane_of, open, past, progress_bar, replay_error};
+use crate::keys::Ledger;
 
 /// Whose books, and as of when.
 #[derive(Debug, Args)]
@@ -43,11 +44,11 @@ pub struct ReplayOptions {
     pub json: bool,
 }
 
-pub(super) async fn run(options: ReplayOptions, database_url: &str) -> Result<()> {
+pub(super) async fn run(options: ReplayOptions, ledger: &Ledger) -> Result<()> {
     if options.view.is_some() || options.dump {
-        return past::run(options, database_url).await;
+        return past::run(options, ledger).await;
     }
-    let log = open(database_url).await?;
+    let log = open(ledger).await?;
     let lane = lane_of(&log, options.family).await?;
     let bounds = options.as_of.bounds();
     let bar = progress_bar("replaying", None);

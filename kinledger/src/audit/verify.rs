@@ -19,6 +19,7 @@ use service_kit::database::{self, DatabaseRole};
 use verifier::Kept;
 
 use super::{Altered, advance, lane_of, open, pack, progress_bar, read_only};
+use crate::keys::Ledger;
 
 /// Whose chain to verify.
 #[derive(Debug, Args)]
@@ -65,18 +66,18 @@ impl fmt::Display for RowsDiffer {
 
 impl std::error::Error for RowsDiffer {}
 
-pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()> {
+pub(super) async fn run(options: VerifyOptions, ledger: &Ledger) -> Result<()> {
     let wanted: Option<FamilyId> = match options.family.as_str() {
         "all" => None,
         family => Some(family.parse().context("--family takes a family's id, or all")?),
     };
-    let log = open(database_url).await?;
+    let log = open(ledger).await?;
     let mut tally = Tally {
         is_json: options.json,
         ..Tally::default()
     };
     if options.views {
-        tally.rows = Some(open_rows(database_url).await?);
+        tally.rows = Some(open_rows(ledger).await?);
     }
     match wanted {
         Some(family) => tally.verify(&log, lane_of(&log, family).await?, family).await?,
@@ -101,11 +102,11 @@ pub(super) async fn run(options: VerifyOptions, database_url: &str) -> Result<()
 
 /// The rows, for folding beside them. Projectors may read both; every transaction of theirs is read-only here but the one that
 /// makes temporary tables.
-async fn open_rows(database_url: &str) -> Result<Verifier> {
-    let pool = database::connect(&read_only(database_url), DatabaseRole::Projector, 2)
+async fn open_rows(ledger: &Ledger) -> Result<Verifier> {
+    let pool = database::connect(&read_only(&ledger.url), DatabaseRole::Projector, 2)
         .await
         .context("cannot open the views")?;
-    let log = Log::new(pool.clone(), [0; 32]);
+    let log = ledger.log(pool.clone());
     Verifier::open(&pool, &log).await.context("cannot open the views")
 }
 

@@ -254,8 +254,9 @@ impl Build {
     async fn read(&self, lane: Lane, place: Place, until: i64) -> Result<Vec<Record>, RebuildError> {
         let mut tx = self.applier.pool.begin().await?;
         let limit = i64::try_from(self.limits.page).unwrap_or(i64::MAX);
-        let page = read_lane_by_family(&mut tx, lane, place, until, limit).await?;
+        let mut page = read_lane_by_family(&mut tx, lane, place, until, limit).await?;
         tx.commit().await?;
+        self.applier.log.open(&mut page).await?;
         Ok(page)
     }
 

@@ -214,6 +214,7 @@ pub fn pocket_money(family: FamilyId, number: u128, amount: &str, on: NaiveDate)
         note: "Pocket money".to_owned(),
         entered_by: Some(member(family, 1)),
         chore_id: None,
+        earned_by: None,
     };
     entry_event(family, number, made, on)
 }
@@ -237,6 +238,7 @@ pub fn bank_row(family: FamilyId, number: u128, amount: &str, on: NaiveDate) -> 
     let event = BankTransactionBooked {
         entry_id: entry(family, number),
         account_id: account(family, 1),
+        owner: None,
         import_id: ImportId::from_uuid(id(family, 0x8001)),
         booked_on: on,
         value_on: None,

@@ -15,7 +15,7 @@ use crate::{
     category::{Category, CategoryAdded, CategoryKind},
     decide::{Context, Decide, Decision, Stop},
     entry::{BankReference, BankTransactionBooked, Entry, EntryRecategorised, OpeningBalanceRecorded, commands::moved},
-    id::{AccountId, CategoryId, ConnectionId, EntryId, ImportId},
+    id::{AccountId, CategoryId, ConnectionId, EntryId, ImportId, MemberId},
     journal::{Equity, Poster, Posting, PostingAccount, reversed},
     ledger_account::{LedgerAccount, ShareLevel, enough},
     statement::{BankTransaction, Statement},
@@ -80,6 +80,7 @@ impl Decide for SyncBank {
         let import = Import {
             context,
             account_id,
+            owner: account.owner(),
             import_id: ImportId::from_uuid(context.new_id(0)),
             source,
         };
@@ -192,6 +193,7 @@ impl SyncBank {
 struct Import<'c, 'a> {
     context: &'c Context<'a>,
     account_id: AccountId,
+    owner: Option<MemberId>,
     import_id: ImportId,
     source: String,
 }
@@ -313,6 +315,7 @@ impl Import<'_, '_> {
         let booked = BankTransactionBooked {
             entry_id,
             account_id: self.account_id,
+            owner: self.owner,
             import_id: self.import_id,
             booked_on: row.booked_on,
             value_on: row.value_on,

@@ -68,6 +68,7 @@ impl Decide for ApproveChore {
                 note: offer.title.clone(),
                 entered_by: Some(approver),
                 chore_id: Some(self.chore_id),
+                earned_by: Some(member_id),
             };
             post(context, &mut decision, entry_id, paid, day)?;
         }

@@ -84,6 +84,7 @@ impl Decide for Transfer {
             note: text::note("note", &self.note)?,
             entered_by: Some(context.asking_member()?.member_id),
             chore_id: None,
+            earned_by: None,
         };
         let mut decision = Decision::default();
         post(context, &mut decision, entry_id, made, day)?;

@@ -307,6 +307,7 @@ impl Ledger {
             note,
             entered_by: None,
             chore_id: None,
+            earned_by: None,
         };
         self.add(entry_id, event, effective_on);
     }
@@ -329,6 +330,7 @@ impl Ledger {
             note,
             entered_by: None,
             chore_id: None,
+            earned_by: None,
         };
         self.add(entry_id, event, effective_on);
     }
@@ -358,6 +360,7 @@ impl Ledger {
         let event = BankTransactionBooked {
             entry_id,
             account_id,
+            owner: None,
             import_id: ImportId::from_uuid(self.id("import")),
             booked_on,
             value_on: None,

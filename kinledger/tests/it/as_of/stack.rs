@@ -59,7 +59,7 @@ impl Stack {
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [9; 32]);
         let (api, _) = CommandApi::start(log.clone(), LaneSettings::default()).await.unwrap();
         let projector = database.pool(DatabaseRole::Projector).await;
-        let applier = Applier::new(projector.clone(), Log::new(projector, [0; 32]));
+        let applier = Applier::new(projector.clone(), Log::new(projector, [9; 32]));
         let reader = database.pool(DatabaseRole::Reader).await;
         let replayer = database::connect(replayer_url, DatabaseRole::Replayer, 6)
             .await
@@ -73,7 +73,7 @@ impl Stack {
         let routes = dispatch::router(api.clone(), Arc::clone(&verifier))
             .merge(query_api::router(QueryState::new(reader, Arc::clone(&verifier))))
             .merge(replay_api::router(ReplayState::new(
-                replayer.clone(),
+                Log::new(replayer.clone(), [9; 32]),
                 Arc::clone(&verifier),
                 limits,
             )))

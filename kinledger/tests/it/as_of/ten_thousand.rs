@@ -439,7 +439,10 @@ async fn replay_all(stack: &Stack, homes: Vec<Home>) -> Compared {
     let mut compared = Compared::default();
     for home in homes {
         let mut connection = stack.replayer.acquire().await.unwrap();
-        let mut past = Past::begin(&mut connection, home.sketch.family).await.unwrap().unwrap();
+        let mut past = Past::begin(stack.api.log(), &mut connection, home.sketch.family)
+            .await
+            .unwrap()
+            .unwrap();
         let mut book = Book::new();
         let mut records = stack
             .api
