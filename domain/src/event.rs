@@ -107,7 +107,11 @@ macro_rules! events {
                     aggregate_type: $aggregate,
                     event_type: stringify!($event),
                     event_version: $version,
-                    schema: || schemars::schema_for!($event),
+                    schema: || {
+                        let texts: &[(&str, &str, &[&str])] =
+                            &[$($((stringify!($whose), stringify!($field), &[$(stringify!($inner))?]),)+)?];
+                        $crate::personal::marked(schemars::schema_for!($event), texts)
+                    },
                     texts: &[$($($crate::personal::DeclaredText {
                         path: concat!(stringify!($field) $(, ".", stringify!($inner))?),
                         whose: stringify!($whose),
