@@ -38,6 +38,11 @@ const WRITER_CONNECTIONS: u32 = 24;
 /// The installation's secret; the same for every copy of a database.
 const SECRET: [u8; 32] = *b"a benchmark has nothing to hide!";
 
+/// The log over a pool, with the keys to its texts.
+pub fn log(pool: PgPool) -> Log {
+    Log::new(pool, Secret::new(SECRET).derive("unique-claims/1"))
+}
+
 /// A family that commands can be sent to.
 #[derive(Clone, Debug)]
 pub struct Family {
@@ -195,7 +200,7 @@ impl Ledger {
     pub async fn open_beside(server: &Server, database: &str, wakeups: Wakeups) -> Result<Self> {
         let pool = database::connect(&server.url(database), DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
         let secret = Secret::new(SECRET);
-        let log = Log::new(pool.clone(), secret.derive("unique-claims/1")).with_wakeups(wakeups);
+        let log = log(pool.clone()).with_wakeups(wakeups);
         let (api, workers) = CommandApi::start(log, LaneSettings::default()).await?;
         let identity = Identity::open(pool.clone(), &secret, &IdentityConfig::default(), Arc::new(api.clone())).await?;
         let (stop, shutdown) = service_kit::shutdown::channel();

@@ -68,7 +68,7 @@ pub async fn measure(session: &mut Session<'_>) -> Result<()> {
     };
     let owner = session.server.owner(PROJECTED).await?;
     let pool = database::connect(&session.server.url(PROJECTED), DatabaseRole::Projector, 12).await?;
-    let log = Log::new(pool.clone(), [0; 32]);
+    let log = crate::ledger::log(pool.clone());
     let heads = Heads::read(&owner).await?;
 
     // As the owner: emptying tables is not the projector's to do.
@@ -144,7 +144,7 @@ impl Folding {
     /// When the database does not answer.
     pub async fn start(server: &Server, database: &str) -> Result<Self> {
         let pool = database::connect(&server.url(database), DatabaseRole::Projector, 12).await?;
-        let log = Log::new(pool.clone(), [0; 32]);
+        let log = crate::ledger::log(pool.clone());
         let lanes = log.lanes().await?;
         let (stop, shutdown) = service_kit::shutdown::channel();
         let progress = Progress::new();
@@ -388,7 +388,7 @@ async fn history(session: &mut Session<'_>) -> Result<()> {
         return Ok(());
     }
     let pool = database::connect(&session.server.url(big::DATABASE), DatabaseRole::Writer, 2).await?;
-    let log = Log::new(pool.clone(), [0; 32]);
+    let log = crate::ledger::log(pool.clone());
     let lane = log.lane_of(family.id).await?.context("the family has no lane")?;
     for kind in ["fold", "verify", "book"] {
         let name = format!("replay/{kind}");

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use event_store::Log;
 use futures::TryStreamExt;
 use projectors::rebuild::{self, Request};
 use service_kit::database::{self, DatabaseRole};
@@ -35,7 +34,7 @@ pub async fn measure(session: &mut Session<'_>, owner: &PgPool) -> Result<()> {
     let limits = Request::default().limits;
     let url = session.server.url(PROJECTED);
     let pool = database::connect(&url, DatabaseRole::Projector, limits.connections()).await?;
-    let log = Log::new(pool.clone(), [0; 32]);
+    let log = crate::ledger::log(pool.clone());
     let (cpu, began) = (session.clock.read(), Instant::now());
     let report = rebuild::rebuild(&pool, &log, &Request::default(), &|_| ()).await?;
     let (whole, cpu) = (began.elapsed().as_secs_f64(), session.clock.read() - cpu);

@@ -139,7 +139,7 @@ async fn plain(
     for (lane, head) in heads.lanes() {
         let mut position = 0;
         while position < *head {
-            let records = log.read_lane(Lane(*lane), position, PAGE).await?;
+            let records = log.read_lane_stored(Lane(*lane), position, PAGE).await?;
             position = records.last().context("the lane ends early")?.position;
             let keys: Vec<String> = records.iter().map(|record| record.family_id.to_string()).collect();
             let sent = records.iter().zip(&keys).map(|(record, key)| {

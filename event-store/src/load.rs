@@ -266,6 +266,14 @@ impl Log {
         Ok(records)
     }
 
+    /// As [`Log::read_lane`], with texts sealed as they are stored: for who needs no text, and may not read keys.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn read_lane_stored(&self, lane: Lane, after: i64, limit: i64) -> Result<Vec<Record>, LogError> {
+        read_lane_in(&self.pool, lane, after, limit).await
+    }
+
     /// At most `limit` records of a family with a `family_seq` above `after_seq`, in order, their texts opened.
     ///
     /// # Errors

@@ -21,7 +21,10 @@ use event_store::{
     },
 };
 use serde_json::json;
-use service_kit::database::{self, DatabaseRole};
+use service_kit::{
+    database::{self, DatabaseRole},
+    private_file,
+};
 
 /// The file of the secret in a data folder.
 pub const SECRET_FILE: &str = "secret";
@@ -84,7 +87,7 @@ impl KeyOptions {
 }
 
 fn read(file: &Path) -> Result<[u8; 32]> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the key file {}", file.display()))?;
+    let text = String::from_utf8(private_file::read(file)?).unwrap_or_default();
     parse(&text).with_context(|| format!("the key file {}", file.display()))
 }
 

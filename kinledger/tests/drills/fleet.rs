@@ -23,6 +23,9 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 
+/// The secret of every fleet, so that who checks a log can open its texts.
+pub const SECRET: &str = "4d1f0a8ce2b75396f1083bd7a45ce6920b8f7e3d1c6a5948273605f4e3d2c1b0";
+
 /// The same database, with the login that services use.
 fn service_url(owner_url: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -43,10 +46,9 @@ pub struct Fleet {
 impl Fleet {
     /// No process yet.
     pub fn new(database_url: &str) -> Self {
-        let run = Uuid::new_v4().simple();
         let environment = [
             ("DATABASE_URL", service_url(database_url)),
-            ("KINLEDGER_SECRET", format!("{run}{}", Uuid::new_v4().simple())),
+            ("KINLEDGER_SECRET", SECRET.to_owned()),
         ];
         Self {
             running: BTreeMap::new(),

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use event_store::{Lane, Log};
+use command_api::identity::Secret;
+use event_store::{Lane, Log, keys::encryption::KeyEncryptions};
 use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
@@ -167,7 +168,9 @@ async fn everything_is_folded(pool: &PgPool, parked: &[Uuid]) {
 
 /// Folds the whole log into temporary tables and compares every table with the live one, row by row.
 async fn rows_are_those_of_a_fresh_fold(pool: &PgPool, parked: &[Uuid]) {
-    let log = Log::new(pool.clone(), [0; 32]);
+    let secret = Secret::parse(crate::fleet::SECRET).unwrap();
+    let keys = KeyEncryptions::local(&secret.derive("key-encryption/1"));
+    let log = Log::new(pool.clone(), [0; 32]).encrypting_with(keys);
     let lanes = log.lanes().await.unwrap();
     let mut connection = pool.acquire().await.unwrap();
     projectors::fold::scratch_tables(&mut connection).await.unwrap();

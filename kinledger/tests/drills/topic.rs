@@ -66,7 +66,7 @@ pub fn holds_the_log(brokers: &str, topic: &str, database_url: &str) -> (i64, i6
                     Err(error) => panic!("lane {lane} after {after}: {error}"),
                 };
                 let limit = i64::try_from(page.len()).unwrap();
-                let logged = log.read_lane(lane, after, limit).await.unwrap();
+                let logged = log.read_lane_stored(lane, after, limit).await.unwrap();
                 assert_eq!(page, logged, "lane {lane} after {after}");
                 after += limit;
             }

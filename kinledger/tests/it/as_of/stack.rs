@@ -21,7 +21,7 @@ use domain::{
     commands::{AnyCommand, find},
     id::{CommandId, FamilyId, UserId},
 };
-use event_store::{Lane, Log, Record};
+use event_store::{Lane, Log, Record, keys::encryption::KeyEncryptions};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use projectors::{apply::Applier, generation};
 use query_api::QueryState;
@@ -47,6 +47,13 @@ pub struct Stack {
     routes: Router,
 }
 
+/// What this ledger's texts are sealed under, in the end.
+pub const KEY: &[u8; 32] = b"keys of a test are no secret 123";
+
+fn log(pool: PgPool) -> Log {
+    Log::new(pool, [9; 32]).encrypting_with(KeyEncryptions::local(KEY))
+}
+
 impl Stack {
     pub async fn start() -> Self {
         let database = TestDatabase::create().await;
@@ -56,10 +63,10 @@ impl Stack {
 
     /// With replays that reach the database at `replayer_url` and keep to these limits.
     pub async fn start_on(database: TestDatabase, replayer_url: &str, limits: ReplayLimits) -> Self {
-        let log = Log::new(database.pool(DatabaseRole::Writer).await, [9; 32]);
+        let log = log(database.pool(DatabaseRole::Writer).await);
         let (api, _) = CommandApi::start(log.clone(), LaneSettings::default()).await.unwrap();
         let projector = database.pool(DatabaseRole::Projector).await;
-        let applier = Applier::new(projector.clone(), Log::new(projector, [9; 32]));
+        let applier = Applier::new(projector.clone(), log(projector));
         let reader = database.pool(DatabaseRole::Reader).await;
         let replayer = database::connect(replayer_url, DatabaseRole::Replayer, 6)
             .await
@@ -73,7 +80,7 @@ impl Stack {
         let routes = dispatch::router(api.clone(), Arc::clone(&verifier))
             .merge(query_api::router(QueryState::new(reader, Arc::clone(&verifier))))
             .merge(replay_api::router(ReplayState::new(
-                Log::new(replayer.clone(), [9; 32]),
+                log(replayer.clone()),
                 Arc::clone(&verifier),
                 limits,
             )))

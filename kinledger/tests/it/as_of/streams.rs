@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::stack::Stack;
+use super::stack::{KEY, Stack};
 use crate::support::program;
 
 /// Rows of each statement, and so entries it brings.
@@ -92,6 +92,7 @@ async fn the_command_line_says_that_an_export_broke_off() {
             "--database-url",
             &url,
         ]);
+        command.env("KINLEDGER_KEY", hex::encode(KEY));
         command.args(output.map(|file| ["--output", file]).into_iter().flatten());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
