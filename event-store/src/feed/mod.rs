@@ -5,6 +5,7 @@
 //! - An empty answer means that `wait` passed without a new record, and nothing else.
 //! - The reader says how far it is. A feed keeps no state that matters; `after` may go back at any time.
 //! - What cannot be read is an error, never a shorter answer.
+//! - Records come as they are stored, their texts sealed: whoever folds them opens them ([`crate::Log::open`]).
 
 mod kafka;
 mod postgres;

@@ -58,7 +58,7 @@ impl Feed for PostgresFeed {
             pause: POLL_FIRST,
         });
         loop {
-            let records = self.log.read_lane(lane, after, limit).await?;
+            let records = self.log.read_lane_stored(lane, after, limit).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             match records.first() {
                 Some(first) if first.position != after + 1 => {

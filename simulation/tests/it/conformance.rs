@@ -136,8 +136,11 @@ async fn the_simulated_log_gives_the_verdicts_of_the_real_one() {
     assert_eq!(head, simulated.head());
     let records = real.read_lane(LANE, 0, head).await.expect("records");
     for (theirs, ours) in records.iter().zip(simulated.events()) {
-        let of =
-            |record: &event_store::Record| (record.family_id, record.family_seq, record.position, record.leaf_hash);
+        // The played log seals no texts, so stored bytes and their hashes differ; what they say does not.
+        let of = |record: &event_store::Record| {
+            let event = record.decode().expect("an event of ours");
+            (record.family_id, record.family_seq, record.position, event)
+        };
         assert_eq!(of(theirs), of(ours));
     }
     for number in 0..4 {

@@ -50,7 +50,7 @@ pub struct Stack {
 /// What this ledger's texts are sealed under, in the end.
 pub const KEY: &[u8; 32] = b"keys of a test are no secret 123";
 
-fn log(pool: PgPool) -> Log {
+fn log_over(pool: PgPool) -> Log {
     Log::new(pool, [9; 32]).encrypting_with(KeyEncryptions::local(KEY))
 }
 
@@ -63,10 +63,10 @@ impl Stack {
 
     /// With replays that reach the database at `replayer_url` and keep to these limits.
     pub async fn start_on(database: TestDatabase, replayer_url: &str, limits: ReplayLimits) -> Self {
-        let log = log(database.pool(DatabaseRole::Writer).await);
+        let log = log_over(database.pool(DatabaseRole::Writer).await);
         let (api, _) = CommandApi::start(log.clone(), LaneSettings::default()).await.unwrap();
         let projector = database.pool(DatabaseRole::Projector).await;
-        let applier = Applier::new(projector.clone(), log(projector));
+        let applier = Applier::new(projector.clone(), log_over(projector));
         let reader = database.pool(DatabaseRole::Reader).await;
         let replayer = database::connect(replayer_url, DatabaseRole::Replayer, 6)
             .await
@@ -80,7 +80,7 @@ impl Stack {
         let routes = dispatch::router(api.clone(), Arc::clone(&verifier))
             .merge(query_api::router(QueryState::new(reader, Arc::clone(&verifier))))
             .merge(replay_api::router(ReplayState::new(
-                log(replayer.clone()),
+                log_over(replayer.clone()),
                 Arc::clone(&verifier),
                 limits,
             )))
