@@ -49,6 +49,7 @@ begin
     return new;
 end
 $$;
+revoke all on function keys.refuse_revival() from public;
 create trigger member_keys_stay_erased before update on keys.member_keys
     for each row execute function keys.refuse_revival();
 

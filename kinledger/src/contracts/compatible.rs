@@ -45,6 +45,8 @@ const ANNOTATIONS: &[&str] = &[
     "examples",
     "example",
     "deprecated",
+    // Whose a text is says nothing of which texts there may be.
+    "x-personal",
     "components",
 ];
 

@@ -165,9 +165,10 @@ async fn whatever_a_role_was_not_given_it_is_refused() {
 }
 
 /// Tables that hold nothing of a family or a person: places in the log, hashes, who works on what.
-const OF_NOBODY: [&str; 15] = [
+const OF_NOBODY: [&str; 16] = [
     "generations.built",
     "generations.live",
+    "keys.changes",
     "leases.lanes",
     "leases.processes",
     "log.checkpoint_exports",
