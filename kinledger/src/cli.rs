@@ -8,9 +8,7 @@ use command_api::identity::Secret;
 use service_kit::telemetry::{self, LogFormat};
 
 use crate::{
-    accounts, audit, contracts, embedded, import, keys,
-    keys::Ledger,
-    parked, rebuild, sealing, serve, up,
+    accounts, audit, contracts, embedded, import, keys, keys::Ledger, parked, rebuild, sealing, serve, up,
     weak::refuse_weak_password,
 };
 
@@ -230,7 +228,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Import(options) => import::run(options).await?,
         Command::Accounts(options) => {
             let command = options.command;
-            return on_ledger(options.place, async |url| accounts::run(command, &url).await).await;
+            return on_ledger(options.place, async |ledger| accounts::run(command, &ledger.url).await).await;
         }
         Command::Audit(options) => {
             let command = options.command;

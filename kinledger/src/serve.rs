@@ -220,8 +220,7 @@ async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<Runni
         .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
     let encryptions = options.keys.required(Some(&secret))?;
     let config = options.accounts.config(&options.http.edge.trusted_proxies)?;
-    let commands =
-        parts::CommandSide::start(&options.database_url, (&secret, encryptions), &config, shutdown).await?;
+    let commands = parts::CommandSide::start(&options.database_url, (&secret, encryptions), &config, shutdown).await?;
     Ok(RunningPart {
         routes: commands.router(),
         verifier: Some(Arc::clone(commands.identity.verifier())),

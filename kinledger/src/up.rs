@@ -87,13 +87,8 @@ async fn serve(
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
-    let commands = parts::CommandSide::start(
-        server.url(),
-        (&secret, encryptions.clone()),
-        identity,
-        shutdown.clone(),
-    )
-    .await?;
+    let commands =
+        parts::CommandSide::start(server.url(), (&secret, encryptions.clone()), identity, shutdown.clone()).await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
     let projectors = start_projectors(
