@@ -54,7 +54,8 @@ pub struct Member {
 impl Member {
     /// Does the place give access at a moment?
     pub fn is_in(&self, at: DateTime<Utc>) -> bool {
-        !self.has_left && !(self.role == Role::Auditor && self.ends_at.is_some_and(|ends_at| ends_at <= at))
+        let is_over = self.role == Role::Auditor && self.ends_at.is_some_and(|ends_at| ends_at <= at);
+        !self.has_left && !is_over
     }
 }
 
