@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use domain::{calendar::Period, id::FamilyId, ledger_account::ShareLevel};
+use domain::{
+    calendar::Period,
+    family::{AgeBandSet, CountrySet, MemberLeft, consent::AgeBand},
+    id::FamilyId,
+    ledger_account::ShareLevel,
+};
 use projectors::{
     projections::{FAMILIES_TABLES, PROJECTIONS},
     verify::Verifier,
@@ -21,6 +26,8 @@ const ALTERED: &[(&str, &str, &str)] = &[
     ("budgets", "budgets", "amount = amount * 2"),
     ("categories", "categories", "name = name || ' '"),
     ("chores", "chores", "status = 'open'"),
+    ("consents", "consent_rules", "age = age - 1"),
+    ("consents", "consents", "is_revoked = not is_revoked"),
     ("entries", "entries", "payee = payee || '.'"),
     ("entries", "entry_postings", "ledger_account = 'cat_0'"),
     ("families", "families", "zone = 'Europe/Paris'"),
@@ -33,6 +40,7 @@ const ALTERED: &[(&str, &str, &str)] = &[
     ("notifications", "notifications", "subject = subject || '!'"),
     ("spending", "spending_days", "amount = amount + 1"),
     ("spending", "spending_months", "amount = 0.01 + amount"),
+    ("standings", "standings", "has_left = not has_left"),
     ("family_heads", "family_heads", "family_seq = family_seq - 1"),
 ];
 
@@ -41,11 +49,27 @@ async fn full(ledger: &mut Ledger) {
     lived(ledger).await;
     for number in 1..=2 {
         let f = family(number);
+        let country = CountrySet {
+            country: "DE".to_owned(),
+            consent_age: 16,
+        };
+        let band = AgeBandSet {
+            member_id: member(f, 4),
+            band: AgeBand::Of14,
+        };
         let more = vec![
             budget_set(f, 1, Period::Month, "100.00", day(1, 1)),
             account_shared(f, 1, 4, ShareLevel::View),
             account_shared(f, 1, 4, ShareLevel::Full),
             stories::inbox_read(f),
+            family_event(f, country),
+            family_event(f, band),
+            family_event(
+                f,
+                MemberLeft {
+                    member_id: member(f, 9),
+                },
+            ),
             income(f, 901, "3.00", day(4, 1)),
         ];
         ledger.append(f, more).await;
