@@ -27,7 +27,7 @@ events! {
         HandoverOffered = "1",
         FamilyHandedOver = "1",
         WalletAssigned = "1",
-        CountrySet = "1",
+        CountrySet = "1" { country: plain },
         NoticeChanged = "1",
         AgeBandSet = "1",
         ConsentGiven = "1",

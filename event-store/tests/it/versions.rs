@@ -426,10 +426,11 @@ async fn a_version_of_tomorrow_is_refused_on_every_path_and_its_bytes_stay_verif
     while chunks.recv().await.is_some() {}
     let store = LedgerStore::<StatementImport>::new(log.clone(), LANE, written.family);
     assert!(store.load_aggregate(&import_id().uuid().to_string()).await.is_err());
-    let records = PostgresFeed::new(log.clone())
+    let mut records = PostgresFeed::new(log.clone())
         .next(LANE, 0, 1_000, Duration::ZERO)
         .await
         .unwrap();
+    log.open(&mut records).await.unwrap();
     let refused: Vec<_> = records
         .iter()
         .filter(|record| record.decode().is_err())

@@ -191,7 +191,10 @@ async fn a_rotation_under_load_fails_no_request_and_signs_nobody_out() {
     until(asked.load(Ordering::SeqCst) + 100).await;
     // Ten minutes later it signs; what was started meanwhile has read it.
     let database = app.database.superuser().await;
-    sqlx::query("update identity.signing_keys set signs_from = clock_timestamp() - interval '1 second' where kid = $1")
+    sqlx::query(
+        "update identity.signing_keys
+         set signs_from = clock_timestamp() - case when kid = $1 then interval '10 seconds' else interval '1 hour' end",
+    )
         .bind(&next.kid)
         .execute(&database)
         .await

@@ -172,7 +172,7 @@ mod tests {
         let by_child = scenario.clone().asked_by(Role::Child);
         vec![
             by_child.when(&expense(2, "1")).code(),
-            by_child.when(&transfer(2, 1)).code(),
+            by_child.when(&expense(2, "2")).code(),
             by_child.when(&MarkNotificationsRead { up_to_family_seq: 1 }).code(),
             scenario.when(&expense(2, "1")).code(),
             scenario.when(&transfer(1, 2)).code(),
