@@ -7,7 +7,7 @@ use rand::Rng;
 use crate::{
     chance,
     checker::Report,
-    fleet::Fleet,
+    fleet::{Fleet, SECRET},
     load::{Ledger, under_load},
     oracle::{nothing_is_lost_doubled_or_out_of_order, the_seal_holds},
     servers::{Database, named},
@@ -67,7 +67,7 @@ fn parts_killed_at_random_lose_and_double_nothing() {
 #[test]
 fn the_one_process_killed_with_and_without_its_database_loses_and_doubles_nothing() {
     let (mut random, seed) = chance();
-    let mut kinledger = Kinledger::start();
+    let mut kinledger = Kinledger::start_with_secret(SECRET);
     let ledgers = [Ledger::found(&kinledger, "The Cardosos")];
     let kills = times(12, 100);
     let mut order = random.clone();

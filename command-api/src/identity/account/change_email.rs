@@ -85,8 +85,8 @@ async fn ask(
     signed_in: SignedIn,
     Body(request): Body<ChangeEmail>,
 ) -> Result<Response, Problem> {
-    identity.postbox().require_mail()?;
     signed_in.require_step_up(identity.verifier().now())?;
+    identity.postbox().require_mail()?;
     let email = normal_email(&request.email)?;
     let (has_address,): (bool,) = sqlx::query_as("select email is not null from identity.users where user_id = $1")
         .bind(signed_in.user_id.uuid())

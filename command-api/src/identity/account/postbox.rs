@@ -31,13 +31,13 @@ impl Postbox {
     }
 
     /// # Errors
-    /// 503 `mail-not-configured` when nobody has set up a mail server.
+    /// 422 `mail-not-configured` when nobody has set up a mail server.
     pub fn require_mail(&self) -> Result<(), Problem> {
         if self.has_mail() {
             return Ok(());
         }
         Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "mail-not-configured",
             "this installation sends no mail; ask whoever runs it",
         ))

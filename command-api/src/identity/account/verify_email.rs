@@ -34,7 +34,7 @@ pub(super) struct MailedToken {
 /// The answer to a token that is not good for this.
 pub(super) const INVALID_TOKEN: (u16, &str) = (422, "`invalid-token`: it is unknown, over, or was used before.");
 /// The answer where nobody set up mail.
-pub(super) const NO_MAIL: (u16, &str) = (503, "`mail-not-configured`: this installation sends no mail.");
+pub(super) const NO_MAIL: (u16, &str) = (422, "`mail-not-configured`: this installation sends no mail.");
 
 pub(super) fn routes() -> Router<Identity> {
     Router::new()

@@ -158,7 +158,7 @@ async fn without_mail_accounts_work_and_what_needs_mail_says_so() {
     for answer in answers {
         assert_eq!(
             (answer.status, answer.problem()),
-            (StatusCode::SERVICE_UNAVAILABLE, "/problems/mail-not-configured")
+            (StatusCode::UNPROCESSABLE_ENTITY, "/problems/mail-not-configured")
         );
     }
     app.end().await;

@@ -195,10 +195,10 @@ async fn a_rotation_under_load_fails_no_request_and_signs_nobody_out() {
         "update identity.signing_keys
          set signs_from = clock_timestamp() - case when kid = $1 then interval '10 seconds' else interval '1 hour' end",
     )
-        .bind(&next.kid)
-        .execute(&database)
-        .await
-        .unwrap();
+    .bind(&next.kid)
+    .execute(&database)
+    .await
+    .unwrap();
     let late = app.another_process().await;
     load(late.clone(), app.router.clone());
     until(asked.load(Ordering::SeqCst) + 200).await;

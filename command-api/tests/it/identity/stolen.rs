@@ -16,6 +16,7 @@ use super::App;
 /// A body each operation would take, so that nothing but the old proof is wrong with the request.
 fn body_for(operation: &str) -> Option<Value> {
     Some(match operation {
+        "change-email" => json!({"email": "eve@example.org"}),
         "confirm-totp" => json!({"code": "123456"}),
         "add-passkey" => json!({
             "name": "phone",
@@ -128,6 +129,7 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
     }
     // The list may grow; it does not shrink.
     for name in [
+        "change-email",
         "add-totp",
         "confirm-totp",
         "remove-totp",

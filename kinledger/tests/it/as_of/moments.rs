@@ -6,6 +6,7 @@ use crate::support::{Household, Kinledger, Person, Reply};
 
 /// Views that adults and auditors see, with parameters that do not hang on today.
 const VIEWS: &[&str] = &[
+    "account-shares",
     "accounts",
     "badges",
     "bank-connections",

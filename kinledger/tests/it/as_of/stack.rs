@@ -48,7 +48,7 @@ pub struct Stack {
 }
 
 /// What this ledger's texts are sealed under, in the end.
-pub const KEY: &[u8; 32] = b"keys of a test are no secret 123";
+pub const KEY: &[u8; 32] = b"Six zebras quickly jump 1032 kg!";
 
 fn log_over(pool: PgPool) -> Log {
     Log::new(pool, [9; 32]).encrypting_with(KeyEncryptions::local(KEY))

@@ -81,7 +81,7 @@ fn an_entry_is_recategorised_and_reversed(family: &Household, cash: &str) {
     assert_eq!(spent_in(family, "Health"), "7.00");
     assert_eq!(spent_in(family, "Leisure"), "2.30");
     family.accepted(
-        &family.partner,
+        &family.parent,
         "reverse-entry",
         &json!({"entry_id": entry, "reason": "it was a gift"}),
     );

@@ -33,16 +33,33 @@ struct Process {
 impl Kinledger {
     /// A new data folder with a process on it, ready.
     pub fn start() -> Self {
+        let mut kinledger = Self::prepared();
+        kinledger.start_again();
+        kinledger
+    }
+
+    /// The same with a secret that is known, so that what the log holds can be read beside it.
+    #[allow(dead_code, reason = "the drills use it, which share this file")]
+    pub fn start_with_secret(secret: &str) -> Self {
+        let mut kinledger = Self::prepared();
+        let data_dir = kinledger.data_dir();
+        fs::create_dir(&data_dir).unwrap();
+        fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o711)).unwrap();
+        fs::write(data_dir.join("secret"), secret).unwrap();
+        fs::set_permissions(data_dir.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+        kinledger.start_again();
+        kinledger
+    }
+
+    fn prepared() -> Self {
         let folder = tempfile::Builder::new().prefix("kinledger-it-").tempdir().unwrap();
         // The database server runs as another user when the tests run as root, and has to get through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let mut kinledger = Self {
+        Self {
             folder,
             process: None,
             base: Arc::default(),
-        };
-        kinledger.start_again();
-        kinledger
+        }
     }
 
     /// Starts on the same folder, and says how long it took to be ready.
