@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
+    actor::Role,
     calendar::Period,
     family::{AgeBandSet, CountrySet, MemberLeft, consent::AgeBand},
     id::FamilyId,
