@@ -65,6 +65,7 @@ async fn full(ledger: &mut Ledger) {
             stories::inbox_read(f),
             family_event(f, country),
             family_event(f, band),
+            member_added(f, 9, Role::Partner),
             family_event(
                 f,
                 MemberLeft {
@@ -176,9 +177,9 @@ async fn altered_book_keeping_is_named_and_not_taken_for_altered_views() {
     run(&hands, &insert).await;
     assert_eq!(named(&mut verifier, f).await, [("parked_families", "parked_families")]);
     run(&hands, "delete from views.parked_families").await;
-    run(&hands, "update views.checkpoints set position = position - 9").await;
+    run(&hands, "update views.checkpoints set position = position - 12").await;
     assert_eq!(named(&mut verifier, f).await, [("checkpoints", "checkpoints")]);
-    run(&hands, "update views.checkpoints set position = position + 9").await;
+    run(&hands, "update views.checkpoints set position = position + 12").await;
     assert_eq!(named(&mut verifier, f).await, []);
     ledger.database.drop().await;
 }
