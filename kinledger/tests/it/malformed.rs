@@ -21,7 +21,7 @@ use generate::Generator;
 use odd::Odd;
 
 /// Requests in all.
-const REQUESTS: usize = 2_400;
+const REQUESTS: usize = 3_000;
 const CLIENTS: usize = 4;
 
 #[test]
@@ -66,7 +66,7 @@ fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
         .for_each(|status| *counts.entry(*status).or_default() += 1);
     println!("{counts:?}");
     assert!(statuses.len() > 2_000);
-    assert!(counts[&400] > 600, "most reach what they are aimed at: {counts:?}");
+    assert!(counts[&400] > 800, "most reach what they are aimed at: {counts:?}");
     assert_eq!(kinledger.client().get("/readyz").status, 200);
     family.accepted(
         &family.parent,
