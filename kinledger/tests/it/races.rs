@@ -151,6 +151,7 @@ fn one_key_has_one_effect_and_one_answer() {
             replies.windows(2).all(|pair| pair[0].body == pair[1].body),
             "byte for byte the same receipt"
         );
+        family.seen(&replies[0].json());
         let said_otherwise = br#" {"payee":"Fair", "category_id":"CATEGORY","money":{"currency":"EUR","amount":"1.00"},"account_id":"ACCOUNT"}"#;
         let said_otherwise = String::from_utf8_lossy(said_otherwise)
             .replace("CATEGORY", &leisure)

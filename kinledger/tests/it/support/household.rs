@@ -270,7 +270,8 @@ impl Household {
         money(amount, &self.currency)
     }
 
-    fn seen(&self, answer: &Value) {
+    /// Views asked for from now on hold what this receipt tells of.
+    pub fn seen(&self, answer: &Value) {
         self.seen_seq
             .fetch_max(answer["family_seq"].as_i64().unwrap(), Ordering::SeqCst);
     }
