@@ -113,12 +113,16 @@ fn answer_at_the_edge(paths: &mut Value) {
     };
     for (path, operations) in paths.as_object_mut().into_iter().flatten() {
         for (_, operation) in operations.as_object_mut().into_iter().flatten() {
+            let has_body = operation.get("requestBody").is_some();
             let Some(answers) = operation["responses"].as_object_mut() else {
                 continue;
             };
             let mut may = |status: &str, answer: Value| {
                 answers.entry(status).or_insert(answer);
             };
+            if has_body {
+                may("408", refusal("The body did not arrive in time", false));
+            }
             may("414", refusal("The address is longer than 8 KiB", false));
             may("431", refusal("The headers are longer than 32 KiB", false));
             if path.starts_with("/api/v1/") {

@@ -1,4 +1,6 @@
-//! Reading a request's body: small, JSON, of exactly the expected form. Whatever else it is, the answer is a 400 or 413.
+//! Reading a request's body: small, JSON, of exactly the expected form. Whatever else it is, the answer is a 400, 408 or 413.
+
+use std::time::Duration;
 
 use axum::{
     body::Bytes,
@@ -10,6 +12,8 @@ use service_kit::{json::within_depth, problem::Problem};
 
 /// Longest body of a request about identity, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send one.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(super) struct Body<T>(pub T);
@@ -22,7 +26,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
-        let bytes = read(request).await?;
+        let bytes = read(request, BODY_WITHIN).await?;
         parse(&headers, &bytes).map(Self)
     }
 }
@@ -32,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
-        let bytes = read(request).await?;
+        let bytes = read(request, BODY_WITHIN).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -41,8 +45,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
 }
 
 /// The limit itself is the router's `DefaultBodyLimit`.
-async fn read(request: Request) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
+async fn read(request: Request, within: Duration) -> Result<Bytes, Problem> {
+    let Ok(read) = tokio::time::timeout(within, Bytes::from_request(request, &())).await else {
+        let detail = "the body did not arrive in time";
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail));
+    };
+    read.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
@@ -74,4 +82,22 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use futures::stream::{self, StreamExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"email\":"))]);
+        let body = Body::from_stream(begun.chain(stream::pending()));
+        let refused = read(Request::new(body), Duration::from_millis(20)).await;
+        assert_eq!(refused.expect_err("too slow").status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }
