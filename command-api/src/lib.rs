@@ -5,6 +5,7 @@
 pub mod audit;
 mod cache;
 pub mod dispatch;
+mod family_history;
 pub mod identity;
 pub mod lanes;
 mod openapi;
@@ -31,7 +32,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     dispatch::Request,
-    identity::Families,
+    identity::{Families, trail::history::FamilyHistory},
     lanes::{ANSWER_WITHIN, Job, LaneSettings, Lanes, UNKNOWN_OUTCOME},
 };
 
@@ -298,6 +299,12 @@ impl Families for CommandApi {
         };
         let receipt = self.execute(request).await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
+    }
+
+    async fn history(&self, family: FamilyId, member: MemberId) -> Result<FamilyHistory, Problem> {
+        let lane = self.lane_of(family).await?.ok_or_else(Problem::unknown_family)?;
+        let read = family_history::read(self.log(), lane, family, member).await;
+        read.map_err(|error| log_problem(&error))
     }
 
     async fn member(&self, family: FamilyId, member: MemberId) -> Result<(Role, Option<UserId>), Problem> {

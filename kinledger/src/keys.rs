@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use command_api::identity::{Secret, rotate_signing_key};
+use command_api::identity::{
+    Secret, rotate_signing_key,
+    security_events::{self, Kind, SecurityEvent},
+};
 use event_store::{
     Log,
     keys::{
@@ -185,9 +188,14 @@ async fn rotate_key_encryption(ledger: &Ledger, json: bool) -> Result<ExitCode> 
             eprintln!("{done} keys wrapped anew");
         }
     })
-    .await;
+    .await
+    .context("not every key is wrapped under the current key yet: run it again")?;
+    if rotated.rewrapped > 0 {
+        let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "key-encryption");
+        let told = security_events::record(&pool, event).await;
+        told.context("the keys are wrapped anew, but the security trail could not be told")?;
+    }
     pool.close().await;
-    let rotated = rotated.context("not every key is wrapped under the current key yet: run it again")?;
     if json {
         println!("{}", json!({"rewrapped": rotated.rewrapped}));
     } else {

@@ -62,6 +62,7 @@ pub(super) async fn export(
     let mut source = start(&state, lane, family, format, bounds)?;
     // What fails before the first byte still gets a proper answer.
     let first = source.first().await?;
+    state.tell_exported(family, signed_in, format.name()).await?;
     let filename = format!(
         "attachment; filename=\"kinledger-{}.{}\"",
         family.uuid(),

@@ -36,7 +36,14 @@ use service_kit::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::{identity::Families, log_problem, sharing::sees_all_accounts};
+use crate::{
+    identity::{
+        Families,
+        security_events::{self, Kind, SecurityEvent},
+    },
+    log_problem,
+    sharing::sees_all_accounts,
+};
 
 pub use openapi::openapi_paths;
 
@@ -112,6 +119,16 @@ impl AuditState {
         let lane = lane.ok_or_else(Problem::unknown_family)?;
         let is_whole = sees_all_accounts(&self.log, lane, family, member_id).await?;
         Ok(Opened { family, lane, is_whole })
+    }
+
+    /// Writes down that somebody takes the family's history out of the house, before they get any of it.
+    async fn tell_exported(&self, family: FamilyId, signed_in: SignedIn, format: &'static str) -> Result<(), Problem> {
+        let event = SecurityEvent::about_family(Kind::Exported, family)
+            .by(signed_in.user_id)
+            .in_session(signed_in.session_id)
+            .with("format", format);
+        let told = security_events::record(self.log.pool(), event).await;
+        told.map_err(|error| Problem::ours(&error))
     }
 
     /// Leave to read a whole history.

@@ -196,6 +196,7 @@ pub(super) async fn download(
     let permit = state.permit()?;
     // What would fail at once still gets a proper answer.
     head_of(&state.log, lane, family).await?;
+    state.tell_exported(family, signed_in, "pack").await?;
     let (sender, parts) = mpsc::channel(PARTS_MAX);
     let (delivery, pieces) = Delivery::new(state.stalled_after());
     let log = state.log.clone();

@@ -218,8 +218,7 @@ async fn make(
             format!("there are {KEYS_MAX} keys already; end one first"),
         )
     })?;
-    let event = SecurityEvent::about(Kind::ApiKeyMade, user_id)
-        .in_session(signed_in.session_id)
+    let event = about(Kind::ApiKeyMade, &signed_in, request.family_id)
         .from_address(identity.address_hash(client.address))
         .with("name", name);
     security_events::record(&mut *tx, event)
@@ -281,25 +280,33 @@ async fn end(
     // Unknown, ended and somebody else's read the same.
     let unknown = || Problem::unknown("unknown-api-key", "there is no such key");
     let api_key_id = Uuid::try_parse(&text).map_err(|_| unknown())?;
-    let ended: Option<(String,)> = sqlx::query_as(
+    let ended: Option<(String, Option<Uuid>)> = sqlx::query_as(
         "update identity.api_keys
          set ended_at = clock_timestamp()
          where api_key_id = $1 and user_id = $2 and ended_at is null
-         returning name",
+         returning name, family_id",
     )
     .bind(api_key_id)
     .bind(signed_in.user_id.uuid())
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let (name,) = ended.ok_or_else(unknown)?;
+    let (name, family_id) = ended.ok_or_else(unknown)?;
     identity.verifier().forget_api_key(api_key_id);
-    let event = SecurityEvent::about(Kind::ApiKeyEnded, signed_in.user_id)
-        .in_session(signed_in.session_id)
+    let event = about(Kind::ApiKeyEnded, &signed_in, family_id.map(FamilyId::from_uuid))
         .from_address(identity.address_hash(client.address))
         .with("name", name);
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
     Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// A key for one family concerns that family.
+fn about(kind: Kind, signed_in: &SignedIn, family_id: Option<FamilyId>) -> SecurityEvent {
+    let event = SecurityEvent::about(kind, signed_in.user_id).in_session(signed_in.session_id);
+    match family_id {
+        Some(family_id) => event.in_family(family_id),
+        None => event,
+    }
 }

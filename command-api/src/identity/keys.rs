@@ -15,7 +15,11 @@ use service_kit::auth::{AccessClaims, TOKEN_TYPE};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
-use super::{IdentityError, Secret, sealing::Sealing};
+use super::{
+    IdentityError, Secret,
+    sealing::Sealing,
+    security_events::{self, Kind, SecurityEvent},
+};
 
 /// A key signs for so many days.
 const SIGNS_DAYS: i32 = 30;
@@ -195,7 +199,7 @@ impl KeyRing {
         .bind(PUBLISHED_MINUTES)
         .fetch_one(&mut *tx)
         .await?;
-        sqlx::query(
+        let before = sqlx::query(
             "update identity.signing_keys
              set retires_at = $2 + make_interval(mins => $3)
              where retires_at is null and kid <> $1",
@@ -205,6 +209,10 @@ impl KeyRing {
         .bind(VERIFIES_ON_MINUTES)
         .execute(&mut *tx)
         .await?;
+        if before.rows_affected() > 0 {
+            let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "signing");
+            security_events::record(&mut *tx, event).await?;
+        }
         sqlx::query("delete from identity.signing_keys where retires_at < clock_timestamp() - interval '1 day'")
             .execute(&mut *tx)
             .await?;

@@ -30,6 +30,7 @@ mod sign_in;
 mod sign_out;
 mod step_up;
 mod throttle;
+pub mod trail;
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -61,6 +62,7 @@ use keys::KeyRing;
 use passwords::Passwords;
 use sealing::Sealing;
 use throttle::Throttle;
+use trail::history::FamilyHistory;
 
 pub use account::operators_reset_token;
 pub use breached::BreachedError;
@@ -83,6 +85,9 @@ pub trait Families: Send + Sync {
 
     /// The member's role, and who holds the place; otherwise the problem to answer.
     async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
+
+    /// Who sat in which place of the family when, and what its log tells this member of changes to access.
+    async fn history(&self, family_id: FamilyId, member_id: MemberId) -> Result<FamilyHistory, Problem>;
 
     /// Puts the person in the member's place. The same command again answers alike; a taken place is refused.
     async fn join(
@@ -208,6 +213,7 @@ struct Inner {
     email_verification: EmailVerification,
     refresh_key: [u8; 32],
     address_key: [u8; 32],
+    trail_key: [u8; 32],
     seeds: Sealing,
     relying_party: RelyingParty,
 }
@@ -243,6 +249,7 @@ impl Identity {
             email_verification: config.email_verification,
             refresh_key: secret.derive("refresh-tokens/1"),
             address_key: secret.derive("network-addresses/1"),
+            trail_key: secret.derive("security-trail/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             pool,
@@ -336,6 +343,11 @@ impl Identity {
         &self.inner.refresh_key
     }
 
+    /// What names the events of the trail.
+    fn trail_key(&self) -> &[u8; 32] {
+        &self.inner.trail_key
+    }
+
     /// Who we are to an authenticator.
     fn relying_party(&self) -> &RelyingParty {
         &self.inner.relying_party
@@ -389,6 +401,7 @@ pub fn router(identity: Identity) -> Router {
         .merge(account::routes())
         .merge(session_list::routes())
         .merge(step_up::routes())
+        .merge(trail::routes())
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(identity)
 }

@@ -15,7 +15,7 @@ use super::{
     sessions::Tokens,
     sign_in::SignIn,
     sign_out::SignOut,
-    step_up,
+    step_up, trail,
 };
 
 /// Path to operations, to be merged into the whole document. Expects its `components` to hold the security scheme `bearer` and
@@ -113,6 +113,7 @@ fn routes() -> Vec<Route> {
     routes.extend(account::paths());
     routes.extend(session_list::paths());
     routes.extend(step_up::paths());
+    routes.extend(trail::paths());
     routes
 }
 

@@ -2,7 +2,7 @@
 //! clear, for thirteen months.
 //!
 //! Everything that changes or tries somebody's access goes through [`record`]. What is about the account alone names no family;
-//! what is about a family names it, and only that family's parents read it.
+//! what is about a family names it, and only that family's parents read it. `trail` reads it, beside what the family's log tells.
 
 use domain::id::{FamilyId, UserId};
 use serde_json::{Map, Value};
@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 /// Longest detail, in bytes of JSON; what is longer is left out.
 const DETAIL_BYTES_MAX: usize = 1_800;
+/// Events are kept for so many days: thirteen months. `identity.forget_old_security_events` says the same.
+pub(super) const TERM_DAYS: i64 = 396;
 /// Old events removed at once.
 const FORGOTTEN_AT_ONCE: i32 = 10_000;
 
@@ -18,10 +20,14 @@ const FORGOTTEN_AT_ONCE: i32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
+    AccountShared,
+    AgeBandSet,
     ApiKeyEnded,
     ApiKeyMade,
+    AuditTermSet,
     ConsentGiven,
     ConsentWithdrawn,
+    CountrySet,
     DeviceNamed,
     DevicePaired,
     EmailChangeAsked,
@@ -33,12 +39,16 @@ pub enum Kind {
     FactorAdded,
     FactorFailed,
     FactorRemoved,
+    FamilyHandedOver,
+    HandoverOffered,
     Invited,
     Joined,
     KeyRotated,
+    MemberAdded,
     MemberLeft,
     MemberRemoved,
     NewDevice,
+    NoticeChanged,
     PasswordChanged,
     PasswordReset,
     PasswordResetAsked,
@@ -64,10 +74,14 @@ impl Kind {
     /// Its stable name.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccountShared => "account-shared",
+            Self::AgeBandSet => "age-band-set",
             Self::ApiKeyEnded => "api-key-ended",
             Self::ApiKeyMade => "api-key-made",
+            Self::AuditTermSet => "audit-term-set",
             Self::ConsentGiven => "consent-given",
             Self::ConsentWithdrawn => "consent-withdrawn",
+            Self::CountrySet => "country-set",
             Self::DeviceNamed => "device-named",
             Self::DevicePaired => "device-paired",
             Self::EmailChangeAsked => "email-change-asked",
@@ -79,12 +93,16 @@ impl Kind {
             Self::FactorAdded => "factor-added",
             Self::FactorFailed => "factor-failed",
             Self::FactorRemoved => "factor-removed",
+            Self::FamilyHandedOver => "family-handed-over",
+            Self::HandoverOffered => "handover-offered",
             Self::Invited => "invited",
             Self::Joined => "joined",
             Self::KeyRotated => "key-rotated",
+            Self::MemberAdded => "member-added",
             Self::MemberLeft => "member-left",
             Self::MemberRemoved => "member-removed",
             Self::NewDevice => "new-device",
+            Self::NoticeChanged => "notice-changed",
             Self::PasswordChanged => "password-changed",
             Self::PasswordReset => "password-reset",
             Self::PasswordResetAsked => "password-reset-asked",
@@ -132,6 +150,11 @@ impl SecurityEvent {
     /// Something about a family as a whole, as an export.
     pub fn about_family(kind: Kind, family_id: FamilyId) -> Self {
         Self::about_nobody(kind).in_family(family_id)
+    }
+
+    /// Something about the whole installation, as another key.
+    pub fn about_all(kind: Kind) -> Self {
+        Self::about_nobody(kind)
     }
 
     fn about_nobody(kind: Kind) -> Self {

@@ -89,6 +89,8 @@ macro_rules! matrix {
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "receipt"                GET "/commands/{command_id}"
                                         [Yes     Yes      Own   Own    Yes      No ] "A teen or child sees what came of their own commands.";
+                "security-events"        GET "/security-events"
+                                        [Yes     No       No    No     No       No ] "Of other adults only what concerns the family.";
                 "statement"              GET "/audit/as-of"
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "verify"                 GET "/audit/verify"

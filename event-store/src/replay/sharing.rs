@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use domain::{
     aggregate::LedgerEvent,
+    family::{Family, Member},
     id::{AccountId, FamilyId, MemberId},
-    ledger_account::{LedgerAccount, LedgerAccountEvent, hidden_from},
+    ledger_account::{AccountShared, LedgerAccount, LedgerAccountEvent, ShareLevel, hidden_from},
 };
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 
 use super::family_now;
-use crate::{Lane, Log, LogError, load::read_sharing_in};
+use crate::{Lane, Log, LogError, Record, load::read_sharing_in};
 
 /// The accounts a member cannot see now: none of them exist as far as they are told.
 ///
@@ -24,7 +25,7 @@ pub async fn hidden_now(
     member_id: MemberId,
 ) -> Result<Vec<AccountId>, LogError> {
     let family = family_now(log, &mut *connection, lane, family_id).await?;
-    let accounts = accounts_now(connection, lane, family_id).await?;
+    let accounts = accounts_of(&told(connection, lane, family_id).await?);
     let all = accounts.iter().map(|(account_id, account)| (*account_id, account));
     Ok(match family.member(member_id) {
         Ok(member) => hidden_from(&family, member, all),
@@ -32,31 +33,74 @@ pub async fn hidden_now(
     })
 }
 
-/// The family's accounts as the log has them now, with whose they are and how they are shared, but without balances.
+/// What was said about the sharing of accounts that a member looks after (their own, those of the young, as a parent the
+/// family's) or that the member may see because of it; each with the record that says so. Nothing of an account that is hidden
+/// from them.
 ///
 /// # Errors
 /// [`LogError`].
-async fn accounts_now(
-    connection: impl PgExecutor<'_>,
+pub async fn shares_told(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family_id: FamilyId,
+    member_id: MemberId,
+) -> Result<Vec<(Record, AccountShared)>, LogError> {
+    let family = family_now(log, &mut *connection, lane, family_id).await?;
+    let Ok(member) = family.member(member_id) else {
+        return Ok(Vec::new());
+    };
+    let told = told(connection, lane, family_id).await?;
+    let accounts = accounts_of(&told);
+    let shares = told.into_iter().filter_map(|(record, event)| match event {
+        LedgerAccountEvent::AccountShared(shared) => Some((record, shared)),
+        _ => None,
+    });
+    let is_theirs_to_know = |shared: &AccountShared| {
+        accounts
+            .get(&shared.account_id)
+            .is_some_and(|account| may_know(&family, member, account, shared.member_id))
+    };
+    Ok(shares.filter(|(_, shared)| is_theirs_to_know(shared)).collect())
+}
+
+fn may_know(family: &Family, member: &Member, account: &LedgerAccount, said_of: MemberId) -> bool {
+    let held = account.held(family, member.member_id);
+    let is_looked_after = held.owner.is_none() || held.owner == Some(member.member_id) || held.is_of_the_young();
+    let is_hidden = account.level_for(family, member) == ShareLevel::None;
+    !is_hidden && (is_looked_after || said_of == member.member_id)
+}
+
+/// What the log tells of the family's accounts: that they were opened, and how they were shared. Their names are not opened.
+async fn told(
+    connection: &mut PgConnection,
     lane: Lane,
     family: FamilyId,
-) -> Result<BTreeMap<AccountId, LedgerAccount>, LogError> {
-    let mut accounts: BTreeMap<AccountId, LedgerAccount> = BTreeMap::new();
+) -> Result<Vec<(Record, LedgerAccountEvent)>, LogError> {
+    let mut told = Vec::new();
     for record in read_sharing_in(connection, lane, family).await? {
-        // Whose they are and who sees them is in clear; their names are not asked for.
         let event = record.decode_stored().map_err(|cause| LogError::Decode {
             family_id: family,
             family_seq: record.family_seq,
             cause,
         })?;
         if let LedgerEvent::LedgerAccount(event) = event {
-            let account_id = match &event {
-                LedgerAccountEvent::AccountOpened(opened) => opened.account_id,
-                LedgerAccountEvent::AccountShared(shared) => shared.account_id,
-                _ => continue,
-            };
-            cqrs_es::Aggregate::apply(accounts.entry(account_id).or_default(), event);
+            told.push((record, event));
         }
     }
-    Ok(accounts)
+    Ok(told)
+}
+
+/// The family's accounts as the log has them now, with whose they are and how they are shared, but without balances.
+fn accounts_of(told: &[(Record, LedgerAccountEvent)]) -> BTreeMap<AccountId, LedgerAccount> {
+    let mut accounts: BTreeMap<AccountId, LedgerAccount> = BTreeMap::new();
+    for (_, event) in told {
+        let account_id = match event {
+            LedgerAccountEvent::AccountOpened(opened) => opened.account_id,
+            LedgerAccountEvent::AccountShared(shared) => shared.account_id,
+            _ => continue,
+        };
+        cqrs_es::Aggregate::apply(accounts.entry(account_id).or_default(), event.clone());
+    }
+    accounts
 }

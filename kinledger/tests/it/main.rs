@@ -20,4 +20,5 @@ mod races;
 mod rebuild;
 mod session;
 mod support;
+mod trail;
 mod visibility;

@@ -53,6 +53,7 @@ pub(in super::super) async fn open(
     let tokens = sessions::open(identity, user_id, proven_by, client).await?;
     let event = SecurityEvent::about(Kind::SignedIn, user_id)
         .from_address(identity.address_hash(client.address))
+        .with("device", client.device.as_str())
         .with("methods", proven_by);
     security_events::record(identity.pool(), event)
         .await

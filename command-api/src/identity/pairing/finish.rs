@@ -158,7 +158,9 @@ async fn finish(
         .await?;
         let event = SecurityEvent::about(Kind::SignedIn, user_id)
             .in_family(family_id)
-            .from_address(identity.address_hash(client.address));
+            .from_address(identity.address_hash(client.address))
+            .with("device", client.device.as_str())
+            .with("methods", ["pin", "pop"].as_slice());
         security_events::record(&mut *tx, event).await?;
         tx.commit().await?;
         Ok::<_, sqlx::Error>(true)

@@ -213,7 +213,9 @@ async fn unlock(
         .ok_or_else(refused)?;
     let event = SecurityEvent::about(Kind::SignedIn, user_id)
         .in_family(family_id)
-        .from_address(address_hash);
+        .from_address(address_hash)
+        .with("device", client.device.as_str())
+        .with("methods", ["pin", "pop"].as_slice());
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;

@@ -529,3 +529,36 @@ async fn no_code_claim_or_pin_is_stored_in_clear() {
     assert!(hash.starts_with("$argon2id$"));
     home.app.end().await;
 }
+
+#[tokio::test]
+async fn a_parent_reads_of_a_childs_pairing_sign_ins_and_wrong_pins_with_the_device() {
+    let home = Home::with(Role::Child).await;
+    let device = Device::new();
+    let tokens = home.paired(&device, PIN).await;
+    let wrong = home.unlock(&device, &tokens["device_id"], "111222").await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED, "{wrong:?}");
+    let path = format!("/api/v1/families/{}/security-events", home.family_id);
+    let told = home.app.get_as(&home.parent, &path).await;
+    let of_child: Vec<&Value> = told.body["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["member_id"] == home.child.to_string())
+        .collect();
+    let kinds: Vec<&str> = of_child.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["factor-failed", "signed-in", "device-paired"], "{told:?}");
+    assert_eq!(of_child[0]["what"], json!(["pin"]));
+    assert_eq!(of_child[1]["what"], json!(["pin", "pop"]));
+    assert_eq!(of_child[2]["device"], "Byron's tablet");
+    assert!(of_child[2]["by"].is_string() && of_child[1]["by"].is_null(), "{told:?}");
+    let own = home
+        .app
+        .get_as(&text(&tokens["tokens"]["access_token"]), "/api/v1/auth/security-events")
+        .await;
+    let paired = own.body["events"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&paired["kind"], &paired["is_by_another"]),
+        (&json!("device-paired"), &json!(true))
+    );
+    home.app.end().await;
+}
