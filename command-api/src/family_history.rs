@@ -69,6 +69,7 @@ fn take(history: &mut FamilyHistory, roles: &mut BTreeMap<MemberId, Role>, recor
                 vec![added.role.as_str().to_owned()],
             );
         }
+        FamilyEvent::MemberRenamed(renamed) => tell(Kind::MemberRenamed, Some(renamed.member_id), Vec::new()),
         FamilyEvent::MemberJoined(joined) => {
             tell(Kind::Joined, Some(joined.member_id), Vec::new());
             history.stays.push(Stay {

@@ -35,6 +35,7 @@ macro_rules! matrix {
                 RejectChore             [Yes     Yes      No    No     No       No ] "";
                 RemoveMember    step_up [Yes     No       No    No     No       No ] "Nobody removes themselves.";
                 ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
+                RenameMember            [Own     Own      Own   Own    No       No ] "Themselves; a parent also teens, children, auditors and places that nobody has taken.";
                 RevokeConsent   step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 SetAgeBand      step_up [Yes     No       No    No     No       No ] "";
                 SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";

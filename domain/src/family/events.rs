@@ -18,6 +18,7 @@ events! {
     FamilyEvent of "family" {
         FamilyCreated = "1" { name: family, zone: plain },
         MemberAdded = "1" { display_name: member_id as "erased member" },
+        MemberRenamed = "1" { display_name: member_id as "erased member" },
         MemberJoined = "1",
         MemberRoleChanged = "1",
         LeaderboardChoiceMade = "1",
@@ -61,6 +62,15 @@ pub struct MemberAdded {
     pub role: Role,
     /// May be shown on the leaderboard; for a teen or child only if a parent said so.
     pub on_leaderboard: bool,
+}
+
+/// A member is called otherwise from now on; what was recorded before says what it said. Recorded by `rename-member`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberRenamed {
+    /// The member.
+    pub member_id: MemberId,
+    /// The name shown in the family from now on.
+    pub display_name: String,
 }
 
 /// The person behind a place signed in and took it. Recorded by `create-family` and by accepting an invitation.

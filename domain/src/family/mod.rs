@@ -87,6 +87,11 @@ impl Family {
                 };
                 self.members.insert(added.member_id, member);
             }
+            FamilyEvent::MemberRenamed(renamed) => {
+                if let Some(member) = self.members.get_mut(&renamed.member_id) {
+                    member.display_name = renamed.display_name;
+                }
+            }
             FamilyEvent::MemberJoined(joined) => {
                 self.users.insert(joined.user_id, joined.member_id);
                 if let Some(member) = self.members.get_mut(&joined.member_id) {

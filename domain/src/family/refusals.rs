@@ -30,6 +30,8 @@ refusals! {
         AlreadyMember = Rule, "already-member", "you already belong to this family";
         OwnRole = Forbidden, "own-role", "nobody changes their own role";
         SameRole = Rule, "same-role", "the member already has this role";
+        SameName = Rule, "same-name", "the member is called so already";
+        NotYoursToRename = Forbidden, "not-yours-to-rename", "you name yourself, and as a parent teens, children, auditors and places that nobody has taken";
         SameChoice = Rule, "same-choice", "the member is shown like this already";
         UnknownZone { zone: String } = Rule, "unknown-zone", "'{zone}' is no IANA time zone";
         BadText { field: &'static str, max: usize } = Rule, "bad-text", "{field} must have 1 to {max} characters and no control characters";

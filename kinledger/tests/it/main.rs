@@ -18,6 +18,7 @@ mod leaving;
 mod malformed;
 mod races;
 mod rebuild;
+mod renaming;
 mod session;
 mod support;
 mod trail;

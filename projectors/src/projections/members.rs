@@ -63,6 +63,7 @@ async fn add(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionErro
 /// What the batch last says of a member; nothing said leaves a column as it is.
 #[derive(Default)]
 struct Change {
+    display_name: Option<String>,
     role: Option<&'static str>,
     user_id: Option<Uuid>,
     on_leaderboard: Option<bool>,
@@ -71,6 +72,7 @@ struct Change {
 
 /// Who has left sits in no place any more, and is shown nowhere.
 const GONE: Change = Change {
+    display_name: None,
     role: None,
     user_id: None,
     on_leaderboard: Some(false),
@@ -80,6 +82,7 @@ const GONE: Change = Change {
 impl Change {
     /// What is said later counts.
     fn then(&mut self, later: Change) {
+        self.display_name = later.display_name.or(self.display_name.take());
         self.role = later.role.or(self.role);
         self.user_id = later.user_id.or(self.user_id);
         self.on_leaderboard = later.on_leaderboard.or(self.on_leaderboard);
@@ -94,6 +97,13 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
             continue;
         };
         let (member_id, change) = match event {
+            FamilyEvent::MemberRenamed(renamed) => (
+                renamed.member_id,
+                Change {
+                    display_name: Some(renamed.display_name.clone()),
+                    ..Change::default()
+                },
+            ),
             FamilyEvent::MemberJoined(joined) => (
                 joined.member_id,
                 Change {
@@ -140,11 +150,12 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     let wanted = changes.len();
     let done = sqlx::query(
         "update members m
-        set role = coalesce(c.role, m.role),
+        set display_name = coalesce(c.display_name, m.display_name),
+            role = coalesce(c.role, m.role),
             user_id = case when c.has_left then null else coalesce(c.user_id, m.user_id) end,
             on_leaderboard = coalesce(c.on_leaderboard, m.on_leaderboard)
-        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::boolean[], $6::boolean[])
-            as c (family_id, member_id, role, user_id, on_leaderboard, has_left)
+        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::boolean[], $6::boolean[], $7::text[])
+            as c (family_id, member_id, role, user_id, on_leaderboard, has_left, display_name)
         where m.family_id = c.family_id
             and m.member_id = c.member_id",
     )
@@ -154,6 +165,12 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
     .bind(changes.values().map(|change| change.user_id).collect::<Vec<_>>())
     .bind(changes.values().map(|change| change.on_leaderboard).collect::<Vec<_>>())
     .bind(changes.values().map(|change| change.has_left).collect::<Vec<_>>())
+    .bind(
+        changes
+            .values()
+            .map(|change| change.display_name.as_deref())
+            .collect::<Vec<_>>(),
+    )
     .execute(tx)
     .await?;
     reached(&done, wanted, "a member")

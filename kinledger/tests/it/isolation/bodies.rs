@@ -12,6 +12,7 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
     match name {
         "accept-handover" | "leave-family" => json!({}),
         "hand-over-family" => json!({"to": ids.member}),
+        "rename-member" => json!({"member_id": ids.member, "display_name": "Intruder"}),
         "remove-member" => json!({"member_id": ids.member}),
         "change-notice" => json!({"notice_version": 2}),
         "give-consent" => json!({"member_id": ids.member, "method": "signed-form", "notice_version": 1}),

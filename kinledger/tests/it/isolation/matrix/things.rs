@@ -237,6 +237,16 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
         "set-age-band" => json!({"member_id": add_member(family, "teen"), "band": "13"}),
         "hand-over-family" => json!({"to": house.partner.member_id}),
+        "rename-member" => {
+            let anothers = if is_young(asking.role) { other } else { &house.partner };
+            let anothers = if asking.role == "partner" {
+                &house.parent
+            } else {
+                anothers
+            };
+            let named = if is_own { &asking.person } else { anothers };
+            json!({"member_id": named.member_id, "display_name": fresh("Renamed")})
+        }
         "remove-member" => json!({"member_id": add_member(family, "teen")}),
         "set-audit-term" => {
             json!({"member_id": add_member(family, "auditor"), "until_on": crate::support::today(30)})
@@ -297,6 +307,10 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
 
 fn fresh(name: &str) -> String {
     format!("{name} {}", &Uuid::new_v4().simple().to_string()[..8])
+}
+
+fn is_young(role: &str) -> bool {
+    ["teen", "child"].contains(&role)
 }
 
 fn role_of(family: &Family, person: &Person) -> &'static str {
