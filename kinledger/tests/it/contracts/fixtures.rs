@@ -179,6 +179,8 @@ fn live_through_everything(family: &Household) {
         "change-role",
         &json!({"member_id": family.partner.member_id, "role": "partner"}),
     );
+    let grace = json!({"member_id": family.partner.member_id, "display_name": "Grace"});
+    family.accepted(&family.partner, "rename-member", &grace);
     let auditor = json!({"display_name": "Auditor", "role": "auditor", "until_on": today(30)});
     let auditor = payload(&family.accepted(parent, "add-member", &auditor), "MemberAdded")["member_id"].clone();
     family.accepted(parent, "remove-member", &json!({"member_id": auditor}));
