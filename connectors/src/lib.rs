@@ -1,4 +1,5 @@
-//! The outside world behind two ports: bank feeds and notification channels.
+//! The outside world behind three ports: bank feeds, notification channels, and providers that know people.
 
 pub mod banks;
 pub mod channels;
+pub mod sign_in;
