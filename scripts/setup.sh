@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh run           Rust, a C and C++ compiler, make; Postgres, or word that the build will fetch one
 #   scripts/setup.sh test          also Postgres without fail, Redis, Kafka (Java, Maven), hledger, beancount,
-#                                Schemathesis, cargo-deny, soft-webauthn
+#                                Schemathesis, cargo-deny, soft-webauthn, Node.js with oidc-provider
 #   scripts/setup.sh has-postgres  prints the folder of the Postgres server binaries, or exits 1
 #
 # On Debian and its kin, as root or with sudo that asks no password, missing packages are installed.
@@ -33,6 +33,7 @@ main() {
             provide_schemathesis
             provide_cargo_deny
             provide_authenticator
+            provide_openid_provider
             "$root/scripts/kafka.sh" fetch
             ;;
         has-postgres) find_postgres_bin ;;
@@ -71,9 +72,7 @@ probe_test() {
     find_python >/dev/null || miss "Python with venv" "python3 python3-venv" "python"
     find_java >/dev/null || miss "a Java runtime, 17 or newer" "$(debian_java)" "openjdk@21"
     "$root/scripts/kafka.sh" is-fetched || have mvn || miss "Maven" "maven" "maven"
-    if [ -f "$root/web/package.json" ]; then
-        have npm || miss "npm" "nodejs npm" "node"
-    fi
+    { have node && have npm; } || miss "Node.js with npm" "nodejs npm" "node"
 }
 
 # The name differs between releases, and the default of some is too old for Kafka.
@@ -230,6 +229,24 @@ provide_beancount() { from_pypi beancount "beancount==$BEANCOUNT" python -c 'imp
 # A software authenticator, not of ours, makes and uses the passkeys of the tests.
 provide_authenticator() {
     from_pypi authenticator "soft-webauthn==$SOFT_WEBAUTHN fido2==$FIDO2" python -c 'import soft_webauthn'
+}
+
+# An OpenID provider, not of ours, is what the tests sign in at. Its lockfile says which packages, to the byte.
+provide_openid_provider() {
+    local from="$root/scripts/openid-provider" to="$root/.cache/openid-provider" log
+    mkdir -p "$to"
+    cp "$from/server.mjs" "$to/"
+    if [ -d "$to/node_modules/oidc-provider" ] && cmp -s "$from/package-lock.json" "$to/package-lock.json"; then return 0; fi
+    say "fetching oidc-provider into .cache"
+    cp "$from/package.json" "$from/package-lock.json" "$to/"
+    log=$(mktemp)
+    if ! (cd "$to" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund) >"$log" 2>&1; then
+        say "oidc-provider could not be installed:"
+        log_tail "$log"
+        rm -f "$log" "$to/package-lock.json"
+        exit 1
+    fi
+    rm -f "$log"
 }
 
 # Schemathesis holds the OpenAPI document against a running server.

@@ -9,6 +9,7 @@
 #   KINLEDGER_TEST_KAFKA_BROKERS
 #   KINLEDGER_BEAN_CHECK          beancount's checker, when scripts/setup.sh test has fetched it
 #   KINLEDGER_AUTHENTICATOR       Python with soft-webauthn, when scripts/setup.sh test has fetched it
+#   KINLEDGER_OPENID_PROVIDER     folder of an OpenID provider, when scripts/setup.sh test has fetched it
 # and hledger on the PATH. Its exit code is this script's. KINLEDGER_KEEP_LOGS=DIR keeps the servers' logs there.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -61,5 +62,9 @@ bean_check="$root/.cache/beancount-venv/bin/bean-check"
 if [ -z "${KINLEDGER_BEAN_CHECK:-}" ] && [ -x "$bean_check" ]; then export KINLEDGER_BEAN_CHECK="$bean_check"; fi
 authenticator="$root/.cache/authenticator-venv/bin/python"
 if [ -z "${KINLEDGER_AUTHENTICATOR:-}" ] && [ -x "$authenticator" ]; then export KINLEDGER_AUTHENTICATOR="$authenticator"; fi
+openid_provider="$root/.cache/openid-provider"
+if [ -z "${KINLEDGER_OPENID_PROVIDER:-}" ] && [ -d "$openid_provider/node_modules/oidc-provider" ]; then
+    export KINLEDGER_OPENID_PROVIDER="$openid_provider"
+fi
 
 run_in_group "$@"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::{
+    Form,
     body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, StatusCode, header},
@@ -20,6 +21,24 @@ pub(super) struct Body<T>(pub T);
 
 /// A JSON body that may be left out.
 pub(super) struct OptionalBody<T>(pub T);
+
+/// A form as browsers send it: in the address, or as a body.
+pub(super) struct SentForm<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SentForm<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let Ok(read) = tokio::time::timeout(BODY_WITHIN, Form::<T>::from_request(request, &())).await else {
+            return Err(too_slow());
+        };
+        let Form(form) = read.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Problem::malformed("the form cannot be read"),
+        })?;
+        Ok(Self(form))
+    }
+}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -47,16 +66,24 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
 /// The limit itself is the router's `DefaultBodyLimit`.
 async fn read(request: Request, within: Duration) -> Result<Bytes, Problem> {
     let Ok(read) = tokio::time::timeout(within, Bytes::from_request(request, &())).await else {
-        let detail = "the body did not arrive in time";
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail));
+        return Err(too_slow());
     };
     read.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+            return too_large();
         }
         Problem::malformed("the body could not be read")
     })
+}
+
+fn too_slow() -> Problem {
+    let detail = "the body did not arrive in time";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 /// The parser's words name a place and a form, never a value: a password must not come back in an error.

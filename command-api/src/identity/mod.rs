@@ -19,6 +19,7 @@ mod pairing;
 mod password_policy;
 mod passwords;
 mod profile;
+mod providers;
 mod refresh;
 mod register;
 mod sealing;
@@ -31,6 +32,7 @@ mod sign_out;
 mod step_up;
 mod throttle;
 pub mod trail;
+mod ways_in;
 
 use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -42,7 +44,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use connectors::channels::Channels;
+use connectors::{channels::Channels, sign_in::Providers};
 use domain::{
     actor::Role,
     id::{CommandId, FamilyId, MemberId, UserId},
@@ -60,6 +62,7 @@ use factors::passkeys::RelyingParty;
 use guesses::Guesses;
 use keys::KeyRing;
 use passwords::Passwords;
+use providers::SignInProviders;
 use sealing::Sealing;
 use throttle::Throttle;
 use trail::history::FamilyHistory;
@@ -127,6 +130,9 @@ pub struct IdentityConfig {
     /// How people are reached outside the application. Default not at all.
     #[serde(skip)]
     pub channels: Channels,
+    /// Whose accounts people may sign in by. Default nobody's.
+    #[serde(skip)]
+    pub sign_in_providers: Providers,
 }
 
 /// What an e-mail address is worth that nobody verified.
@@ -154,6 +160,7 @@ impl Default for IdentityConfig {
             password_characters_min: None,
             breached_passwords: None,
             channels: Channels::default(),
+            sign_in_providers: Providers::default(),
         }
     }
 }
@@ -216,6 +223,7 @@ struct Inner {
     trail_key: [u8; 32],
     seeds: Sealing,
     relying_party: RelyingParty,
+    providers: SignInProviders,
 }
 
 impl Identity {
@@ -252,6 +260,7 @@ impl Identity {
             trail_key: secret.derive("security-trail/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
+            providers: SignInProviders::new(&config.sign_in_providers, secret),
             pool,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -281,6 +290,9 @@ impl Identity {
                 }
                 if let Err(error) = factors::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "unfinished sign-ins cannot be removed");
+                }
+                if let Err(error) = providers::purge(&self.inner.pool).await {
+                    tracing::warn!(error = %error, "unfinished sign-ins at providers cannot be removed");
                 }
                 if let Err(error) = sessions::purge(&self.inner.pool).await {
                     tracing::warn!(error = %error, "old sessions cannot be removed");
@@ -329,6 +341,11 @@ impl Identity {
 
     fn postbox(&self) -> &Postbox {
         &self.inner.postbox
+    }
+
+    /// Whose accounts people may sign in by.
+    fn providers(&self) -> &SignInProviders {
+        &self.inner.providers
     }
 
     fn errands(&self) -> &Errands {
@@ -399,6 +416,7 @@ pub fn router(identity: Identity) -> Router {
         .merge(factors::routes())
         .merge(pairing::routes())
         .merge(account::routes())
+        .merge(providers::routes())
         .merge(session_list::routes())
         .merge(step_up::routes())
         .merge(trail::routes())

@@ -9,6 +9,7 @@ use super::{
     join::Join,
     pairing,
     profile::{NewProfile, Profile},
+    providers,
     refresh::Refresh,
     register::Register,
     session_list,
@@ -111,6 +112,7 @@ fn routes() -> Vec<Route> {
     routes.extend(factors::paths());
     routes.extend(pairing::paths());
     routes.extend(account::paths());
+    routes.extend(providers::paths());
     routes.extend(session_list::paths());
     routes.extend(step_up::paths());
     routes.extend(trail::paths());

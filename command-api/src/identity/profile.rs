@@ -8,14 +8,20 @@ use serde::{Deserialize, Serialize};
 use service_kit::{auth::SignedIn, problem::Problem};
 use uuid::Uuid;
 
-use super::{Identity, IdentityError, body::Body, private, register::normal_display_name};
+use super::{
+    Identity, IdentityError,
+    body::Body,
+    private,
+    providers::{Linked, linked},
+    register::normal_display_name,
+};
 
 /// The account.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Profile {
     /// Who this is.
     user_id: UserId,
-    /// How they sign in; empty for who signs in by a paired device.
+    /// How they sign in; empty for who signs in without one.
     email: String,
     /// When the address was confirmed (UTC); none when it was not.
     email_verified_at: Option<DateTime<Utc>>,
@@ -27,6 +33,8 @@ pub(super) struct Profile {
     created_at: DateTime<Utc>,
     /// The session that asks.
     session_id: Uuid,
+    /// The accounts elsewhere that sign in to this one, the oldest first.
+    linked: Vec<Linked>,
 }
 
 /// What a person may change of themself at any time; the whole of it.
@@ -61,7 +69,7 @@ pub(super) async fn profile(State(identity): State<Identity>, signed_in: SignedI
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    answer(&signed_in, row)
+    answer(&identity, &signed_in, row).await
 }
 
 /// `PUT /api/v1/auth/profile`: the person themself.
@@ -84,11 +92,14 @@ pub(super) async fn change_profile(
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    answer(&signed_in, row)
+    answer(&identity, &signed_in, row).await
 }
 
-fn answer(signed_in: &SignedIn, row: Option<Row>) -> Result<Response, Problem> {
+async fn answer(identity: &Identity, signed_in: &SignedIn, row: Option<Row>) -> Result<Response, Problem> {
     let row = row.ok_or_else(|| Problem::not_signed_in("there is no such account any more"))?;
+    let linked = linked(identity.pool(), signed_in.user_id)
+        .await
+        .map_err(IdentityError::Database)?;
     Ok(private(Json(Profile {
         user_id: signed_in.user_id,
         email: row.email,
@@ -97,6 +108,7 @@ fn answer(signed_in: &SignedIn, row: Option<Row>) -> Result<Response, Problem> {
         locale: row.locale,
         created_at: row.created_at,
         session_id: signed_in.session_id,
+        linked,
     })))
 }
 

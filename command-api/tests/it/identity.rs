@@ -12,6 +12,7 @@ mod invitations;
 mod keys;
 mod pairing;
 mod passkeys;
+mod providers;
 mod sessions;
 mod step_up;
 mod stolen;

@@ -8,10 +8,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use command_api::identity::{EmailVerification, IdentityConfig};
-use connectors::channels::{Channels, Settings};
-use service_kit::address::Network;
+use connectors::{
+    channels::{Channels, Settings},
+    sign_in::{self, Providers},
+};
+use service_kit::{address::Network, private_file};
 
-/// Accounts, mail and text messages.
+/// Accounts, mail, text messages and providers to sign in by.
 #[derive(Clone, Default, Args)]
 pub struct AccountOptions {
     /// Where people reach this installation, such as https://money.example.org: links in mails begin with it.
@@ -41,6 +44,10 @@ pub struct AccountOptions {
     /// The number or name that text messages come from.
     #[arg(long, value_name = "NUMBER", env = "KINLEDGER_SMS_FROM")]
     sms_from: Option<String>,
+    /// A file (JSON, for its owner alone) of the providers people may sign in by: Google, Apple, Facebook, X, or any OpenID
+    /// provider; docs/operations.md tells what stands in it.
+    #[arg(long, value_name = "FILE", env = "KINLEDGER_SIGN_IN_PROVIDERS_FILE")]
+    sign_in_providers_file: Option<PathBuf>,
     /// Whether an e-mail address has to be verified before its account is of use.
     #[arg(long, value_enum, default_value = "optional", env = "KINLEDGER_EMAIL_VERIFICATION")]
     email_verification: Verification,
@@ -84,10 +91,19 @@ impl AccountOptions {
             ..Settings::default()
         };
         let defaults = IdentityConfig::default();
+        let providers_file = self
+            .sign_in_providers_file
+            .as_deref()
+            .filter(|path| !path.as_os_str().is_empty());
         let public_url = match filled(self.public_url.as_ref()) {
             Some(url) => url,
-            None if settings.smtp_url.is_none() => defaults.public_url.clone(),
-            None => bail!("KINLEDGER_PUBLIC_URL is not set: links in mails have to lead somewhere"),
+            None if settings.smtp_url.is_some() => {
+                bail!("KINLEDGER_PUBLIC_URL is not set: links in mails have to lead somewhere")
+            }
+            None if providers_file.is_some() => {
+                bail!("KINLEDGER_PUBLIC_URL is not set: sign-in providers have to send people back somewhere")
+            }
+            None => defaults.public_url.clone(),
         };
         Ok(IdentityConfig {
             trusted_proxies: trusted_proxies.to_vec(),
@@ -99,6 +115,10 @@ impl AccountOptions {
             password_characters_min: self.password_characters_min,
             breached_passwords: self.breached_passwords_file.clone(),
             channels: Channels::open(&settings).context("cannot set up how people are reached")?,
+            sign_in_providers: match providers_file {
+                Some(path) => providers(path).with_context(|| format!("cannot take {}", path.display()))?,
+                None => Providers::default(),
+            },
             ..defaults
         })
     }
@@ -108,6 +128,18 @@ impl fmt::Debug for AccountOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccountOptions(…)")
     }
+}
+
+/// The providers of a file, and of the key files it names beside itself.
+fn providers(path: &Path) -> Result<Providers> {
+    let mut settings = sign_in::Settings::parse(&private_file::read(path)?)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for (_, section) in settings.sections_mut() {
+        if let Some(file) = &section.private_key_file {
+            section.private_key_pem = Some(private_file::read(&folder.join(file))?);
+        }
+    }
+    Ok(Providers::open(&settings)?)
 }
 
 /// Compose and its kin hand over empty variables for those that are not set.
@@ -148,6 +180,46 @@ mod tests {
         std::fs::write(&path, "\n").unwrap();
         assert!(secret("KINLEDGER_NO_SUCH_VARIABLE", Some(&path)).is_err());
         assert_eq!(secret("KINLEDGER_NO_SUCH_VARIABLE", None).unwrap(), None);
+    }
+
+    #[test]
+    fn providers_come_from_a_private_file_and_need_an_address_to_send_people_back_to() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("providers.json");
+        let write = |text: &str, rights: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(rights)).unwrap();
+        };
+        let config = |public_url: Option<&str>| {
+            let options = AccountOptions {
+                sign_in_providers_file: Some(path.clone()),
+                public_url: public_url.map(str::to_owned),
+                ..AccountOptions::default()
+            };
+            options.config(&[]).map_err(|error| format!("{error:#}"))
+        };
+        let google = r#"{"google": {"client_id": "ours", "client_secret": "0123456789abcdefghij"}}"#;
+        write(google, 0o600);
+        let opened = config(Some("https://money.example.org")).unwrap();
+        assert_eq!(opened.sign_in_providers.iter().count(), 1);
+        assert!(config(None).unwrap_err().contains("KINLEDGER_PUBLIC_URL"));
+        write(google, 0o644);
+        assert!(
+            config(Some("https://money.example.org"))
+                .unwrap_err()
+                .contains("chmod 600")
+        );
+        write(r#"{"google": {"client_id": "ours"}}"#, 0o600);
+        let refused = config(Some("https://money.example.org")).unwrap_err();
+        assert!(refused.contains("'google': client_secret is missing"), "{refused}");
+        write(
+            r#"{"apple": {"client_id": "a", "team_id": "b", "key_id": "c", "private_key_file": "key.p8"}}"#,
+            0o600,
+        );
+        let refused = config(Some("https://money.example.org")).unwrap_err();
+        assert!(refused.contains("key.p8"), "{refused}");
     }
 
     #[test]

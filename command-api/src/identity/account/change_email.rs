@@ -88,12 +88,15 @@ async fn ask(
     signed_in.require_step_up(identity.verifier().now())?;
     identity.postbox().require_mail()?;
     let email = normal_email(&request.email)?;
-    let (has_address,): (bool,) = sqlx::query_as("select email is not null from identity.users where user_id = $1")
-        .bind(signed_in.user_id.uuid())
-        .fetch_one(identity.pool())
-        .await
-        .map_err(IdentityError::Database)?;
-    if !has_address {
+    let (is_paired,): (bool,) = sqlx::query_as(
+        "select exists (select 1 from identity.paired_devices where user_id = $1)
+             and exists (select 1 from identity.users where user_id = $1 and email is null)",
+    )
+    .bind(signed_in.user_id.uuid())
+    .fetch_one(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    if is_paired {
         return Err(Problem::not_allowed(
             "this account signs in by a paired device and has no e-mail address",
         ));

@@ -21,7 +21,7 @@ use super::{
     mail_tokens::{self, Purpose},
 };
 
-/// The old password and the new one. It has no `Debug`: nothing may print it.
+/// The old password, where there is one, and the new one. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangePassword {
@@ -78,13 +78,13 @@ async fn change(
             .map_err(IdentityError::Database)?;
     let (email, display_name, old_hash) =
         row.ok_or_else(|| Problem::not_signed_in("there is no such account any more"))?;
-    let (Some(email), Some(old_hash)) = (email, old_hash) else {
+    let Some(email) = email else {
         return Err(Problem::not_allowed(
-            "this account signs in by a paired device and has no password",
+            "an account without an e-mail address has no password; add an address first",
         ));
     };
     match request.old_password {
-        Some(old) => prove(&identity, &client, &signed_in, &email, old, &old_hash).await?,
+        Some(old) => prove(&identity, &client, &signed_in, &email, old, old_hash.clone()).await?,
         None => signed_in.require_step_up(identity.verifier().now())?,
     }
     let new_hash = identity
@@ -97,7 +97,7 @@ async fn change(
     let changed = sqlx::query(
         "update identity.users
          set password_hash = $3, password_changed_at = clock_timestamp()
-         where user_id = $1 and password_hash = $2",
+         where user_id = $1 and password_hash is not distinct from $2",
     )
     .bind(signed_in.user_id.uuid())
     .bind(&old_hash)
@@ -140,7 +140,7 @@ async fn prove(
     signed_in: &SignedIn,
     email: &str,
     guess: String,
-    stored: &str,
+    stored: Option<String>,
 ) -> Result<(), Problem> {
     if guess.chars().count() > CHARACTERS_MAX {
         return Err(Problem::malformed(format!(
@@ -148,7 +148,7 @@ async fn prove(
         )));
     }
     let attempt = identity.throttle().admit(email, client.address, true)?;
-    match identity.passwords().verify(guess, Some(stored.to_owned())).await {
+    match identity.passwords().verify(guess, stored).await {
         Ok(Verdict::Wrong) => attempt.failed(),
         Ok(_) => {
             attempt.succeeded();

@@ -100,3 +100,21 @@ pub(in super::super) fn new_device() -> Letter {
         ),
     )
 }
+
+/// An account elsewhere signs in to this one from now on.
+pub(in super::super) fn sign_in_linked() -> Letter {
+    letter(
+        "Another way to sign in was added",
+        NOTICE,
+        format!("Your account at Kinledger can be signed in to by an account elsewhere now.\n\n{NOT_YOU}"),
+    )
+}
+
+/// An account elsewhere does not sign in to this one any more.
+pub(in super::super) fn sign_in_unlinked() -> Letter {
+    letter(
+        "A way to sign in was taken away",
+        NOTICE,
+        format!("An account elsewhere does not sign in to your account at Kinledger any more.\n\n{NOT_YOU}"),
+    )
+}

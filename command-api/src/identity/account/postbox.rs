@@ -48,6 +48,11 @@ impl Postbox {
         format!("{}/#/{page}?token={token}", self.public_url)
     }
 
+    /// An address of this installation.
+    pub fn address(&self, path: &str) -> String {
+        format!("{}/{path}", self.public_url)
+    }
+
     /// Puts a letter in. A full queue loses it, which its log line and metric say: nobody who waits for an answer may learn that
     /// there was a letter.
     pub fn post(&self, to: &str, letter: Letter) {

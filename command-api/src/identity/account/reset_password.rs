@@ -2,6 +2,9 @@
 //!
 //! The token stands for the password, and for nothing else: it does not sign in, ends every session, and leaves second factors as
 //! they are, so that whoever reads somebody's mail has still to get past them.
+//!
+//! An account whose address nobody had verified may have been made by somebody else, waiting for the owner of the address to take it
+//! over. Accounts elsewhere that were linked with it until then sign in to it no more.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
 use schemars::JsonSchema;
@@ -19,7 +22,7 @@ use super::{
         address::Client,
         body::Body,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
-        private,
+        private, providers,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
         sessions,
@@ -145,6 +148,17 @@ async fn reset(
     .execute(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
+    let (was_verified,): (bool,) =
+        sqlx::query_as("select email_verified_at is not null from identity.users where user_id = $1")
+            .bind(holder.user_id.uuid())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(IdentityError::Database)?;
+    if !was_verified {
+        providers::forget_in_tx(&mut tx, holder.user_id)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
     let ended = sessions::end_all_in_tx(&mut tx, holder.user_id, None, "password-reset")
         .await
         .map_err(IdentityError::Database)?;

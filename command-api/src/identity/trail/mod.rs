@@ -41,9 +41,13 @@ const SAME_MOMENT_MAX: usize = 50;
 
 /// The words that say what an event was about; whatever else its detail may hold is not shown.
 const WORDS: &[&str] = &[
+    "apple",
     "beancount",
     "counter-went-back",
     "device-ended",
+    "facebook",
+    "fed",
+    "google",
     "hledger",
     "html",
     "hwk",
@@ -67,6 +71,7 @@ const WORDS: &[&str] = &[
     "totp",
     "user",
     "webauthn",
+    "x",
 ];
 
 pub(super) fn routes() -> Router<Identity> {

@@ -40,6 +40,8 @@ async fn everything(app: &App) -> String {
         "passkeys",
         "passkey_challenges",
         "api_keys",
+        "linked_sign_ins",
+        "provider_flows",
         "pairings",
         "paired_devices",
         "invitations",
@@ -110,7 +112,8 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
                 .replace("{passkey_id}", &Uuid::new_v4().to_string())
                 .replace("{pairing_id}", &Uuid::new_v4().to_string())
                 .replace("{device_id}", &Uuid::new_v4().to_string())
-                .replace("{api_key_id}", &Uuid::new_v4().to_string());
+                .replace("{api_key_id}", &Uuid::new_v4().to_string())
+                .replace("{provider}", "google");
             let request = Request::builder()
                 .method(method.to_uppercase().as_str())
                 .uri(&path)
@@ -143,6 +146,8 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
         "pair",
         "confirm-pairing",
         "unlock-paired-device",
+        "link-provider",
+        "unlink-provider",
     ] {
         assert!(refused.iter().any(|refused| refused == name), "{name}: {refused:?}");
     }

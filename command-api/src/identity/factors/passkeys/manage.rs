@@ -21,6 +21,7 @@ use super::super::{
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
+        ways_in::{self, Way},
     },
     forget_recovery_codes_of_nothing,
 };
@@ -129,40 +130,26 @@ async fn remove(
     let passkey_id = passkey_id(path)?;
     let user_id = signed_in.user_id;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
-    // Two removals at once come after one another here, so that they do not each leave the other's.
-    let has_password: Option<(bool,)> =
-        sqlx::query_as("select password_hash is not null from identity.users where user_id = $1 for update")
+    let (is_there,): (bool,) =
+        sqlx::query_as("select exists (select 1 from identity.passkeys where passkey_id = $1 and user_id = $2)")
+            .bind(passkey_id)
             .bind(user_id.uuid())
-            .fetch_optional(&mut *tx)
+            .fetch_one(&mut *tx)
             .await
             .map_err(IdentityError::Database)?;
-    let (is_there, others): (bool, i64) = sqlx::query_as(
-        "select
-             coalesce(bool_or(passkey_id = $2), false),
-             count(*) filter (where passkey_id <> $2)
-         from identity.passkeys
-         where user_id = $1",
-    )
-    .bind(user_id.uuid())
-    .bind(passkey_id)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(IdentityError::Database)?;
     if !is_there {
         return Err(unknown());
     }
-    if others == 0 && has_password != Some((true,)) {
-        return Err(Problem::conflict(
-            "last-way-in",
-            "this passkey is the last way to sign in; add another one first",
-        ));
-    }
-    sqlx::query("delete from identity.passkeys where passkey_id = $1 and user_id = $2")
+    ways_in::require_another_in_tx(&mut tx, &identity, user_id, Way::Passkey(passkey_id)).await?;
+    let removed = sqlx::query("delete from identity.passkeys where passkey_id = $1 and user_id = $2")
         .bind(passkey_id)
         .bind(user_id.uuid())
         .execute(&mut *tx)
         .await
         .map_err(IdentityError::Database)?;
+    if removed.rows_affected() != 1 {
+        return Err(unknown());
+    }
     let event = SecurityEvent::about(Kind::FactorRemoved, user_id)
         .in_session(signed_in.session_id)
         .from_address(identity.address_hash(client.address))
