@@ -16,7 +16,7 @@ pub(crate) use matrix::matrix;
 use crate::{
     actor::Role, bank_connection::commands::*, budget::commands::*, category::commands::*, chore::commands::*,
     decide::Decide, entry::commands::*, family::commands::*, inbox::commands::*, ledger_account::commands::*,
-    rewards::commands::*, statement_import::commands::*,
+    rewards::commands::*, spending::commands::*, statement_import::commands::*,
 };
 
 /// What somebody may do of an operation.

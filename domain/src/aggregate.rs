@@ -20,6 +20,7 @@ use crate::{
     inbox::{Inbox, InboxEvent},
     ledger_account::{LedgerAccount, LedgerAccountEvent},
     rewards::{Rewards, RewardsEvent},
+    spending::{Spending, SpendingEvent},
     statement_import::{StatementImport, StatementImportEvent},
     upcasters::{UPCASTERS, upcast},
 };

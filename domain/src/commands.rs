@@ -15,6 +15,7 @@ use crate::{
     inbox::commands::*,
     ledger_account::commands::*,
     rewards::commands::*,
+    spending::commands::*,
     statement_import::commands::*,
 };
 

@@ -19,6 +19,7 @@ use crate::{
     inbox::InboxEvent,
     ledger_account::LedgerAccountEvent,
     rewards::RewardsEvent,
+    spending::SpendingEvent,
     statement_import::StatementImportEvent,
     upcasters::{STILL_WRITTEN, StillWritten, upcast},
 };
@@ -170,6 +171,7 @@ macro_rules! aggregates {
             Inbox(InboxEvent) = "inbox",
             LedgerAccount(LedgerAccountEvent) = "ledger-account",
             Rewards(RewardsEvent) = "rewards",
+            Spending(SpendingEvent) = "spending",
             StatementImport(StatementImportEvent) = "statement-import",
         }
     };

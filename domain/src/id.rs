@@ -119,6 +119,8 @@ ids! {
     ConnectionId = "con";
     /// One import of one statement.
     ImportId = "imp";
+    /// A request to spend beyond a limit.
+    SpendingRequestId = "req";
     /// A command, named by its `Idempotency-Key`.
     CommandId = "cmd";
 }

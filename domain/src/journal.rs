@@ -18,6 +18,7 @@ use crate::{
     ledger_account::{
         AccountKind, LedgerAccount, LedgerAccountRefusal, ShareLevel, WalletBalanceChanged, shared_account,
     },
+    spending::measure::measure,
 };
 
 pub use crate::posting::{Equity, Posting, PostingAccount};
@@ -55,11 +56,12 @@ pub struct Poster {
 }
 
 impl Poster {
-    /// Records an entry's event, and beside it one `WalletBalanceChanged` per wallet it moves.
+    /// Records an entry's event, and beside it one `WalletBalanceChanged` per wallet it moves, and what it uses up of a limit or
+    /// gives back to it.
     ///
     /// # Errors
     /// A refusal when a posting names an unknown or closed account or another currency, when the entry is not balanced, or
-    /// when it would take a wallet below zero; [`Stop::Load`] as usual.
+    /// when it would take a wallet below zero or its member beyond their limit; [`Stop::Load`] as usual.
     pub fn post(
         &mut self,
         context: &Context<'_>,
@@ -73,7 +75,7 @@ impl Poster {
         if !is_balanced(&postings) {
             return Err(LedgerAccountRefusal::NotBalanced.into());
         }
-        decision.record::<Entry>(entry_id.uuid(), event, effective_on);
+        decision.record::<Entry>(entry_id.uuid(), event.clone(), effective_on);
         for posting in &postings {
             let PostingAccount::Account(account_id) = posting.ledger_account else {
                 continue;
@@ -112,7 +114,7 @@ impl Poster {
                 decision.record::<LedgerAccount>(account_id.uuid(), changed.into(), effective_on);
             }
         }
-        Ok(())
+        measure(context, decision, entry_id, &event, effective_on)
     }
 }
 

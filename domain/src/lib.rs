@@ -34,6 +34,7 @@ pub mod family;
 pub mod inbox;
 pub mod ledger_account;
 pub mod rewards;
+pub mod spending;
 pub mod statement_import;
 
 pub use money::{Currency, Money, MoneyError};

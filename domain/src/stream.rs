@@ -25,8 +25,8 @@ impl StreamId {
             "chore" => ChoreId::PREFIX,
             "entry" => EntryId::PREFIX,
             "family" => FamilyId::PREFIX,
-            // A member's inbox and rewards are about the member.
-            "inbox" | "rewards" => MemberId::PREFIX,
+            // A member's inbox, rewards and spending are about the member.
+            "inbox" | "rewards" | "spending" => MemberId::PREFIX,
             "ledger-account" => AccountId::PREFIX,
             "statement-import" => ImportId::PREFIX,
             other => other,

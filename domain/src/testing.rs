@@ -94,12 +94,17 @@ impl Scenario {
 
     /// A family in Berlin with euros and one parent, who asks.
     pub fn family() -> Self {
+        Self::family_in("Europe/Berlin", WeekStart::Monday)
+    }
+
+    /// The same elsewhere.
+    pub fn family_in(zone: &str, week_start: WeekStart) -> Self {
         let created = FamilyCreated {
             family_id: family_id(),
             name: "Lovelace".to_owned(),
             currency: currency("EUR"),
-            zone: "Europe/Berlin".to_owned(),
-            week_start: WeekStart::Monday,
+            zone: zone.to_owned(),
+            week_start,
         };
         Self::empty().family_event(created).with_member(Role::Parent)
     }

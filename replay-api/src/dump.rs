@@ -129,7 +129,7 @@ struct Page {
 /// The parameters that show most of a view.
 fn query(view: &ViewEntry, as_of: &AsOf, after: Option<&str>) -> String {
     let mut parts: Vec<String> = match view.name {
-        "chores" => vec!["status=all".to_owned(), LIMIT.to_owned()],
+        "chores" | "spending-requests" => vec!["status=all".to_owned(), LIMIT.to_owned()],
         "badges" | "entries" | "imports" | "notifications" => vec![LIMIT.to_owned()],
         "leaderboard" => vec!["period=all".to_owned()],
         "trend" => vec!["months=120".to_owned()],

@@ -12,11 +12,13 @@ macro_rules! matrix {
                 // command               parent  partner  teen  child  auditor  stranger
                 AcceptHandover  step_up [No      Part     No    No     No       No ] "To whom a parent has offered it.";
                 AddCategory             [Yes     Yes      No    No     No       No ] "";
-                AddExpense              [Yes     Yes      Shared Shared No      No ] "From an account of which they have all.";
+                AddExpense              [Yes     Yes      Shared Shared No      No ] "From an account of which they have all, and within their limit.";
                 AddIncome               [Yes     Yes      No    No     No       No ] "";
                 AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children.";
                 ApproveChore            [Yes     Yes      No    No     No       No ] "Nobody approves a chore of their own.";
+                ApproveSpending step_up [Yes     Yes      No    No     No       No ] "From an account of which they have all; nobody approves a request of their own.";
                 AwardBadge              [Yes     Yes      No    No     No       No ] "";
+                CancelSpendingRequest   [No      No       Own   Own    No       No ] "";
                 ChangeNotice    step_up [Yes     No       No    No     No       No ] "";
                 ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role.";
                 ChooseLeaderboard       [Yes     No       No    No     No       No ] "";
@@ -25,6 +27,7 @@ macro_rules! matrix {
                 CompleteChore           [Own     Own      Own   Own    No       No ] "A chore they claimed.";
                 ConnectBank             [Yes     Yes      No    No     No       No ] "";
                 CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are.";
+                DeclineSpending         [Yes     Yes      No    No     No       No ] "From an account of which they have all; nobody declines a request of their own.";
                 GiveConsent     step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 HandOverFamily  step_up [Yes     No       No    No     No       No ] "To a partner, who has to accept.";
                 LeaveFamily     step_up [Part    Yes      No    No     Yes      No ] "The last parent hands the family over first.";
@@ -34,6 +37,9 @@ macro_rules! matrix {
                 RecategoriseEntry       [Yes     Yes      No    No     No       No ] "";
                 RejectChore             [Yes     Yes      No    No     No       No ] "";
                 RemoveMember    step_up [Yes     No       No    No     No       No ] "Nobody removes themselves.";
+                RemoveSpendingLimit step_up
+                                        [Yes     No       No    No     No       No ] "";
+                RequestSpending         [No      No       Shared Shared No      No ] "From an account of which they have all, beyond their limit.";
                 ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
                 RenameMember            [Own     Own      Own   Own    No       No ] "Themselves; a parent also teens, children, auditors and places that nobody has taken.";
                 RevokeConsent   step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
@@ -41,9 +47,11 @@ macro_rules! matrix {
                 SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";
                 SetBudget               [Yes     Yes      No    No     No       No ] "";
                 SetCountry      step_up [Yes     No       No    No     No       No ] "";
+                SetSpendingLimit step_up
+                                        [Yes     No       No    No     No       No ] "For a teen or child.";
                 ShareAccount    step_up [Own     Own      No    No     No       No ] "An account of their own; a parent also the family's and the children's.";
                 SyncBank                [Yes     Yes      No    No     No       No ] "";
-                Transfer                [Yes     Yes      Shared Shared No      No ] "Between accounts of which they have all.";
+                Transfer                [Yes     Yes      Shared Shared No      No ] "Between accounts of which they have all, and out of their hands within their limit.";
                 UndoImport              [Yes     Yes      No    No     No       No ] "";
             }
             views {
@@ -62,6 +70,8 @@ macro_rules! matrix {
                 "members"               [Yes     Yes      Part  Part   Yes      No ] "A teen or child sees names and roles.";
                 "notifications"         [Own     Own      Own   Own    Own      No ] "";
                 "spending"              [Yes     Yes      Shared Shared Yes      No ] "";
+                "spending-limits"       [Yes     Yes      Own   Own    Yes      No ] "What is left of one is not for a partner from whom an account is hidden.";
+                "spending-requests"     [Yes     Yes      Own   Own    Yes      No ] "About accounts that they see.";
                 "trend"                 [Yes     Yes      Shared Shared Yes      No ] "";
             }
             routes {

@@ -170,6 +170,7 @@ impl Book {
                 earned.badges.push(awarded.badge.clone());
             }
             LedgerEvent::Rewards(_) => {}
+            LedgerEvent::Spending(_) => {}
             LedgerEvent::StatementImport(event) => self.import(event),
         }
         Ok(())

@@ -20,6 +20,7 @@ mod races;
 mod rebuild;
 mod renaming;
 mod session;
+mod spending;
 mod support;
 mod trail;
 mod visibility;

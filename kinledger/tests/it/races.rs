@@ -261,7 +261,7 @@ fn if_match_declines_when_the_ledger_has_moved_on() {
 }
 
 /// What so many threads get who begin at the same moment.
-fn at_once(count: usize, send: impl Fn(usize) -> Reply + Sync) -> Vec<Reply> {
+pub fn at_once(count: usize, send: impl Fn(usize) -> Reply + Sync) -> Vec<Reply> {
     let (barrier, send) = (Barrier::new(count), &send);
     thread::scope(|scope| {
         let begin = |number| {
@@ -277,7 +277,7 @@ fn at_once(count: usize, send: impl Fn(usize) -> Reply + Sync) -> Vec<Reply> {
 }
 
 /// The same person with connections of their own.
-fn apart(person: &Person) -> Person {
+pub fn apart(person: &Person) -> Person {
     Person {
         client: person.client.apart(),
         ..person.clone()

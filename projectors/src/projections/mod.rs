@@ -17,6 +17,8 @@ mod leaderboard;
 mod members;
 mod notifications;
 mod spending;
+mod spending_limits;
+mod spending_requests;
 mod standings;
 
 use crate::projection::Projection;
@@ -43,5 +45,7 @@ pub const PROJECTIONS: &[&dyn Projection] = &[
     &members::Members,
     &notifications::Notifications,
     &spending::Spending,
+    &spending_limits::SpendingLimits,
+    &spending_requests::SpendingRequests,
     &standings::Standings,
 ];

@@ -10,6 +10,9 @@
 //! | chore completed | the adults, except who did it |
 //! | chore approved or rejected, badge awarded | the member |
 //! | expense by a teen or child | the adults |
+//! | spending limit set or removed | the member |
+//! | spending asked for | the adults |
+//! | spending approved or declined | who asked |
 //! | bank statement imported, import undone | the adults |
 //!
 //! Who is an adult is decided as of the event, so the fold keeps the roles in a table of its own: the members' table may be
@@ -28,6 +31,7 @@ use domain::{
     family::FamilyEvent,
     journal::PostingAccount,
     rewards::RewardsEvent,
+    spending::SpendingEvent,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -134,6 +138,13 @@ fn concerns(event: &LedgerEvent) -> bool {
         LedgerEvent::Chore(event) => !matches!(event, ChoreEvent::ChoreClaimed(_)),
         LedgerEvent::Entry(event) => matches!(event, EntryEvent::ExpenseAdded(_)),
         LedgerEvent::Rewards(_) => true,
+        LedgerEvent::Spending(event) => !matches!(
+            event,
+            SpendingEvent::SpendingCounted(_)
+                | SpendingEvent::SpendingGivenBack(_)
+                | SpendingEvent::SpendingRequestCancelled(_)
+                | SpendingEvent::SpendingRequestEnded(_)
+        ),
         LedgerEvent::BankConnection(event) => !matches!(event, BankConnectionEvent::BankConnected(_)),
         _ => false,
     }
@@ -273,6 +284,7 @@ fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
             ..Notice::default()
         },
         LedgerEvent::Entry(EntryEvent::ExpenseAdded(added)) => expense_notice(added, roles, family)?,
+        LedgerEvent::Spending(event) => spending_notice(event, &adults())?,
         LedgerEvent::BankConnection(BankConnectionEvent::BankSynced(synced)) => Notice {
             to: adults(),
             kind: "bank-synced",
@@ -367,6 +379,51 @@ fn expense_notice(added: &ExpenseAdded, roles: &Roles, family: Uuid) -> Option<N
             .find(|p| is_own(p.ledger_account))
             .map(|p| p.money.negated()),
         ..Notice::default()
+    })
+}
+
+fn spending_notice(event: &SpendingEvent, adults: &[Uuid]) -> Option<Notice> {
+    Some(match event {
+        SpendingEvent::SpendingLimitSet(set) => Notice {
+            to: vec![set.member_id.uuid()],
+            kind: "spending-limit-set",
+            about: Some(set.member_id.uuid()),
+            ..Notice::default()
+        },
+        SpendingEvent::SpendingLimitRemoved(removed) => Notice {
+            to: vec![removed.member_id.uuid()],
+            kind: "spending-limit-removed",
+            about: Some(removed.member_id.uuid()),
+            ..Notice::default()
+        },
+        SpendingEvent::SpendingRequested(requested) => Notice {
+            to: adults.to_vec(),
+            kind: "spending-requested",
+            about: Some(requested.member_id.uuid()),
+            subject: requested.payee.clone(),
+            amount: Some(requested.money),
+            ..Notice::default()
+        },
+        SpendingEvent::SpendingApproved(approved) => Notice {
+            to: vec![approved.member_id.uuid()],
+            kind: "spending-approved",
+            about: Some(approved.approved_by.uuid()),
+            entry_id: Some(approved.entry_id.uuid()),
+            amount: Some(approved.money),
+            ..Notice::default()
+        },
+        SpendingEvent::SpendingDeclined(declined) => Notice {
+            to: vec![declined.member_id.uuid()],
+            kind: "spending-declined",
+            about: Some(declined.declined_by.uuid()),
+            reason: declined.reason.clone(),
+            amount: Some(declined.money),
+            ..Notice::default()
+        },
+        SpendingEvent::SpendingCounted(_)
+        | SpendingEvent::SpendingGivenBack(_)
+        | SpendingEvent::SpendingRequestCancelled(_)
+        | SpendingEvent::SpendingRequestEnded(_) => return None,
     })
 }
 

@@ -39,10 +39,13 @@ const TABLES: &[(&str, &str)] = &[
         "spending_days",
         "family_id, effective_on, category_id, account_id, currency",
     ),
+    ("spending_limit_days", "family_id, member_id, currency, spent_on"),
+    ("spending_limits", "family_id, member_id"),
     (
         "spending_months",
         "family_id, month_on, category_id, account_id, currency",
     ),
+    ("spending_requests", "family_id, request_id"),
 ];
 
 /// Every row of every table that the connection finds, as text.

@@ -9,6 +9,7 @@ use domain::{
     id::{ConnectionId, ImportId},
     inbox::{InboxEvent, NotificationsRead},
     ledger_account::{AccountClosed, LedgerAccountEvent},
+    spending::SpendingLimitRemoved,
 };
 
 use crate::{given::*, ledger::*, stories::*};
@@ -369,6 +370,54 @@ async fn a_bank_row_that_gets_its_category_later_counts_as_spending_of_its_accou
             format!("{} {}", account(f, 1), category(f, 2))
         );
         ledger.assert_balanced().await;
+        ledger.database.drop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_limit_what_counts_for_it_and_requests_have_rows() {
+    for size in [1, 5_000] {
+        let mut ledger = Ledger::new().await;
+        let f = family(1);
+        ledger.append(f, founding(f)).await;
+        ledger.append(f, spending_story(f)).await;
+        ledger.project(size).await;
+        let limit = "select concat_ws(' ', per_entry, per_day, per_week, per_month) from views.spending_limits";
+        assert_eq!(ledger.value(limit).await, "10.0000 50.0000");
+        let spent = "select spent_on || ' ' || amount from views.spending_limit_days";
+        assert_eq!(ledger.value(spent).await, "2026-05-06 1.2500");
+        let requests = "select string_agg(concat_ws(' ', amount, status, nullif(reason, '')), ', ' order by family_seq)
+            from views.spending_requests";
+        assert_eq!(
+            ledger.value(requests).await,
+            "25.5000 approved, 60.0000 waiting, 6.0000 ended limit-changed"
+        );
+        let told = |number: u128| {
+            format!(
+                "select string_agg(kind, ' ' order by family_seq) from views.notifications
+                where kind like 'spending-%' and member_id = '{}'",
+                member(f, number).uuid()
+            )
+        };
+        for adult in [1, 2] {
+            assert_eq!(
+                ledger.value(&told(adult)).await,
+                "spending-requested spending-requested spending-requested"
+            );
+        }
+        assert_eq!(
+            ledger.value(&told(4)).await,
+            "spending-limit-set spending-approved spending-limit-set"
+        );
+        let removed = SpendingLimitRemoved {
+            member_id: member(f, 4),
+        };
+        ledger.append(f, vec![spending_event(f, removed)]).await;
+        ledger.project(size).await;
+        assert_eq!(
+            ledger.value("select count(*)::text from views.spending_limits").await,
+            "0"
+        );
         ledger.database.drop().await;
     }
 }

@@ -17,6 +17,7 @@ pub async fn lived(ledger: &mut Ledger) {
         let f = family(number);
         ledger.append(f, stories::chore_story(f)).await;
         ledger.append(f, stories::import_story(f)).await;
+        ledger.append(f, stories::spending_story(f)).await;
         ledger
             .append(f, vec![stories::badge(f), income(f, 80, "1000.00", day(1, 31))])
             .await;

@@ -5,9 +5,13 @@ use domain::{
     aggregate::LedgerEvent,
     bank_connection::{BankConnected, BankConnectionEvent, BankLedger, BankSynced},
     chore::{ChoreApproved, ChoreClaimed, ChoreCompleted, ChoreEvent, ChoreOffered, ChoreRejected, Reward},
-    id::{AwardId, ChoreId, ConnectionId, FamilyId, ImportId},
+    id::{AwardId, ChoreId, ConnectionId, FamilyId, ImportId, SpendingRequestId},
     inbox::{InboxEvent, NotificationsRead},
     rewards::{BadgeAwarded, RewardsEvent},
+    spending::{
+        EndedBecause, SpendingApproved, SpendingCounted, SpendingEvent, SpendingGivenBack, SpendingLimit,
+        SpendingLimitSet, SpendingRequestEnded, SpendingRequested,
+    },
     statement_import::{StatementImportEvent, StatementImported},
 };
 
@@ -160,4 +164,74 @@ pub fn inbox_read(f: FamilyId) -> Given {
         LedgerEvent::Inbox(InboxEvent::NotificationsRead(read)),
         day(5, 5),
     )
+}
+
+pub fn spending_event(f: FamilyId, event: impl Into<SpendingEvent>) -> Given {
+    (member(f, 4).uuid(), LedgerEvent::Spending(event.into()), day(5, 6))
+}
+
+pub fn request(f: FamilyId, number: u128) -> SpendingRequestId {
+    SpendingRequestId::from_uuid(id(f, 0x7100 + number))
+}
+
+/// A limit that is set, changed, spent from and given back to, and requests: one approved, one that waits, one that ended.
+pub fn spending_story(f: FamilyId) -> Vec<Given> {
+    let member_id = member(f, 4);
+    let limit = |per_day: &str| SpendingLimitSet {
+        member_id,
+        limit: SpendingLimit {
+            currency: "EUR".parse().expect("a code"),
+            per_entry: None,
+            per_day: Some(eur(per_day)),
+            per_week: None,
+            per_month: Some(eur("50.00")),
+        },
+    };
+    let counted = |number: u128, amount: &str| SpendingCounted {
+        member_id,
+        entry_id: entry(f, number),
+        spent_on: day(5, 6),
+        money: eur(amount),
+    };
+    let requested = |number: u128, amount: &str| SpendingRequested {
+        request_id: request(f, number),
+        member_id,
+        account_id: account(f, 2),
+        money: eur(amount),
+        category_id: category(f, 1),
+        payee: "Bicycles".into(),
+        note: "a bell".into(),
+        until_on: day(5, 13),
+    };
+    let given_back = SpendingGivenBack {
+        member_id,
+        entry_id: entry(f, 701),
+        spent_on: day(5, 6),
+        money: eur("2.00"),
+    };
+    let approved = SpendingApproved {
+        request_id: request(f, 1),
+        member_id,
+        approved_by: member(f, 2),
+        account_id: account(f, 2),
+        money: eur("25.50"),
+        entry_id: entry(f, 703),
+    };
+    let ended = SpendingRequestEnded {
+        request_id: request(f, 3),
+        member_id,
+        because: EndedBecause::LimitChanged,
+    };
+    vec![
+        spending_event(f, limit("5.00")),
+        spending_event(f, counted(701, "2.00")),
+        spending_event(f, counted(702, "1.25")),
+        spending_event(f, requested(1, "25.50")),
+        spending_event(f, requested(2, "60.00")),
+        spending_event(f, requested(3, "6.00")),
+        spending_event(f, given_back),
+        spending_event(f, approved),
+        spending_event(f, limit("10.00")),
+        spending_event(f, ended),
+    ]
 }

@@ -41,6 +41,9 @@ const ALTERED: &[(&str, &str, &str)] = &[
     ("notifications", "notifications", "subject = subject || '!'"),
     ("spending", "spending_days", "amount = amount + 1"),
     ("spending", "spending_months", "amount = 0.01 + amount"),
+    ("spending_limits", "spending_limit_days", "amount = amount + 0.01"),
+    ("spending_limits", "spending_limits", "per_day = per_day + 1"),
+    ("spending_requests", "spending_requests", "payee = payee || '?'"),
     ("standings", "standings", "has_left = not has_left"),
     ("family_heads", "family_heads", "family_seq = family_seq - 1"),
 ];

@@ -15,6 +15,8 @@ pub mod leaderboard;
 pub mod members;
 pub mod notifications;
 pub mod spending;
+pub mod spending_limits;
+pub mod spending_requests;
 pub mod trend;
 
 use crate::view::ViewEntry;
@@ -35,5 +37,7 @@ pub const VIEWS: &[ViewEntry] = &[
     ViewEntry::of::<members::Members>(),
     ViewEntry::of::<notifications::Notifications>(),
     ViewEntry::of::<spending::Spending>(),
+    ViewEntry::of::<spending_limits::SpendingLimits>(),
+    ViewEntry::of::<spending_requests::SpendingRequests>(),
     ViewEntry::of::<trend::Trend>(),
 ];

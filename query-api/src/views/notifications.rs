@@ -1,7 +1,7 @@
 //! The member's own notifications. What is said is kept as ids and words of the event; names and titles are looked up here.
 
 use chrono::{DateTime, Utc};
-use domain::id::{ChoreId, EntryId, ImportId, MemberId};
+use domain::id::{ChoreId, EntryId, ImportId, MemberId, SpendingRequestId};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,12 @@ const IN_SCOPE: &str = "($5::text[] is null or (
                             and p.entry_id = n.entry_id
                             and p.ledger_account = any($5)
                     ))
+                    and (n.kind not in ('spending-requested', 'spending-approved', 'spending-declined') or exists (
+                        select from spending_requests s
+                        where s.family_id = n.family_id
+                            and n.family_seq in (s.family_seq, s.decided_seq)
+                            and 'acc_' || s.account_id = any($5)
+                    ))
                 ))";
 
 /// Notifications, newest first.
@@ -57,7 +63,8 @@ pub struct Notification {
     /// The event that caused it; `mark-notifications-read` takes this number.
     pub family_seq: i64,
     /// `member-added`, `role-changed`, `chore-offered`, `chore-completed`, `chore-approved`, `chore-rejected`,
-    /// `badge-awarded`, `expense-added`, `bank-synced` or `import-undone`.
+    /// `badge-awarded`, `expense-added`, `spending-limit-set`, `spending-limit-removed`, `spending-requested`,
+    /// `spending-approved`, `spending-declined`, `bank-synced` or `import-undone`.
     pub kind: String,
     /// What happened, in an English sentence.
     pub text: String,
@@ -73,6 +80,8 @@ pub struct Notification {
     pub entry_id: Option<EntryId>,
     /// The import.
     pub import_id: Option<ImportId>,
+    /// The request to spend.
+    pub request_id: Option<SpendingRequestId>,
     /// The money in it.
     pub amount: Option<Amount>,
 }
@@ -111,10 +120,14 @@ impl View for Notifications {
         let unread = unread(tx, viewer, &scope, read_up_to).await?;
         let statement = format!(
             "select n.family_seq, n.kind, n.about_member_id, n.chore_id, n.entry_id, n.import_id, n.subject, n.reason,
-                n.amount, n.currency, n.count, n.recorded_at, m.display_name as about, c.title
+                n.amount, n.currency, n.count, n.recorded_at, m.display_name as about, c.title, s.request_id
             from notifications n
             left join members m on m.family_id = n.family_id and m.member_id = n.about_member_id
             left join chores c on c.family_id = n.family_id and c.chore_id = n.chore_id
+            left join spending_requests s
+                on n.kind in ('spending-requested', 'spending-approved', 'spending-declined')
+                and s.family_id = n.family_id
+                and n.family_seq in (s.family_seq, s.decided_seq)
             where n.family_id = $1
                 and n.member_id = $2
                 and n.family_seq > $3
@@ -210,6 +223,7 @@ struct Row {
     recorded_at: DateTime<Utc>,
     about: Option<String>,
     title: Option<String>,
+    request_id: Option<Uuid>,
 }
 
 fn notification(row: Row, read_up_to: i64) -> Notification {
@@ -226,6 +240,7 @@ fn notification(row: Row, read_up_to: i64) -> Notification {
         chore_id: row.chore_id.map(ChoreId::from_uuid),
         entry_id: row.entry_id.map(EntryId::from_uuid),
         import_id: row.import_id.map(ImportId::from_uuid),
+        request_id: row.request_id.map(SpendingRequestId::from_uuid),
         amount,
         kind: row.kind,
     }
@@ -253,6 +268,20 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
         "chore-rejected" => with(format!("'{chore}' was sent back"), &row.reason),
         "badge-awarded" => with(format!("You were awarded the badge '{}'", row.subject), &row.reason),
         "expense-added" => with(format!("{about} spent {}", money.unwrap_or_default()), &row.subject),
+        "spending-limit-set" => "You have a spending limit now, or another than before".to_owned(),
+        "spending-limit-removed" => "You have no spending limit any more".to_owned(),
+        "spending-requested" => with(
+            format!(
+                "{about} asks to spend {}; please approve or decline it",
+                money.unwrap_or_default()
+            ),
+            &row.subject,
+        ),
+        "spending-approved" => format!("{about} approved the {} you asked for", money.unwrap_or_default()),
+        "spending-declined" => with(
+            format!("{about} declined the {} you asked for", money.unwrap_or_default()),
+            &row.reason,
+        ),
         "bank-synced" => format!(
             "A bank statement brought {count} new entries over {}",
             money.unwrap_or_default()

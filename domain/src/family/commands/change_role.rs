@@ -8,6 +8,7 @@ use crate::{
     decide::{Context, Decide, Decision, Stop},
     family::{Family, FamilyRefusal, MemberRoleChanged},
     id::MemberId,
+    spending::{EndedBecause, requests::end_all},
 };
 
 /// A parent changes what another member may do.
@@ -41,6 +42,9 @@ impl Decide for ChangeRole {
             to: self.role,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), changed.into(), context.today()?);
+        if !self.role.is_young() {
+            end_all(context, &mut decision, self.member_id, EndedBecause::RoleChanged)?;
+        }
         Ok(decision)
     }
 }

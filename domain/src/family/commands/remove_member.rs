@@ -7,6 +7,7 @@ use crate::{
     decide::{Context, Decide, Decision, Stop},
     family::{Family, FamilyRefusal, MemberRemoved},
     id::MemberId,
+    spending::{EndedBecause, requests::end_all},
 };
 
 /// A parent ends another member's place in the family: access ends at once, what they did and own stays in the books.
@@ -32,6 +33,7 @@ impl Decide for RemoveMember {
             member_id: self.member_id,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), removed.into(), context.today()?);
+        end_all(context, &mut decision, self.member_id, EndedBecause::MemberGone)?;
         Ok(decision)
     }
 }

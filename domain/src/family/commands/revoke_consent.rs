@@ -7,6 +7,7 @@ use crate::{
     decide::{Context, Decide, Decision, Stop},
     family::{ConsentRevoked, Family, FamilyRefusal, consent::Consent},
     id::MemberId,
+    spending::{EndedBecause, requests::end_all},
 };
 
 /// A parent takes consent back: from here on nothing more is kept or done about the child.
@@ -35,6 +36,7 @@ impl Decide for RevokeConsent {
             revoked_by: context.asking_member()?.member_id,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), revoked.into(), context.today()?);
+        end_all(context, &mut decision, self.member_id, EndedBecause::ConsentRevoked)?;
         Ok(decision)
     }
 }

@@ -20,6 +20,8 @@ const VIEWS: &[&str] = &[
     "members",
     "notifications",
     "spending?from=2024-01-01&to=2026-12-31",
+    "spending-limits",
+    "spending-requests?status=all",
     "trend?to=2026-03-31",
 ];
 

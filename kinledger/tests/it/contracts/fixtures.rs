@@ -189,6 +189,7 @@ fn live_through_everything(family: &Household) {
         family.accepted(to, "accept-handover", &json!({}));
     }
     family.accepted(&family.partner, "leave-family", &json!({}));
+    spend_and_ask(family, &wallet, &fairs);
     let child = &family.child.member_id;
     family.accepted(parent, "set-country", &json!({"country": "PT"}));
     family.accepted(parent, "set-age-band", &json!({"member_id": child, "band": "under-13"}));
@@ -205,6 +206,38 @@ fn live_through_everything(family: &Household) {
     family.import(&giro, MARCH.as_bytes()).accepted();
     let april = family.import(&giro, APRIL.as_bytes()).accepted();
     family.accepted(parent, "undo-import", &json!({"import_id": april["import_id"]}));
+}
+
+/// Within a limit, and beyond it with every end that a request can have.
+fn spend_and_ask(family: &Household, wallet: &str, category: &str) {
+    let (parent, child) = (&family.parent, &family.child);
+    let member_id = &child.member_id;
+    let each = ["per_entry", "per_day", "per_week", "per_month"].map(|part| (part.to_owned(), family.money("2")));
+    let mut limit: serde_json::Map<_, _> = each.into_iter().collect();
+    limit.insert("member_id".to_owned(), json!(member_id));
+    family.accepted(parent, "set-spending-limit", &json!(limit));
+    let spend = |sum: &str| json!({"account_id": wallet, "money": family.money(sum), "category_id": category, "payee": "Kiosk", "note": "ice"});
+    let spent = family.accepted(child, "add-expense", &spend("1.10"));
+    let entry = &spent["events"][0]["aggregate_id"];
+    family.accepted(
+        parent,
+        "reverse-entry",
+        &json!({"entry_id": entry, "reason": "brought back"}),
+    );
+    let ask = || {
+        let asked = family.accepted(child, "request-spending", &spend("2.50"));
+        payload(&asked, "SpendingRequested")["request_id"].clone()
+    };
+    family.accepted(
+        parent,
+        "approve-spending",
+        &json!({"member_id": member_id, "request_id": ask()}),
+    );
+    let decline = json!({"member_id": member_id, "request_id": ask(), "reason": "too much ice"});
+    family.accepted(parent, "decline-spending", &decline);
+    family.accepted(child, "cancel-spending-request", &json!({"request_id": ask()}));
+    ask();
+    family.accepted(parent, "remove-spending-limit", &json!({"member_id": member_id}));
 }
 
 #[derive(Deserialize)]

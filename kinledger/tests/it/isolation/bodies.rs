@@ -25,6 +25,11 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
         "add-income" => json!({"account_id": ids.account, "money": money, "category_id": ids.category}),
         "add-member" => json!({"display_name": "Intruder", "role": "child"}),
         "approve-chore" | "claim-chore" | "complete-chore" | "reject-chore" => json!({"chore_id": ids.chore}),
+        "approve-spending" | "decline-spending" => json!({"member_id": ids.member, "request_id": request(ids)}),
+        "cancel-spending-request" => json!({"request_id": request(ids)}),
+        "remove-spending-limit" => json!({"member_id": ids.member}),
+        "request-spending" => json!({"account_id": ids.wallet, "money": money, "category_id": ids.category}),
+        "set-spending-limit" => json!({"member_id": ids.member, "per_day": money}),
         "award-badge" => json!({"member_id": ids.member, "badge": "Intruder"}),
         "change-role" => json!({"member_id": ids.member, "role": "parent"}),
         "choose-leaderboard" => json!({"member_id": ids.member, "on_leaderboard": false}),
@@ -48,6 +53,11 @@ pub fn of_command(name: &str, ids: &Ids) -> Value {
         "undo-import" => json!({"import_id": ids.import}),
         other => panic!("say here what the body of {other} looks like"),
     }
+}
+
+/// A request that is nowhere; its name is made of one that the family has.
+fn request(ids: &Ids) -> String {
+    ids.entry.replacen("ent_", "req_", 1)
 }
 
 /// Sends a request to a route: `path` fills its places, `ids` its query and body.

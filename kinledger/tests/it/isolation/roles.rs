@@ -45,6 +45,8 @@ fn nothing_of_the_adults_money_is_told(family: &Household, routes: &[Route], you
         "imports",
         "bank-connections",
         "budgets",
+        "spending-limits",
+        "spending-requests?status=all",
     ];
     for what in asked {
         answers.push((

@@ -51,6 +51,7 @@ pub fn questions(told: &Told, words: &[String], seed: u64) -> Vec<String> {
         "notifications?unread=true",
         "notifications?unread=false",
         "chores?status=all",
+        "spending-requests?status=all",
         "badges?",
         "imports?",
     ] {
@@ -212,6 +213,13 @@ pub async fn attempts(world: &World, told: &mut Told, words: &[String], booked: 
         asked.push(("complete-chore", json!({"chore_id": chore})));
         asked.push(("approve-chore", json!({"chore_id": chore})));
     }
+    for request in &told.requests {
+        let body = json!({"member_id": told.asker.member, "request_id": request});
+        asked.push(("approve-spending", body.clone()));
+        asked.push(("decline-spending", body));
+        asked.push(("cancel-spending-request", json!({"request_id": request})));
+    }
+    asked.push(("remove-spending-limit", json!({"member_id": told.asker.member})));
     for word in words.iter().take(4) {
         asked.push((
             "open-account",

@@ -24,6 +24,8 @@ pub const ROLES: [Role; 6] = [
 /// Who looks, by their place above. The founder sees everything, and is who comparisons are controlled by.
 pub const SEERS: [usize; 4] = [1, 2, 3, 4];
 const FOUNDER: usize = 0;
+/// The pocket whose owner has a limit where it is hidden.
+const SIBLINGS: usize = 8;
 /// Things that happen after a family is founded and furnished.
 const STEPS: usize = 45;
 
@@ -54,6 +56,9 @@ pub struct Told {
     pub booked: Vec<String>,
     pub imports: Vec<String>,
     pub chores: Vec<String>,
+    /// Requests to spend from a hidden pocket, and who asked.
+    pub requests: Vec<String>,
+    pub asker: Person,
     /// Words that only hidden things have.
     pub secrets: Vec<String>,
     pub events: i64,
@@ -115,6 +120,7 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
             .collect()
     };
     let (expense, income) = (of_kind("expense"), of_kind("income"));
+    let asker = home.people[ACCOUNTS[SIBLINGS].2.unwrap()];
     let mut teller = Teller {
         told: Told {
             seer: home.people[seer],
@@ -127,6 +133,8 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
             booked: Vec::new(),
             imports: Vec::new(),
             chores: Vec::new(),
+            requests: Vec::new(),
+            asker,
             secrets: Vec::new(),
             events: 0,
         },
@@ -151,6 +159,9 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
             teller.hide().await;
         }
         teller.step().await;
+        if step % 12 == 7 {
+            teller.ask_hidden().await;
+        }
     }
     teller.told
 }
@@ -245,8 +256,8 @@ impl Teller<'_> {
             body["money"] = self.secret_money(1, 2_000);
             body["category_id"] = json!(category);
         }
-        // The young spend from their own, and the grown-ups are told.
-        let owner = ACCOUNTS[account].2.filter(|owner| *owner >= 3);
+        // The young spend from their own, and the grown-ups are told; who has a limit does so in `ask_hidden`.
+        let owner = ACCOUNTS[account].2.filter(|owner| *owner >= 3 && account != SIBLINGS);
         let by = owner.filter(|_| self.secret.random_bool(0.5)).unwrap_or(FOUNDER);
         let entry = self.recorded(by, "add-expense", &body).await;
         let hidden = Hidden {
@@ -256,6 +267,47 @@ impl Teller<'_> {
         match (of_wallets && self.has_hidden_wallets(), is_split) {
             (false, false) => self.plain.push(hidden),
             (false, true) => self.split.push(hidden),
+            _ => {}
+        }
+    }
+
+    /// From the pocket that is hidden its owner spends within a limit, and asks for more; somebody decides, or nobody.
+    async fn ask_hidden(&mut self) {
+        if !self.told.hidden.contains(&SIBLINGS) {
+            return;
+        }
+        let sibling = ACCOUNTS[SIBLINGS].2.unwrap();
+        let asker = self.told.asker.member;
+        if self.told.requests.is_empty() {
+            // The limit itself is for every adult to see.
+            let month = if self.told.seer.role.is_young() {
+                self.secret_money(900_000, 990_000)
+            } else {
+                eur(950_000)
+            };
+            let limit = json!({"member_id": asker, "per_entry": eur(500), "per_month": month});
+            self.accepted(FOUNDER, "set-spending-limit", &limit).await;
+        }
+        let mut body = json!({"account_id": self.told.accounts[SIBLINGS], "payee": self.word(), "note": self.word()});
+        body["category_id"] = json!(self.expense.choose(&mut self.secret).unwrap());
+        body["money"] = self.secret_money(1, 500);
+        self.recorded(sibling, "add-expense", &body).await;
+        body["money"] = self.secret_money(501, 900);
+        let receipt = self.accepted(sibling, "request-spending", &body).await;
+        let events = receipt["events"].as_array().unwrap();
+        let request = events[0]["payload"]["request_id"].as_str().unwrap().to_owned();
+        self.told.requests.push(request.clone());
+        let mut decision = json!({"member_id": asker, "request_id": request});
+        match self.shared.random_range(0..4) {
+            0 => drop(self.accepted(FOUNDER, "approve-spending", &decision).await),
+            1 => {
+                decision["reason"] = json!(self.word());
+                self.accepted(FOUNDER, "decline-spending", &decision).await;
+            }
+            2 => drop(
+                self.accepted(sibling, "cancel-spending-request", &json!({"request_id": request}))
+                    .await,
+            ),
             _ => {}
         }
     }

@@ -203,6 +203,27 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "add-expense" => json!({"account_id": account, "money": money, "category_id": ids.category}),
         "add-income" => json!({"account_id": account, "money": money, "category_id": house.category("Salary")}),
         "add-member" => json!({"display_name": "Another", "role": if is_own { "child" } else { "partner" }}),
+        "approve-spending" | "decline-spending" => {
+            let by = if is_own { &house.teen } else { &house.child };
+            json!({"member_id": by.member_id, "request_id": asked(family, by)})
+        }
+        "cancel-spending-request" => {
+            let is_young = ["teen", "child"].contains(&asking.role);
+            let by = if is_own && is_young { &asking.person } else { other };
+            json!({"request_id": asked(family, by)})
+        }
+        "remove-spending-limit" => {
+            let member = add_member(family, "teen");
+            limit(family, &member);
+            json!({"member_id": member})
+        }
+        "request-spending" => {
+            for young in [&house.teen, &house.child] {
+                limit(family, &young.member_id);
+            }
+            json!({"account_id": account, "money": house.money("0.20"), "category_id": ids.category})
+        }
+        "set-spending-limit" => json!({"member_id": add_member(family, "child"), "per_week": money}),
         "approve-chore" | "reject-chore" => {
             let chore = offered(family, None);
             let by = if is_own { &house.teen } else { &house.child };
@@ -333,6 +354,36 @@ fn offered(family: &Family, to: Option<&str>) -> String {
         .household
         .accepted(&family.household.parent, "offer-chore", &body);
     receipt["events"][0]["aggregate_id"].as_str().unwrap().to_owned()
+}
+
+/// A limit that lets through what everybody spends here, and no more.
+fn limit(family: &Family, member_id: &str) {
+    let house = &family.household;
+    let body = json!({"member_id": member_id, "per_entry": house.money("0.15")});
+    let reply = house.command(&house.parent, "set-spending-limit", &body);
+    assert!(
+        reply.status == 200 || reply.problem() == "same-spending-limit",
+        "{}",
+        reply.text()
+    );
+}
+
+/// A teen or child asks for more than they may spend by themselves. What they asked for before is declined, so that there is room.
+fn asked(family: &Family, by: &Person) -> String {
+    let house = &family.household;
+    limit(family, &by.member_id);
+    let waiting = house.view(by, "spending-requests");
+    for request in waiting["requests"].as_array().unwrap() {
+        let body = json!({"member_id": by.member_id, "request_id": request["request_id"]});
+        house.accepted(&house.parent, "decline-spending", &body);
+    }
+    let account = family.account_of(role_of(family, by));
+    let body = json!({"account_id": account, "money": house.money("0.20"), "category_id": family.ids.category});
+    let receipt = house.accepted(by, "request-spending", &body);
+    payload(&receipt, "SpendingRequested")["request_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// An expense of somebody's, from an account of theirs.
