@@ -32,7 +32,7 @@ use domain::{
     commands::AnyCommand,
     id::{CommandId, FamilyId, UserId},
 };
-use event_store::{Lane, Log};
+use event_store::{Lane, Log, RequestKey};
 use service_kit::problem::Problem;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -110,6 +110,7 @@ struct Queue {
 /// The queues of all lanes.
 pub struct Lanes {
     queues: Vec<Queue>,
+    request_key: RequestKey,
 }
 
 /// What bytes are counted in, so that the smallest command counts as well and the largest sum fits a semaphore.
@@ -135,7 +136,8 @@ impl Lanes {
             });
             workers.push(tokio::spawn(worker.run(receiver)));
         }
-        (Self { queues }, workers)
+        let request_key = log.request_key();
+        (Self { queues, request_key }, workers)
     }
 
     /// Queues a command; the answer arrives once it is durable or declined.
@@ -155,7 +157,7 @@ impl Lanes {
             .map_err(|_| full())?;
         let (sender, answer) = oneshot::channel();
         let reply = Reply { sender, _held: held };
-        match queue.sender.try_send(Queued::new(job, reply)) {
+        match queue.sender.try_send(Queued::new(job, reply, &self.request_key)) {
             Ok(()) => Ok(answer),
             Err(mpsc::error::TrySendError::Full(_)) => Err(full()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),

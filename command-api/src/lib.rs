@@ -5,6 +5,7 @@
 pub mod audit;
 mod cache;
 pub mod dispatch;
+pub mod erasures;
 mod family_history;
 pub mod identity;
 pub mod lanes;

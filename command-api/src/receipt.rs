@@ -6,7 +6,7 @@ use domain::{
     id::{CommandId, FamilyId},
     stream::StreamId,
 };
-use event_store::{Lane, Log, LogError, Record, StoredCommand};
+use event_store::{Lane, Log, LogError, Record, RequestKey, StoredCommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -125,11 +125,49 @@ impl Receipt {
     }
 }
 
-/// What is compared when a key is used again: name and canonical body.
-pub(crate) fn request_hash(command: &dyn AnyCommand) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(command.name().as_bytes());
-    hash.update([0]);
-    hash.update(command.canonical());
-    hash.finalize().into()
+/// What is compared when an `Idempotency-Key` is used again: name and canonical body.
+pub(crate) struct RequestHash {
+    /// What the log keeps: it tells nobody without the installation's secret whether a text was in the request.
+    pub(crate) kept: [u8; 32],
+    /// What it kept before: rows of then are never changed, and are still repeats.
+    of_before: [u8; 32],
+}
+
+impl RequestHash {
+    pub(crate) fn of(command: &dyn AnyCommand, family: FamilyId, key: &RequestKey) -> Self {
+        let (name, body) = (command.name().as_bytes(), command.canonical());
+        let mut of_before = Sha256::new();
+        of_before.update(name);
+        of_before.update([0]);
+        of_before.update(&body);
+        Self {
+            kept: key.hash(family, &[name, body.as_ref()]),
+            of_before: of_before.finalize().into(),
+        }
+    }
+
+    /// Is it the request that the log keeps this of?
+    pub(crate) fn is(&self, kept: &[u8; 32]) -> bool {
+        self.kept == *kept || self.of_before == *kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::family::commands::LeaveFamily;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_known_by_its_keyed_hash_and_by_that_of_rows_from_before() {
+        let [family, other] = [1, 2].map(|number| FamilyId::from_uuid(Uuid::from_u128(number)));
+        let of = |family, key: u8| RequestHash::of(&LeaveFamily {}, family, &RequestKey::new([key; 32]));
+        let request = of(family, 1);
+        assert!(request.is(&of(family, 1).kept));
+        assert!(request.is(&Sha256::digest(b"leave-family\0{}").into()));
+        for another in [of(family, 2), of(other, 1)] {
+            assert!(!request.is(&another.kept));
+        }
+        assert!(![request.kept, of(family, 2).kept].contains(&request.of_before));
+    }
 }

@@ -45,7 +45,8 @@ pub struct AppendCommand {
     pub family_id: FamilyId,
     /// The client's `Idempotency-Key`.
     pub command_id: CommandId,
-    /// SHA-256 of the request, returned with a duplicate so that the caller can tell a repeat from a reused key.
+    /// What the request was, by [`crate::RequestKey::hash`]; returned with a duplicate so that the caller can tell a repeat from a
+    /// reused key.
     pub request_hash: [u8; 32],
     /// The family's head this was decided on, counting the events of earlier commands of the same batch.
     pub expected_family_seq: i64,

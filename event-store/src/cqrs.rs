@@ -17,7 +17,6 @@ use domain::{
     id::{CommandId, FamilyId},
     stream::StreamId,
 };
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{AppendCommand, AppendEvent, FamilyHead, Lane, Log, LogError, Verdict};
@@ -89,16 +88,14 @@ impl<A: Stored> LedgerStore<A> {
                 effective_on,
             })
             .collect();
-        let mut request = Sha256::new();
-        for new in &events {
-            request.update(new.event.encode());
-        }
+        let encoded: Vec<_> = events.iter().map(|new| new.event.encode()).collect();
+        let request: Vec<&[u8]> = encoded.iter().map(AsRef::as_ref).collect();
         // Sorted, so that the same entries are always the same bytes.
         let metadata: BTreeMap<_, _> = metadata.iter().collect();
         Ok(AppendCommand {
             family_id: self.family_id,
             command_id: CommandId::from_uuid(command_id.unwrap_or_else(Uuid::new_v4)),
-            request_hash: request.finalize().into(),
+            request_hash: self.log.request_key().hash(self.family_id, &request),
             expected_family_seq: context.head.family_seq,
             expected_chain_hash: Some(context.head.chain_hash),
             creates_family: context.head.family_seq == 0,

@@ -26,6 +26,6 @@ mod wakeups;
 
 pub use append::{AppendCommand, AppendEvent, Appended, Verdict};
 pub use load::{EventSummary, FamilyHead, Loaded, StoredCommand};
-pub use log::{LANES_DEFAULT, Lane, Log, LogError};
+pub use log::{LANES_DEFAULT, Lane, Log, LogError, RequestKey};
 pub use record::{Opened, Record};
 pub use wakeups::{Wakeup, Wakeups};

@@ -55,7 +55,7 @@ pub struct Loaded {
 /// A command the log has accepted before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCommand {
-    /// SHA-256 of the request it was.
+    /// What the request was, as it was appended.
     pub request_hash: [u8; 32],
     /// Its first event's place in the family.
     pub first_family_seq: i64,

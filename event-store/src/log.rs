@@ -100,6 +100,27 @@ fn is_transient(code: Option<&str>) -> bool {
     })
 }
 
+/// The key under which the log keeps what a request was, so that nobody can try texts that were erased against what is kept.
+#[derive(Clone)]
+pub struct RequestKey([u8; 32]);
+
+impl RequestKey {
+    /// From 32 bytes that nobody else knows: the same in every process that appends, for ever.
+    pub const fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// What the log keeps of a request of this family.
+    pub fn hash(&self, family: FamilyId, request: &[&[u8]]) -> [u8; 32] {
+        let family = family.uuid();
+        let parts: Vec<&[u8]> = [family.as_bytes().as_slice()]
+            .into_iter()
+            .chain(request.iter().copied())
+            .collect();
+        keyed_hash(&self.0, &parts)
+    }
+}
+
 /// The event log. Cheap to clone; clones share pool and wake-ups.
 #[derive(Clone)]
 pub struct Log {
@@ -241,6 +262,11 @@ impl Log {
         let hash = self.keyed_hash(&[b"lane", family.uuid().as_bytes()]);
         let number = u16::from_be_bytes([hash[0], hash[1]]) % lanes.max(1).unsigned_abs();
         Lane(i16::try_from(number).expect("a remainder is smaller than the number of lanes"))
+    }
+
+    /// The key for [`crate::AppendCommand::request_hash`].
+    pub fn request_key(&self) -> RequestKey {
+        RequestKey(self.keyed_hash(&[b"request-hashes/1"]))
     }
 
     /// What the log keeps of a claim. The family is part of it, so families never collide.

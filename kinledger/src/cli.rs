@@ -8,7 +8,7 @@ use command_api::identity::Secret;
 use service_kit::telemetry::{self, LogFormat};
 
 use crate::{
-    accounts, audit, contracts, embedded, import, keys, keys::Ledger, parked, rebuild, sealing, serve, up,
+    accounts, audit, contracts, embedded, erasures, import, keys, keys::Ledger, parked, rebuild, sealing, serve, up,
     weak::refuse_weak_password,
 };
 
@@ -92,6 +92,8 @@ struct UpOptions {
     seal: sealing::SealOptions,
     #[command(flatten)]
     keys: keys::KeyOptions,
+    #[command(flatten)]
+    erasures: erasures::ErasureOptions,
 }
 
 #[derive(Args)]
@@ -221,7 +223,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 options.listen,
                 &options.http,
                 &options.accounts,
-                (&options.seal, &options.keys),
+                (&options.seal, &options.keys, &options.erasures),
             )
             .await?;
         }

@@ -8,6 +8,7 @@ mod contracts;
 mod drain;
 mod edge;
 mod embedded;
+mod erasures;
 mod http;
 mod import;
 mod keys;

@@ -14,6 +14,7 @@ use command_api::{
     CommandApi,
     audit::{AuditLimits, AuditState},
     dispatch::Request,
+    erasures::{Erasures, register::Register},
     identity::{Identity, IdentityConfig, Secret},
     lanes::LaneSettings,
 };
@@ -46,6 +47,8 @@ pub struct CommandSide {
     pub identity: Identity,
     workers: Vec<JoinHandle<()>>,
     upkeep: JoinHandle<()>,
+    erasures: JoinHandle<()>,
+    stop_erasures: tokio::sync::watch::Sender<bool>,
 }
 
 impl CommandSide {
@@ -57,6 +60,7 @@ impl CommandSide {
         url: &str,
         (secret, encryptions): (&Secret, KeyEncryptions),
         config: &IdentityConfig,
+        register: Option<Register>,
         shutdown: Shutdown,
     ) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
@@ -65,15 +69,28 @@ impl CommandSide {
         let (api, workers) = CommandApi::start(log, LaneSettings::default())
             .await
             .context("cannot read the log")?;
+        let erasures = Erasures::new(api.clone(), register);
+        let applied = erasures
+            .apply_register()
+            .await
+            .context("the register of erasures cannot be applied")?;
+        if applied > 0 {
+            tracing::warn!(applied, "the database is of before these erasures: they hold again");
+        }
         let identity = Identity::open(pool, secret, config, Arc::new(api.clone()))
             .await
             .context("cannot open identities")?;
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
+        // It goes on while the last commands are answered.
+        let (stop_erasures, erasures_shutdown) = shutdown::channel();
+        let erasures = tokio::spawn(erasures.run(erasures_shutdown));
         Ok(Self {
             api,
             identity,
             workers,
             upkeep,
+            erasures,
+            stop_erasures,
         })
     }
 
@@ -98,6 +115,8 @@ impl CommandSide {
             drop(worker.await);
         }
         drop(self.upkeep.await);
+        self.stop_erasures.send_replace(true);
+        drop(self.erasures.await);
     }
 }
 

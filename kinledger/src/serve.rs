@@ -31,6 +31,7 @@ use crate::{
         Edge, EdgeOptions,
         tls::{Tls, TlsOptions},
     },
+    erasures::ErasureOptions,
     http,
     keys::{KeyOptions, log_to_read},
     parts, sealing,
@@ -116,6 +117,8 @@ pub struct ServeOptions {
     seal: sealing::SealOptions,
     #[command(flatten)]
     keys: KeyOptions,
+    #[command(flatten)]
+    erasures: ErasureOptions,
 }
 
 impl ServeOptions {
@@ -220,7 +223,14 @@ async fn command_api(options: &ServeOptions, shutdown: Shutdown) -> Result<Runni
         .context("KINLEDGER_SECRET is not set: 64 hexadecimal digits, the same for every command-api")?;
     let encryptions = options.keys.required(Some(&secret))?;
     let config = options.accounts.config(&options.http.edge.trusted_proxies)?;
-    let commands = parts::CommandSide::start(&options.database_url, (&secret, encryptions), &config, shutdown).await?;
+    let commands = parts::CommandSide::start(
+        &options.database_url,
+        (&secret, encryptions),
+        &config,
+        options.erasures.register(None)?,
+        shutdown,
+    )
+    .await?;
     Ok(RunningPart {
         routes: commands.router(),
         verifier: Some(Arc::clone(commands.identity.verifier())),

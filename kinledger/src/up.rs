@@ -23,6 +23,7 @@ use crate::{
     connections,
     edge::{Edge, tls::Tls},
     embedded::{DataFolder, Running, Server},
+    erasures::ErasureOptions,
     http,
     keys::{KeyOptions, SECRET_FILE, log_to_read},
     parts,
@@ -39,7 +40,7 @@ pub async fn run(
     listen: SocketAddr,
     http: &HttpOptions,
     accounts: &AccountOptions,
-    (seal, keys): (&SealOptions, &KeyOptions),
+    (seal, keys, erasures): (&SealOptions, &KeyOptions, &ErasureOptions),
 ) -> Result<()> {
     let began = Instant::now();
     let tls = Tls::open(&http.tls)?;
@@ -55,7 +56,7 @@ pub async fn run(
         began,
         http,
         &identity,
-        (seal, keys),
+        (seal, keys, erasures),
     )
     .await;
     folder.withdraw();
@@ -73,7 +74,7 @@ async fn serve(
     began: Instant,
     http: &HttpOptions,
     identity: &IdentityConfig,
-    (seal, keys): (&SealOptions, &KeyOptions),
+    (seal, keys, erasures): (&SealOptions, &KeyOptions, &ErasureOptions),
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
     database::migrate(server.url()).await?;
@@ -87,8 +88,14 @@ async fn serve(
     let health = Health::new(metrics);
     tokio::spawn(health.clone().keep_metrics(shutdown.clone()));
 
-    let commands =
-        parts::CommandSide::start(server.url(), (&secret, encryptions.clone()), identity, shutdown.clone()).await?;
+    let commands = parts::CommandSide::start(
+        server.url(),
+        (&secret, encryptions.clone()),
+        identity,
+        erasures.register(Some(folder.path()))?,
+        shutdown.clone(),
+    )
+    .await?;
     let verifier = Arc::clone(commands.identity.verifier());
     let rows_changed = Arc::new(Notify::new());
     let projectors = start_projectors(

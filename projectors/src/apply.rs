@@ -11,7 +11,8 @@
 //! 3. **Fold**: every projection writes its rows, set by set. When one fails, the batch is tried again a few times; then each
 //!    family is folded behind a savepoint of its own, and in the family that fails, each event, so that exactly the poisoned
 //!    one is parked.
-//! 4. **Heads**: the last event of each family in the rows.
+//! 4. **Heads**: the last event of each family in the rows. A family of whom the batch erases somebody is then folded again from its
+//!    first event ([`crate::erasure`]).
 //!
 //! Rows, heads, parked families and checkpoint commit together or not at all. Which tables they are is the [`Target`]'s matter:
 //! the live generation for those who follow the log, one beside it for a rebuild.
@@ -30,10 +31,12 @@ use uuid::Uuid;
 use self::batch::{Batch, Effect, Input};
 use crate::{
     causes::causes,
+    erasure,
     generation::Target,
     parking,
     projection::{Fact, Projection, ProjectionError},
     projections::PROJECTIONS,
+    rebuild,
 };
 
 /// Where a family stands in the rows.
@@ -202,6 +205,10 @@ impl Applier {
         mut records: Vec<Record>,
         isolates: bool,
     ) -> Result<Applied, ApplyError> {
+        let mut erased = erasure::erased_in(&records);
+        if !erased.is_empty() {
+            self.prepare_erasure().await;
+        }
         self.log.open(&mut records).await?;
         let mut tx = self.target.begin(&self.pool).await?;
         let mut batch = Batch::new(lane, checkpoint, to, records, isolates);
@@ -232,6 +239,12 @@ impl Applier {
                 Effect::Commit { facts, poisons } => {
                     save_heads(&facts, &mut tx).await?;
                     parking::park(&poisons, &mut tx).await?;
+                    // Also what the feed had left out.
+                    erased.extend(erasure::erased_in(facts.iter().map(|fact| &fact.record)));
+                    for family in &erased {
+                        self.log.forget_keys();
+                        erasure::scrub(self, lane, *family, &mut tx).await?;
+                    }
                     tx.commit().await?;
                     trace(&facts);
                     // Nothing is left to do in the transaction that is over.
@@ -243,6 +256,17 @@ impl Applier {
                 Effect::Done(applied) => return Ok(applied),
             };
             effect = batch.handle(input)?;
+        }
+    }
+
+    /// Before somebody is erased from the rows: keys in memory are of before, and rows that do not answer any more hold what is
+    /// to be forgotten, too. A batch that fails afterwards comes by here again.
+    async fn prepare_erasure(&self) {
+        self.log.forget_keys();
+        if self.target == Target::Live
+            && let Err(error) = rebuild::forget_old(&self.pool).await
+        {
+            tracing::warn!(error = %causes(&error), "rows that do not answer any more stay until the next rebuild");
         }
     }
 

@@ -8,6 +8,7 @@
 pub mod apply;
 mod causes;
 pub mod copy;
+mod erasure;
 pub mod fold;
 pub mod following;
 pub mod forks;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     apply::{Applier, ApplyError, Head, load_head, save_heads, sequence::admit},
     causes::causes,
+    erasure,
     projection::Fact,
 };
 
@@ -210,6 +211,9 @@ pub(crate) async fn take_up(
             let (folds, poison) = one_by_one(applier, facts, tx).await?;
             facts = folds;
             taken.poison = poison.or(taken.poison);
+        }
+        if erasure::ends(&facts) {
+            erasure::clear(applier, family, tx).await?;
         }
         save_heads(&facts, tx).await?;
         taken.events += facts.len();

@@ -5,7 +5,7 @@ use command_api::lanes::{
     machine::{Effect, Input, LaneMachine, Queued},
 };
 use domain::id::CommandId;
-use event_store::{AppendCommand, LogError, Verdict};
+use event_store::{AppendCommand, LogError, RequestKey, Verdict};
 use service_kit::problem::Problem;
 
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// Commands that may wait before a worker says that it is too much.
 const QUEUE_MAX: usize = 24;
+
+/// What requests are hashed under.
+const REQUEST_KEY: RequestKey = RequestKey::new([7; 32]);
 
 /// One instance.
 pub(crate) struct Worker {
@@ -84,7 +87,9 @@ impl World {
             traceparent: order.traceparent.clone(),
             bytes: 0,
         };
-        self.workers[worker].machine.push(Queued::new(job, submission));
+        self.workers[worker]
+            .machine
+            .push(Queued::new(job, submission, &REQUEST_KEY));
     }
 
     /// A worker takes a batch, when it has nothing else to do.

@@ -225,7 +225,7 @@ fn append_of<T>(queued: &Queued<T>, meta: &Meta, cached: &mut Cached, decision: 
     AppendCommand {
         family_id: meta.family_id,
         command_id: meta.command_id,
-        request_hash: queued.request_hash,
+        request_hash: queued.request_hash.kept,
         expected_family_seq,
         expected_chain_hash: None,
         creates_family: queued.job.command.creates_family(),

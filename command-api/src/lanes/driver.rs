@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     LaneSettings,
-    machine::{Effect, Input, LaneMachine, Queued},
+    machine::{Effect, Input, LaneMachine, Queued, erases},
 };
 use crate::receipt::Receipt;
 
@@ -145,6 +145,12 @@ async fn append(log: &Log, lane: Lane, lane_label: &str, commands: &[AppendComma
             .map(|(command, _)| command.events.len())
             .sum();
         metrics::counter!("kinledger_events_appended_total").increment(events as u64);
+        if commands
+            .iter()
+            .any(|command| command.events.iter().any(|new| erases(&new.event)))
+        {
+            log.forget_keys();
+        }
     }
     verdicts
 }

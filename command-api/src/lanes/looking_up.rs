@@ -55,7 +55,7 @@ impl<T> LookUps<T> {
 
     /// Gives the first answer again; 409 when the key was used for another request.
     pub(super) fn repeat(&mut self, queued: Queued<T>, stored: StoredCommand, effects: &mut Vec<Effect<T>>) {
-        if stored.request_hash != queued.request_hash {
+        if !queued.request_hash.is(&stored.request_hash) {
             let problem = Problem::conflict(
                 "idempotency-key-reused",
                 "this Idempotency-Key was used for another request",

@@ -18,17 +18,19 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use domain::{
+    aggregate::LedgerEvent,
     decide::Streams,
+    family::FamilyEvent,
     id::{CommandId, FamilyId},
     stream::StreamId,
 };
-use event_store::{AppendCommand, Lane, Loaded, LogError, Record, StoredCommand, Verdict};
+use event_store::{AppendCommand, Lane, Loaded, LogError, Record, RequestKey, StoredCommand, Verdict};
 use service_kit::problem::Problem;
 
 use super::{Job, LaneSettings, deciding::Deciding, looking_up::LookUps};
 use crate::{
     cache::{Cached, FamilyCache},
-    receipt::{EventReceipt, Receipt, request_hash},
+    receipt::{EventReceipt, Receipt, RequestHash},
 };
 
 /// How often a command is decided anew after another process was faster. Source: ours.
@@ -37,16 +39,16 @@ const ATTEMPTS_MAX: u32 = 8;
 /// A command in a lane, and whom to answer.
 pub struct Queued<T> {
     pub(super) job: Job,
-    pub(super) request_hash: [u8; 32],
+    pub(super) request_hash: RequestHash,
     attempts: u32,
     reply: T,
 }
 
 impl<T> Queued<T> {
     /// A command that nobody has looked at yet.
-    pub fn new(job: Job, reply: T) -> Self {
+    pub fn new(job: Job, reply: T, key: &RequestKey) -> Self {
         Self {
-            request_hash: request_hash(job.command.as_ref()),
+            request_hash: RequestHash::of(job.command.as_ref(), job.family_id, key),
             job,
             attempts: 0,
             reply,
@@ -373,6 +375,10 @@ impl<T> LaneMachine<T> {
             match verdict {
                 Verdict::Ok(appended) => {
                     chain_hashes.insert(family_id, appended.chain_hash);
+                    if append.events.iter().any(|new| erases(&new.event)) {
+                        // What is in memory was read before: it holds what must not be read any more.
+                        lost.insert(family_id);
+                    }
                     let receipt = Receipt {
                         command_id: append.command_id.uuid(),
                         family_id,
@@ -441,6 +447,14 @@ impl<T> LaneMachine<T> {
             }
         }
     }
+}
+
+/// Are there texts that read otherwise after this event?
+pub(super) fn erases(event: &LedgerEvent) -> bool {
+    matches!(
+        event,
+        LedgerEvent::Family(FamilyEvent::MemberErased(_) | FamilyEvent::FamilyDeleted(_))
+    )
 }
 
 fn put_back(cache: &mut FamilyCache, family_id: FamilyId, cached: Option<Cached>) {

@@ -9,7 +9,7 @@ use domain::{
     family::commands::CreateFamily,
     id::{CommandId, FamilyId, UserId},
 };
-use event_store::{AppendCommand, Appended, FamilyHead, Lane, Loaded, LogError, Verdict};
+use event_store::{AppendCommand, Appended, FamilyHead, Lane, Loaded, LogError, RequestKey, Verdict};
 use uuid::Uuid;
 
 use super::{
@@ -71,7 +71,7 @@ fn queued(number: u128, command: impl AnyCommand + 'static) -> Queued<u128> {
         traceparent: String::new(),
         bytes: 256,
     };
-    Queued::new(job, number)
+    Queued::new(job, number, &RequestKey::new([7; 32]))
 }
 
 fn founding() -> CreateFamily {

@@ -112,7 +112,7 @@ async fn the_state_in_memory_is_the_fold_of_the_log() {
                 let number = dice.roll(homes.len());
                 let job = command(&mut dice, &homes[number]);
                 of_family.insert(sent, number);
-                process.machine.push(Queued::new(job, sent));
+                process.machine.push(Queued::new(job, sent, &process.log.request_key()));
                 sent += 1;
             }
         }

@@ -33,6 +33,8 @@ events! {
         AgeBandSet = "1",
         ConsentGiven = "1",
         ConsentRevoked = "1",
+        MemberErased = "1",
+        FamilyDeleted = "1",
     }
 }
 
@@ -201,4 +203,20 @@ pub struct ConsentRevoked {
     pub member_id: MemberId,
     /// The parent.
     pub revoked_by: MemberId,
+}
+
+/// What was written of a member is forgotten: the key of their texts is destroyed by the very append, and their place ends if it
+/// had not. Recorded by `erase-member`, and again after a restore to before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberErased {
+    /// The member.
+    pub member_id: MemberId,
+}
+
+/// The family gave up its ledger: all of its keys are destroyed by the very append, and nothing comes after it. Recorded by
+/// `delete-family`, and again after a restore to before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FamilyDeleted {
+    /// The family.
+    pub family_id: FamilyId,
 }

@@ -15,6 +15,7 @@ use crate::{
     actor::Role,
     calendar::{Calendar, WeekStart},
     id::{AccountId, FamilyId, MemberId, UserId},
+    personal::ERASED_MEMBER,
 };
 
 use consent::{Consent, ConsentRecord, ConsentRules};
@@ -46,6 +47,9 @@ pub struct Member {
     /// From here on an auditor may not look any more.
     #[serde(default)]
     pub ends_at: Option<DateTime<Utc>>,
+    /// Erased? Then nothing they wrote, and nothing written of them, is readable any more.
+    #[serde(default)]
+    pub is_erased: bool,
     /// What is known of a parent's consent.
     #[serde(default)]
     pub consent: ConsentRecord,
@@ -67,6 +71,8 @@ pub struct Family {
     users: BTreeMap<UserId, MemberId>,
     handover: Option<HandoverOffered>,
     rules: Option<ConsentRules>,
+    #[serde(default)]
+    is_deleted: bool,
 }
 
 impl Family {
@@ -83,6 +89,7 @@ impl Family {
                     wallets: BTreeMap::new(),
                     has_left: false,
                     ends_at: None,
+                    is_erased: false,
                     consent: ConsentRecord::default(),
                 };
                 self.members.insert(added.member_id, member);
@@ -110,6 +117,17 @@ impl Family {
             }
             FamilyEvent::MemberLeft(left) => self.end_place(left.member_id),
             FamilyEvent::MemberRemoved(removed) => self.end_place(removed.member_id),
+            FamilyEvent::MemberErased(erased) => {
+                self.end_place(erased.member_id);
+                if let Some(member) = self.members.get_mut(&erased.member_id) {
+                    member.is_erased = true;
+                    ERASED_MEMBER.clone_into(&mut member.display_name);
+                }
+            }
+            FamilyEvent::FamilyDeleted(_) => {
+                self.is_deleted = true;
+                self.users.clear();
+            }
             FamilyEvent::AuditTermSet(term) => {
                 if let Some(member) = self.members.get_mut(&term.member_id) {
                     member.ends_at = Some(term.ends_at);
@@ -161,9 +179,19 @@ impl Family {
         }
     }
 
-    /// Has it been created?
+    /// Has it been created, and not deleted?
     pub fn exists(&self) -> bool {
+        self.created.is_some() && !self.is_deleted
+    }
+
+    /// Is its id taken, even if it was deleted?
+    pub fn was_created(&self) -> bool {
         self.created.is_some()
+    }
+
+    /// What it calls itself, once created.
+    pub fn name(&self) -> Option<&str> {
+        self.created.as_ref().map(|created| created.name.as_str())
     }
 
     /// Which family it is, once created.
@@ -199,6 +227,18 @@ impl Family {
     /// Everybody who has a place now.
     pub fn present(&self) -> impl Iterator<Item = &Member> {
         self.members().filter(|member| !member.has_left)
+    }
+
+    /// Whoever ever had a place, unless they were erased.
+    ///
+    /// # Errors
+    /// [`FamilyRefusal::UnknownMember`], [`FamilyRefusal::AlreadyErased`].
+    pub fn not_erased(&self, member_id: MemberId) -> Result<&Member, FamilyRefusal> {
+        let member = self.members.get(&member_id).ok_or(FamilyRefusal::UnknownMember)?;
+        if member.is_erased {
+            return Err(FamilyRefusal::AlreadyErased);
+        }
+        Ok(member)
     }
 
     /// One member, or the refusal that says there is none, or none any more.

@@ -13,6 +13,9 @@ refusals! {
         UnknownMember = Unknown, "unknown-member", "there is no such member in this family";
         MemberGone = Rule, "member-gone", "this member has left the family";
         LastParent = Rule, "last-parent", "a family is never without a parent: hand it over first";
+        OthersFirst = Rule, "others-first", "a family with other adults in it is not deleted: they leave or are removed first";
+        OtherName = Rule, "other-name", "to confirm, write the family's name exactly as it is";
+        AlreadyErased = Rule, "already-erased", "this member was erased already";
         OwnPlace = Rule, "own-place", "nobody removes themselves: leave the family instead";
         NotAPartner = Rule, "not-a-partner", "a family is handed over to a partner who has joined";
         NothingOffered = Rule, "nothing-offered", "nobody has offered you the family";

@@ -509,3 +509,81 @@ async fn a_backup_without_keys_and_the_topic_hold_no_readable_text() {
     relay.stop().await.unwrap();
     fixture.end().await;
 }
+
+fn erasing(number: u128) -> LedgerEvent {
+    let member_id = member(number);
+    FamilyEvent::from(domain::family::MemberErased { member_id }).into()
+}
+
+async fn living_keys(fixture: &Fixture) -> Vec<Uuid> {
+    let superuser = fixture.database.superuser().await;
+    let living = "select subject_id from keys.member_keys where erased_at is null order by subject_id";
+    let living = sqlx::query_scalar(living).fetch_all(&superuser).await.unwrap();
+    superuser.close().await;
+    living
+}
+
+#[tokio::test]
+async fn an_erasure_destroys_the_key_in_the_transaction_that_records_it() {
+    let fixture = Fixture::new().await;
+    let (id, other) = (family(1), family(2));
+    household(&fixture, id).await;
+    household(&fixture, other).await;
+    let all = living_keys(&fixture).await;
+    // The family's, Ada's and Ben's, in each family.
+    assert_eq!(all.len(), 6);
+
+    // One that is not recorded destroys nothing: decided on a head that is none any more, or rolled back by a crash.
+    let late = told(id, 5, None, vec![erasing(2)]);
+    let verdicts = fixture.log.append(LANE, &[late]).await.unwrap();
+    assert_eq!(verdicts, [event_store::Verdict::Conflict]);
+    assert_eq!(living_keys(&fixture).await, all);
+    let superuser = fixture.database.superuser().await;
+    let mut crashing = superuser.begin().await.unwrap();
+    let payload = erasing(2).encode();
+    let verdict = crate::support::append_by_hand(&mut *crashing, id, 6, ("MemberErased", "1", &payload)).await;
+    assert_eq!(verdict, "ok");
+    crashing.rollback().await.unwrap();
+    superuser.close().await;
+    assert_eq!(living_keys(&fixture).await, all);
+
+    fixture.append(told(id, 6, None, vec![erasing(2), erasing(3)])).await;
+    let gone: Vec<Uuid> = all.iter().copied().filter(|key| *key == member(2).uuid()).collect();
+    assert_eq!(gone.len(), 2, "a person is another subject in every family");
+    assert_eq!(living_keys(&fixture).await.len(), 5);
+    let texts: Vec<Vec<String>> = read(&fixture.instance(), id).await.iter().map(text_of).collect();
+    assert_eq!(
+        (&texts[1], &texts[2]),
+        (&vec![format!("{MARK} Ada")], &vec!["erased member".to_owned()])
+    );
+    assert_eq!(
+        text_of(&read(&fixture.instance(), other).await[2]),
+        [format!("{MARK} Ben")]
+    );
+    // Who had no key gets none.
+    fixture
+        .append(told(id, 8, Some(member(3)), vec![reversed("of nobody")]))
+        .await;
+    assert_eq!(living_keys(&fixture).await.len(), 5);
+    verify_family(&fixture.log, LANE, id, |_| ()).await.unwrap();
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn a_deleted_family_has_no_key_left_and_its_chain_verifies() {
+    let fixture = Fixture::new().await;
+    let (id, other) = (family(1), family(2));
+    household(&fixture, id).await;
+    household(&fixture, other).await;
+    let deleted = FamilyEvent::from(domain::family::FamilyDeleted { family_id: id });
+    fixture.append(told(id, 6, None, vec![deleted.into()])).await;
+    assert_eq!(living_keys(&fixture).await.len(), 3, "those of the other family");
+    let texts: Vec<String> = read(&fixture.instance(), id).await.iter().flat_map(text_of).collect();
+    assert!(texts.iter().all(|text| !text.contains(MARK)), "{texts:?}");
+    assert_eq!(
+        text_of(&read(&fixture.instance(), other).await[2]),
+        [format!("{MARK} Ben")]
+    );
+    verify_family(&fixture.log, LANE, id, |_| ()).await.unwrap();
+    fixture.end().await;
+}

@@ -13,6 +13,7 @@ mod consent;
 mod contracts;
 mod crash;
 mod edge;
+mod erasure;
 mod isolation;
 mod leaving;
 mod malformed;

@@ -127,6 +127,7 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
             ),
             FamilyEvent::MemberLeft(left) => (left.member_id, GONE),
             FamilyEvent::MemberRemoved(removed) => (removed.member_id, GONE),
+            FamilyEvent::MemberErased(erased) => (erased.member_id, GONE),
             FamilyEvent::FamilyCreated(_)
             | FamilyEvent::MemberAdded(_)
             | FamilyEvent::AuditTermSet(_)
@@ -137,7 +138,8 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
             | FamilyEvent::NoticeChanged(_)
             | FamilyEvent::AgeBandSet(_)
             | FamilyEvent::ConsentGiven(_)
-            | FamilyEvent::ConsentRevoked(_) => continue,
+            | FamilyEvent::ConsentRevoked(_)
+            | FamilyEvent::FamilyDeleted(_) => continue,
         };
         changes
             .entry((fact.family(), member_id.uuid()))

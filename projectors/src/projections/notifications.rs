@@ -133,6 +133,7 @@ fn concerns(event: &LedgerEvent) -> bool {
                 | FamilyEvent::MemberRoleChanged(_)
                 | FamilyEvent::MemberLeft(_)
                 | FamilyEvent::MemberRemoved(_)
+                | FamilyEvent::MemberErased(_)
                 | FamilyEvent::HandoverOffered(_)
         ),
         LedgerEvent::Chore(event) => !matches!(event, ChoreEvent::ChoreClaimed(_)),
@@ -185,6 +186,7 @@ impl Roles {
             LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => (changed.member_id, changed.to.as_str()),
             LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => (left.member_id, GONE),
             LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => (removed.member_id, GONE),
+            LedgerEvent::Family(FamilyEvent::MemberErased(erased)) => (erased.member_id, GONE),
             _ => return,
         };
         let key = (fact.family(), member_id.uuid());
@@ -266,6 +268,9 @@ fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
         LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => gone(left.member_id.uuid(), "member-left", &adults()),
         LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => {
             gone(removed.member_id.uuid(), "member-removed", &adults())
+        }
+        LedgerEvent::Family(FamilyEvent::MemberErased(erased)) => {
+            gone(erased.member_id.uuid(), "member-erased", &adults())
         }
         LedgerEvent::Family(FamilyEvent::HandoverOffered(offered)) => Notice {
             to: vec![offered.to.uuid()],

@@ -44,6 +44,7 @@ impl Projection for Standings {
             let (member_id, said) = match event {
                 FamilyEvent::MemberLeft(left) => (left.member_id, GONE),
                 FamilyEvent::MemberRemoved(removed) => (removed.member_id, GONE),
+                FamilyEvent::MemberErased(erased) => (erased.member_id, GONE),
                 FamilyEvent::AuditTermSet(term) => (
                     term.member_id,
                     Standing {

@@ -28,6 +28,7 @@ use crate::{
     VERSION,
     apply::{Applier, ApplyError, Head, is_passing, save_heads, sequence::admit},
     copy::Copies,
+    erasure,
     generation::{Live, Target, begin_live},
     parking::{Poison, Until, park, take_up},
     projection::Fact,
@@ -129,6 +130,8 @@ impl Build {
             folded: Arc::default(),
         };
         build.until = build.ends().await?;
+        // What was erased up to there must not be opened with keys from before.
+        log.forget_keys();
         Ok(build)
     }
 
@@ -316,8 +319,9 @@ impl Build {
     async fn write_whole(&self, facts: &[Fact]) -> Result<(), ApplyError> {
         let mut tx = self.begin_tx().await?;
         let mut copies = Copies::default();
+        let living = erasure::of_living(facts);
         for projection in self.applier.projections.iter() {
-            let done = projection.project_whole(facts, &mut copies, &mut tx).await;
+            let done = projection.project_whole(&living, &mut copies, &mut tx).await;
             done.map_err(|cause| ApplyError::Projection {
                 name: projection.name(),
                 cause,

@@ -252,6 +252,28 @@ pub async fn tidy(pool: &PgPool) -> Result<usize, RebuildError> {
     Ok(dropped?)
 }
 
+/// Drops rows that do not answer any more: what earlier rebuilds left or kept. False when somebody still reads them.
+///
+/// # Errors
+/// [`RebuildError`].
+pub(crate) async fn forget_old(pool: &PgPool) -> Result<bool, RebuildError> {
+    let is_there = "select exists (select from generations.built)";
+    if !sqlx::query_scalar::<_, bool>(is_there).fetch_one(pool).await? {
+        return Ok(true);
+    }
+    let alone = match Alone::take(pool).await {
+        Ok(alone) => alone,
+        // A rebuild is under way: its rows meet the same event, and it drops the old ones itself.
+        Err(RebuildError::Busy) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let dropped = leftovers::drop_unfinished(pool).await;
+    let cleared = leftovers::clear_away(pool).await;
+    alone.give_back().await;
+    dropped?;
+    Ok(cleared?)
+}
+
 async fn build_and_switch(
     pool: &PgPool,
     log: &Log,

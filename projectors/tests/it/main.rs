@@ -2,6 +2,7 @@
 
 mod conformance;
 mod copy;
+mod erasure;
 mod fold;
 mod forks;
 mod given;

@@ -260,6 +260,7 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
         "member-added" => format!("{about} was added to the family as {}", row.subject),
         "member-left" => format!("{about} has left the family"),
         "member-removed" => format!("{about} was removed from the family"),
+        "member-erased" => "A member was erased: what was written of them cannot be read any more".to_owned(),
         "handover-offered" => format!("{about} wants to hand the family over to you; accept it to become a parent"),
         "role-changed" => format!("Your role is now {}", row.subject),
         "chore-offered" => with(format!("A chore is on offer: {chore}"), &earns),

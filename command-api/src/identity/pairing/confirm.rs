@@ -238,7 +238,8 @@ async fn confirm(
             .by(signed_in.user_id)
             .in_session(signed_in.session_id)
             .from_address(identity.address_hash(client.address))
-            .with("device", name.as_str());
+            // Not its name: what somebody typed would stay in the trail after an erasure.
+            .with("device_id", device_id.to_string());
         security_events::record(&mut *tx, event).await?;
         tx.commit().await?;
         Ok::<_, sqlx::Error>(true)

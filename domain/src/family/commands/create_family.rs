@@ -74,7 +74,7 @@ impl Decide for CreateFamily {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family_id = context.meta().family_id;
         let family = context.get::<Family>(family_id.uuid())?;
-        if family.exists() {
+        if family.was_created() {
             // Strangers must not learn which families there are.
             let is_member = family.member_of_user(context.meta().user_id, context.at()).is_some();
             return Err(if is_member {

@@ -61,7 +61,9 @@ fn a_session_records_every_kind_of_event_and_reads_it_back() {
     live_through_everything(&family);
 
     let mut fullest: BTreeMap<(String, String), Event> = BTreeMap::new();
-    for event in stored(&family) {
+    let mut all = stored(&family);
+    all.push(deleted(&kinledger, &family));
+    for event in all {
         let payload = event.payload.get();
         let decoded =
             LedgerEvent::decode(&event.aggregate_type, &event.event_type, &event.event_version, payload).unwrap();
@@ -206,6 +208,7 @@ fn live_through_everything(family: &Household) {
     family.import(&giro, MARCH.as_bytes()).accepted();
     let april = family.import(&giro, APRIL.as_bytes()).accepted();
     family.accepted(parent, "undo-import", &json!({"import_id": april["import_id"]}));
+    family.accepted(parent, "erase-member", &json!({"member_id": family.teen.member_id}));
 }
 
 /// Within a limit, and beyond it with every end that a request can have.
@@ -246,6 +249,16 @@ struct Event {
     event_type: String,
     event_version: String,
     payload: Box<RawValue>,
+}
+
+/// The last event of all: the family is given up, and only the operator reads its log.
+fn deleted(kinledger: &Kinledger, family: &Household) -> Event {
+    family.accepted(&family.parent, "delete-family", &json!({"name": "The Examples"}));
+    let exported = kinledger.run(&["audit", "export", "--family", &family.id, "--format", "ndjson"]);
+    let text = String::from_utf8(exported.stdout).unwrap();
+    let last = text.lines().find(|line| line.contains("\"FamilyDeleted\""));
+    let last = last.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&exported.stderr)));
+    serde_json::from_str(last).unwrap()
 }
 
 /// The log with its payloads as they are stored.

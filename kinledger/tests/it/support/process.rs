@@ -228,6 +228,7 @@ pub fn program() -> Command {
         "KAFKA_BROKERS",
         "KINLEDGER_CORS_ORIGINS",
         "KINLEDGER_DATA_DIR",
+        "KINLEDGER_ERASURES_FILE",
         "KINLEDGER_KEY",
         "KINLEDGER_KEY_FILE",
         "KINLEDGER_LISTEN",

@@ -253,7 +253,10 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
             json!({"chore_id": chore})
         }
         // These end or change who asks: `leaving.rs` has them.
-        "accept-handover" | "leave-family" => return None,
+        "accept-handover" | "delete-family" | "leave-family" => return None,
+        // One's own ends who asks too: `erasure.rs` has it.
+        "erase-member" if is_own && asking.role != "parent" => return None,
+        "erase-member" => json!({"member_id": add_member(family, "teen")}),
         // These put the whole family under rules: `consent.rs` has them.
         "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
         "set-age-band" => json!({"member_id": add_member(family, "teen"), "band": "13"}),

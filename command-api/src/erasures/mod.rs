@@ -1,0 +1,282 @@
+//! What an erasure has to do beside its append.
+//!
+//! The append itself destroys the keys and ends the place (ADR 0037); projectors clear the rows. Here is the rest, kept up with by a
+//! task that asks the database what was erased, so that whatever dies in between, the next start does it:
+//!
+//! - the rows of `identity` that are about the member in the family are removed ([`forget_places`]);
+//! - the erasure is written into the [`register`] outside the database, and into the trail of security events.
+//!
+//! At a start the register is applied first ([`Erasures::apply_register`]), before anybody is answered: what a restored backup
+//! brought back is destroyed again, and recorded in its log again, from which all else follows.
+
+pub mod register;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    commands::AnyCommand,
+    family::commands::RecordErasure,
+    id::{CommandId, MemberId, UserId},
+};
+use event_store::keys::{
+    KeysError,
+    erase::{self, Erasure},
+};
+use service_kit::{
+    auth::SignedIn,
+    shutdown::{self, Shutdown},
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use self::register::{Erased, Register, RegisterError};
+use crate::{
+    CommandApi,
+    dispatch::{self, Request},
+    identity::security_events::{self, Kind, SecurityEvent},
+};
+
+/// How often it is asked whether anybody was erased: one small question.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Erasures taken in hand at once.
+const PAGE: i64 = 1_000;
+/// How long an append may take to its commit, at the very most: an erasure is not overlooked because a later one was seen first.
+const OVERLAP: chrono::Duration = chrono::Duration::minutes(5);
+
+/// Why erasures cannot be kept up with just now.
+#[derive(Debug, thiserror::Error)]
+pub enum ErasuresError {
+    /// The keys' tables.
+    #[error("erasures cannot be read or applied")]
+    Keys(#[from] KeysError),
+    /// The register.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The tables of identity.
+    #[error("rows about somebody who was erased cannot be removed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Keeps up with erasures.
+pub struct Erasures {
+    api: CommandApi,
+    register: Option<Arc<Mutex<Register>>>,
+    /// Done in this process.
+    done: HashSet<Erased>,
+    /// Up to when it has looked.
+    seen_to: DateTime<Utc>,
+    /// `keys.changes.epoch` when it last looked.
+    epoch: Option<i64>,
+}
+
+impl Erasures {
+    /// With a register, or without.
+    pub fn new(api: CommandApi, register: Option<Register>) -> Self {
+        Self {
+            api,
+            register: register.map(|register| Arc::new(Mutex::new(register))),
+            done: HashSet::new(),
+            seen_to: DateTime::UNIX_EPOCH,
+            epoch: None,
+        }
+    }
+
+    fn pool(&self) -> &PgPool {
+        self.api.log().pool()
+    }
+
+    /// Destroys again what the register has and this database does not know of, because it was restored; says how many.
+    ///
+    /// # Errors
+    /// [`ErasuresError::Keys`]: then nobody may be answered.
+    pub async fn apply_register(&self) -> Result<usize, ErasuresError> {
+        let Some(register) = &self.register else {
+            return Ok(0);
+        };
+        let all: Vec<Erased> = register
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .erased()
+            .collect();
+        let mut applied = 0;
+        for page in all.chunks(1_000) {
+            for (family_id, member_id) in erase::not_erased(self.pool(), page).await? {
+                match member_id {
+                    Some(member) => erase::destroy_keys(self.pool(), family_id, &[member.uuid()]).await?,
+                    None => erase::destroy_family_keys(self.pool(), family_id).await?,
+                };
+                self.api.log().forget_keys();
+                tracing::warn!(family.id = %family_id, "an erasure is applied again: the database is of before it");
+                self.record((family_id, member_id)).await;
+                applied += 1;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Records an erasure again in the log. The texts are gone already; when this fails, the place is there still.
+    async fn record(&self, (family_id, member_id): Erased) {
+        let command: Arc<dyn AnyCommand> = Arc::new(RecordErasure { member_id });
+        let signed_in = SignedIn {
+            user_id: UserId::from_uuid(Uuid::nil()),
+            session_id: Uuid::nil(),
+            proven_at: 0,
+        };
+        let request = Request {
+            family_id,
+            command_id: CommandId::from_uuid(Uuid::now_v7()),
+            signed_in,
+            command,
+            if_match: None,
+            traceparent: dispatch::traceparent(&axum::http::HeaderMap::new()),
+            bytes: 0,
+        };
+        match self.api.execute(request).await {
+            Ok(_) => {}
+            // Already recorded, or the member came later than the backup.
+            Err(problem) if problem.status().is_client_error() => {
+                tracing::info!(family.id = %family_id, code = problem.code(), "the log needs no record of an erasure");
+            }
+            Err(problem) => {
+                tracing::error!(family.id = %family_id, code = problem.code(), "an erasure cannot be recorded again");
+            }
+        }
+    }
+
+    /// Keeps up until shutdown.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let stop = shutdown::requested(shutdown);
+        tokio::pin!(stop);
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::warn!(error = %error, "erasures are not followed up; trying again");
+            }
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        // What was asked for last is not left to the next start.
+        if let Err(error) = self.look().await {
+            tracing::warn!(error = %error, "erasures are followed up at the next start");
+        }
+    }
+
+    /// Does what erasures since the last look have left to do.
+    ///
+    /// # Errors
+    /// [`ErasuresError`]; the next look does it.
+    pub async fn look(&mut self) -> Result<(), ErasuresError> {
+        let epoch = erase::epoch(self.pool()).await?;
+        if self.epoch == Some(epoch) {
+            return Ok(());
+        }
+        let mut after = (self.seen_to, Uuid::nil(), Uuid::nil());
+        loop {
+            let page = erase::erasures_after(self.pool(), after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = (last.erased_at, last.family_id.uuid(), last.subject);
+            let due: Vec<Erasure> = page
+                .into_iter()
+                .filter(|one| !self.done.contains(&whose(one)))
+                .collect();
+            self.follow_up(&due).await?;
+            self.seen_to = self.seen_to.max(after.0 - OVERLAP);
+            self.done.extend(due.iter().map(whose));
+        }
+        self.epoch = Some(epoch);
+        Ok(())
+    }
+
+    async fn follow_up(&self, due: &[Erasure]) -> Result<(), ErasuresError> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        forget_places(self.pool(), due).await?;
+        let Some(register) = self.register.clone() else {
+            return Ok(());
+        };
+        let lines: Vec<(Erased, DateTime<Utc>)> = due.iter().map(|one| (whose(one), one.erased_at)).collect();
+        let added =
+            tokio::task::spawn_blocking(move || register.lock().unwrap_or_else(PoisonError::into_inner).add(&lines));
+        added
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(())
+    }
+}
+
+/// A subject is the member, or the family itself.
+fn whose(erasure: &Erasure) -> Erased {
+    let is_family = erasure.subject == erasure.family_id.uuid();
+    (
+        erasure.family_id,
+        (!is_family).then(|| MemberId::from_uuid(erasure.subject)),
+    )
+}
+
+/// Of every table of identity that is about places in families: what is about these goes. Sessions of paired devices end.
+const FORGET: &[&str] = &[
+    "update identity.sessions s
+     set revoked_at = coalesce(s.revoked_at, clock_timestamp()),
+         revoke_reason = coalesce(s.revoke_reason, 'erased'),
+         device = '',
+         paired_device_id = null
+     from identity.paired_devices d, unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where s.paired_device_id = d.device_id and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
+    // Whoever signs in by a paired device only is nobody elsewhere.
+    "update identity.users u
+     set display_name = 'erased member'
+     from identity.paired_devices d, unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where u.user_id = d.user_id and u.email is null
+         and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
+    "delete from identity.pairings p
+     using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where p.family_id = e.family_id and e.subject_id in (p.member_id, p.family_id)",
+    "delete from identity.paired_devices d
+     using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
+    "delete from identity.invitations i
+     using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where i.family_id = e.family_id and e.subject_id in (i.member_id, i.family_id)",
+    "delete from identity.api_keys k
+     using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+     where k.family_id = e.family_id and e.subject_id = k.family_id",
+];
+
+/// Removes what identity knows of members in their families; again is harmless.
+async fn forget_places(pool: &PgPool, due: &[Erasure]) -> Result<(), sqlx::Error> {
+    let (families, subjects): (Vec<Uuid>, Vec<Uuid>) =
+        due.iter().map(|one| (one.family_id.uuid(), one.subject)).unzip();
+    let mut tx = pool.begin().await?;
+    for statement in FORGET {
+        sqlx::query(statement)
+            .bind(&families)
+            .bind(&subjects)
+            .execute(&mut *tx)
+            .await?;
+    }
+    for one in due {
+        let is_told = "select exists (
+            select from identity.security_events
+            where kind = $1 and family_id = $2 and detail ->> 'subject' = $3
+        )";
+        let subject = whose(one).1.map_or("family".to_owned(), |member| member.to_string());
+        let is_told: bool = sqlx::query_scalar(is_told)
+            .bind(Kind::Erased.as_str())
+            .bind(one.family_id.uuid())
+            .bind(&subject)
+            .fetch_one(&mut *tx)
+            .await?;
+        if !is_told {
+            let event = SecurityEvent::about_family(Kind::Erased, one.family_id).with("subject", subject);
+            security_events::record(&mut *tx, event).await?;
+        }
+    }
+    tx.commit().await
+}

@@ -1,0 +1,311 @@
+//! Who is erased is forgotten everywhere: two hundred strings are planted, found, and never found again; and a backup from before brings
+//! nothing back. What was counted stays as it was.
+
+mod planting;
+mod searching;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::{
+    planting::{Planted, plant},
+    searching::{everything, found, searched},
+};
+use crate::support::{Household, Kinledger, Person, wait_until};
+
+/// How long after the answer anything may still be readable.
+const OVER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Balances of all accounts, as the views have them.
+fn balances(family: &Household) -> Vec<(String, String)> {
+    let accounts = family.view(&family.parent, "accounts");
+    let accounts = accounts["accounts"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
+    accounts
+        .iter()
+        .map(|account| (text(&account["account_id"]), text(&account["balance"]["amount"])))
+        .collect()
+}
+
+fn erase(family: &Household, by: &Person, member: &str) -> Value {
+    family.accepted(by, "erase-member", &json!({"member_id": member}))
+}
+
+/// Waits until nothing that was planted is in any view; everything is then searched by the caller.
+fn wait_until_scrubbed(family: &Household, planted: &Planted) {
+    let over = wait_until(OVER_WITHIN, || {
+        let views = searched(family, &family.parent);
+        found(&planted.texts, &views).is_empty()
+    });
+    let views = searched(family, &family.parent);
+    assert!(over, "{:?}", found(&planted.texts, &views));
+}
+
+fn assert_forgotten(kinledger: &Kinledger, family: &Household, planted: &Planted) {
+    wait_until_scrubbed(family, planted);
+    let register = kinledger.data_dir().join("erasures");
+    let is_registered =
+        || fs::read_to_string(&register).is_ok_and(|text| text.lines().count() == planted.members.len());
+    assert!(
+        wait_until(OVER_WITHIN, is_registered),
+        "{:?}",
+        fs::read_to_string(&register)
+    );
+    let places = everything(kinledger, family, planted);
+    let left = found(&planted.texts, &places);
+    assert!(left.is_empty(), "{} of {}: {left:?}", left.len(), planted.texts.len());
+    println!(
+        "none of {} strings in {} places of {} bytes",
+        planted.texts.len(),
+        places.len(),
+        places.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    );
+}
+
+/// The database's folder, copied while nothing runs.
+struct Backup {
+    home: PathBuf,
+    copy: PathBuf,
+    checkpoints: PathBuf,
+}
+
+impl Backup {
+    fn of(kinledger: &Kinledger) -> Self {
+        let home = fs::canonicalize(kinledger.data_dir().join("postgres")).unwrap();
+        let backup = Self {
+            copy: kinledger.folder().join("backup"),
+            checkpoints: kinledger.data_dir().join("checkpoints"),
+            home,
+        };
+        copy(&backup.home, &backup.copy.join("postgres"));
+        copy(&backup.checkpoints, &backup.copy.join("checkpoints"));
+        backup
+    }
+
+    fn restore(&self) {
+        for (name, place) in [("postgres", &self.home), ("checkpoints", &self.checkpoints)] {
+            fs::remove_dir_all(place).unwrap();
+            copy(&self.copy.join(name), place);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success(), "{} to {}", from.display(), to.display());
+}
+
+#[test]
+fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor_in_a_restored_backup() {
+    let mut kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Forgotten", "EUR");
+    let planted = plant(&kinledger, &family);
+    assert!(planted.texts.len() >= 200, "{}", planted.texts.len());
+    let places = everything(&kinledger, &family, &planted);
+    let seen = found(&planted.texts, &places);
+    let lacking: Vec<&String> = planted.texts.iter().filter(|text| !seen.contains_key(*text)).collect();
+    assert!(lacking.is_empty(), "planted and nowhere to be seen: {lacking:?}");
+    println!(
+        "each of {} strings was found before, in {} places",
+        seen.len(),
+        places.len()
+    );
+
+    let sums = balances(&family);
+    let ledger = family.export();
+    let members = format!("{}/members", family.path());
+    let tag = family.parent.client.get(&members).etag;
+    assert!(kinledger.interrupt().success());
+    let backup = Backup::of(&kinledger);
+    kinledger.start_again();
+
+    // The power fails right after the last answer: what it has left to do is done by the next start.
+    for member in &planted.members {
+        erase(&family, &family.parent.proven(), member);
+    }
+    kinledger.kill_with_its_database();
+    kinledger.start_again();
+    assert_forgotten(&kinledger, &family, &planted);
+
+    // Amounts, chain and history are what they were; so is every stored byte of before.
+    assert_eq!(balances(&family), sums);
+    let after = family.export();
+    let lines = |bytes: &[u8]| -> Vec<String> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        text.lines()
+            .filter(|line| line.contains("\"payload\""))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (before, after) = (lines(&ledger), lines(&after));
+    assert_eq!(after.len(), before.len() + planted.members.len());
+    assert_eq!(after[..before.len()], before[..]);
+    let verified = kinledger.run(&["audit", "verify", "--json"]);
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+    // A client that holds the answer of before is not told that it is still so.
+    let fresh = family.parent.proven().client;
+    let again = fresh.send("GET", &members, &[("if-none-match", &tag)], None);
+    assert_eq!(again.status, 200);
+    assert!(again.text().contains("erased member"), "{}", again.text());
+
+    // Yesterday's backup has keys and rows; the register, which is no part of it, has the last word.
+    assert!(kinledger.interrupt().success());
+    backup.restore();
+    kinledger.start_again();
+    let restored = Household::again(&family);
+    assert_forgotten(&kinledger, &restored, &planted);
+    assert_eq!(balances(&restored), sums);
+    let again = planted.as_each(&restored);
+    assert!(again.iter().all(|status| *status == 404 || *status == 401), "{again:?}");
+    assert!(kinledger.interrupt().success());
+    kinledger.start_again();
+    assert_forgotten(&kinledger, &restored, &planted);
+}
+
+#[test]
+fn an_erased_member_has_nothing_left_open_and_the_others_go_on() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Leavers", "EUR");
+    let key = Uuid::new_v4();
+    let category = json!({"name": "Partner's", "kind": "expense"});
+    family
+        .command_as(&family.partner, "add-category", key, &category)
+        .accepted();
+    assert_eq!(
+        family
+            .refused(
+                &family.teen,
+                "erase-member",
+                &json!({"member_id": family.teen.member_id})
+            )
+            .0,
+        403
+    );
+    assert_eq!(
+        family.refused(
+            &family.partner,
+            "erase-member",
+            &json!({"member_id": family.child.member_id})
+        ),
+        (403, "role-not-allowed".to_owned())
+    );
+    assert_eq!(
+        family
+            .refused(
+                &family.parent,
+                "erase-member",
+                &json!({"member_id": family.parent.member_id})
+            )
+            .1,
+        "last-parent"
+    );
+    // By themselves.
+    erase(&family, &family.partner, &family.partner.member_id);
+    for way in [
+        "members",
+        "accounts",
+        "dashboard",
+        "as-of/accounts",
+        "audit/events",
+        "audit/verify",
+    ] {
+        let way = format!("{}/{way}", family.path());
+        assert!(
+            wait_until(OVER_WITHIN, || family.partner.client.get(&way).status == 404),
+            "{way}"
+        );
+    }
+    assert_eq!(
+        family.refused(&family.partner, "add-category", &category),
+        (404, "unknown-family".to_owned())
+    );
+    assert_eq!(
+        family
+            .refused(
+                &family.parent,
+                "erase-member",
+                &json!({"member_id": family.partner.member_id})
+            )
+            .1,
+        "already-erased"
+    );
+    let members = family.view(&family.parent, "members");
+    let erased = members["members"].as_array().unwrap().iter();
+    let erased = erased
+        .into_iter()
+        .find(|member| member["member_id"] == family.partner.member_id)
+        .unwrap();
+    assert_eq!(
+        (&erased["display_name"], &erased["has_left"]),
+        (&json!("erased member"), &json!(true))
+    );
+    let told = family.view(&family.parent, "notifications").to_string();
+    assert!(told.contains("A member was erased"), "{told}");
+    // A repeat of what they asked for once is still told from a new request.
+    let receipt = family
+        .parent
+        .client
+        .get(&format!("{}/commands/{key}", family.path()))
+        .accepted();
+    assert_eq!(receipt["events"][0]["type"], "CategoryAdded");
+}
+
+#[test]
+fn a_deleted_family_is_nowhere_and_its_chain_verifies() {
+    let kinledger = Kinledger::start();
+    let (family, other) = (
+        Household::found(&kinledger, "The Deleted Zq77", "EUR"),
+        Household::found(&kinledger, "The Others", "EUR"),
+    );
+    let expense = json!({"name": "Zq77 things", "kind": "expense"});
+    family.accepted(&family.parent, "add-category", &expense);
+    let delete = json!({"name": "The Deleted Zq77"});
+    assert_eq!(
+        family.refused(&family.parent, "delete-family", &delete).1,
+        "others-first"
+    );
+    assert_eq!(family.refused(&family.partner, "delete-family", &delete).0, 403);
+    family.accepted(&family.partner, "leave-family", &json!({}));
+    let wrong = json!({"name": "The Deleted"});
+    assert_eq!(family.refused(&family.parent, "delete-family", &wrong).1, "other-name");
+    family.accepted(&family.parent, "delete-family", &delete);
+    for person in [&family.parent, &family.teen, &family.child] {
+        for way in ["members", "accounts", "as-of/accounts", "audit/events", "audit/verify"] {
+            let way = format!("{}/{way}", family.path());
+            assert!(
+                wait_until(OVER_WITHIN, || person.client.get(&way).status == 404),
+                "{way}"
+            );
+        }
+        assert_eq!(
+            family.refused(person, "add-category", &expense),
+            (404, "unknown-family".to_owned())
+        );
+        let families = person.client.get("/api/v1/families").accepted();
+        assert!(!families.to_string().contains(&family.id), "{families}");
+    }
+    let again = json!({"name": "Again", "currency": "EUR"});
+    let again = family
+        .parent
+        .client
+        .post(&format!("{}/commands/create-family", family.path()), &again);
+    assert_eq!(again.refused(), (404, "unknown-family".to_owned()));
+    let dump = searching::dump(&kinledger);
+    assert_eq!(found(&["Zq77".to_owned()], &[("dump".to_owned(), dump)]).len(), 0);
+    let verified = kinledger.run(&["audit", "verify", "--json"]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success(), "{said}");
+    other.view(&other.parent, "members");
+}
