@@ -93,6 +93,10 @@ fn take(history: &mut FamilyHistory, roles: &mut BTreeMap<MemberId, Role>, recor
             tell(Kind::MemberRemoved, Some(removed.member_id), Vec::new());
             end(history, removed.member_id);
         }
+        FamilyEvent::MemberErased(erased) => {
+            tell(Kind::Erased, Some(erased.member_id), Vec::new());
+            end(history, erased.member_id);
+        }
         FamilyEvent::AuditTermSet(term) => tell(Kind::AuditTermSet, Some(term.member_id), Vec::new()),
         FamilyEvent::HandoverOffered(offered) => tell(Kind::HandoverOffered, Some(offered.to), Vec::new()),
         FamilyEvent::FamilyHandedOver(over) => tell(Kind::FamilyHandedOver, Some(over.to), Vec::new()),
@@ -103,7 +107,10 @@ fn take(history: &mut FamilyHistory, roles: &mut BTreeMap<MemberId, Role>, recor
             tell(Kind::ConsentGiven, Some(given.member_id), word(&given.method));
         }
         FamilyEvent::ConsentRevoked(revoked) => tell(Kind::ConsentWithdrawn, Some(revoked.member_id), Vec::new()),
-        FamilyEvent::FamilyCreated(_) | FamilyEvent::LeaderboardChoiceMade(_) | FamilyEvent::WalletAssigned(_) => {}
+        FamilyEvent::FamilyCreated(_)
+        | FamilyEvent::FamilyDeleted(_)
+        | FamilyEvent::LeaderboardChoiceMade(_)
+        | FamilyEvent::WalletAssigned(_) => {}
     }
 }
 

@@ -4,7 +4,7 @@
 //! task that asks the database what was erased, so that whatever dies in between, the next start does it:
 //!
 //! - the rows of `identity` that are about the member in the family are removed ([`forget_places`]);
-//! - the erasure is written into the [`register`] outside the database, and into the trail of security events.
+//! - the erasure is written into the [`register`] outside the database.
 //!
 //! At a start the register is applied first ([`Erasures::apply_register`]), before anybody is answered: what a restored backup
 //! brought back is destroyed again, and recorded in its log again, from which all else follows.
@@ -38,7 +38,6 @@ use self::register::{Erased, Register, RegisterError};
 use crate::{
     CommandApi,
     dispatch::{self, Request},
-    identity::security_events::{self, Kind, SecurityEvent},
 };
 
 /// How often it is asked whether anybody was erased: one small question.
@@ -260,23 +259,6 @@ async fn forget_places(pool: &PgPool, due: &[Erasure]) -> Result<(), sqlx::Error
             .bind(&subjects)
             .execute(&mut *tx)
             .await?;
-    }
-    for one in due {
-        let is_told = "select exists (
-            select from identity.security_events
-            where kind = $1 and family_id = $2 and detail ->> 'subject' = $3
-        )";
-        let subject = whose(one).1.map_or("family".to_owned(), |member| member.to_string());
-        let is_told: bool = sqlx::query_scalar(is_told)
-            .bind(Kind::Erased.as_str())
-            .bind(one.family_id.uuid())
-            .bind(&subject)
-            .fetch_one(&mut *tx)
-            .await?;
-        if !is_told {
-            let event = SecurityEvent::about_family(Kind::Erased, one.family_id).with("subject", subject);
-            security_events::record(&mut *tx, event).await?;
-        }
     }
     tx.commit().await
 }
