@@ -228,12 +228,6 @@ const FORGET: &[&str] = &[
          paired_device_id = null
      from identity.paired_devices d, unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
      where s.paired_device_id = d.device_id and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
-    // Whoever signs in by a paired device only is nobody elsewhere.
-    "update identity.users u
-     set display_name = 'erased member'
-     from identity.paired_devices d, unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
-     where u.user_id = d.user_id and u.email is null
-         and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
     "delete from identity.pairings p
      using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
      where p.family_id = e.family_id and e.subject_id in (p.member_id, p.family_id)",

@@ -5,6 +5,7 @@ mod planting;
 mod searching;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -23,8 +24,8 @@ use crate::support::{Household, Kinledger, Person, wait_until};
 /// How long after the answer anything may still be readable.
 const OVER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Balances of all accounts, as the views have them.
-fn balances(family: &Household) -> Vec<(String, String)> {
+/// Balances of all accounts, as the views have them, by id: names are another order once they are erased.
+fn balances(family: &Household) -> BTreeMap<String, String> {
     let accounts = family.view(&family.parent, "accounts");
     let accounts = accounts["accounts"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned();
