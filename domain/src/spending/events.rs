@@ -60,7 +60,8 @@ pub struct SpendingLimitRemoved {
     pub member_id: MemberId,
 }
 
-/// An entry used up some of its member's limit. Recorded beside that entry, in the same append, by `add-expense` and `transfer`.
+/// An entry used up some of its member's limit. Recorded beside that entry, in the same append, by `add-expense` and `transfer`, and
+/// by `reverse-entry` where a transfer from before the limit is taken back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SpendingCounted {
     /// Who spent.

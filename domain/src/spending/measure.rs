@@ -5,7 +5,8 @@
 //! - What an adult enters counts for nobody's limit: not what they enter in a child's account, and not what they approve.
 //! - It counts on the day it is for. Days ahead, and days further back than [`BACK_DAYS_MAX`], are for adults to enter: else the
 //!   limits of days long past and still to come could be spent today.
-//! - Undoing an entry gives back what it used up, whoever undoes it and whatever day that is for.
+//! - Undoing an entry gives back what it used up, whoever undoes it and whatever day that is for. Undoing one that used up nothing,
+//!   as a transfer from before the limit, counts when it takes money out of hands that are not their own: it is a transfer back.
 
 use chrono::{Days, NaiveDate};
 
@@ -37,7 +38,13 @@ pub(crate) fn measure(
         EntryEvent::ExpenseAdded(_) | EntryEvent::TransferMade(_) => {
             count(context, decision, entry_id, event, effective_on)
         }
-        EntryEvent::EntryReversed(_) => give_back(context, decision, entry_id, effective_on),
+        EntryEvent::EntryReversed(_) => {
+            if give_back(context, decision, entry_id, effective_on)? {
+                Ok(())
+            } else {
+                count(context, decision, entry_id, event, effective_on)
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -87,7 +94,7 @@ fn leaving(context: &Context<'_>, member_id: MemberId, event: &EntryEvent) -> Re
             PostingAccount::Account(account_id) => Some((account_id, posting.money)),
             _ => None,
         });
-    let (mut left, mut stays) = (None, matches!(event, EntryEvent::TransferMade(_)));
+    let (mut left, mut stays) = (None, !matches!(event, EntryEvent::ExpenseAdded(_)));
     for (account_id, money) in accounts {
         stays &= context.get::<LedgerAccount>(account_id.uuid())?.owner() == Some(member_id);
         if money.is_negative() {
@@ -97,21 +104,22 @@ fn leaving(context: &Context<'_>, member_id: MemberId, event: &EntryEvent) -> Re
     Ok(left.filter(|_| !stays))
 }
 
+/// Gives back what an entry had used up; false when it had used up nothing.
 fn give_back(
     context: &Context<'_>,
     decision: &mut Decision,
     entry_id: EntryId,
     effective_on: NaiveDate,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let entry = context.get::<Entry>(entry_id.uuid())?;
     let (Some(member_id), Some(spent_on)) = (entry.entered_by(), entry.effective_on()) else {
-        return Ok(());
+        return Ok(false);
     };
     let Some(money) = context
         .get::<Spending>(member_id.uuid())?
         .counted_with(spent_on, entry_id)
     else {
-        return Ok(());
+        return Ok(false);
     };
     let back = SpendingGivenBack {
         member_id,
@@ -120,5 +128,5 @@ fn give_back(
         money,
     };
     decision.record::<Spending>(member_id.uuid(), back.into(), effective_on);
-    Ok(())
+    Ok(true)
 }

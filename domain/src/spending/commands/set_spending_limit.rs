@@ -324,6 +324,44 @@ mod tests {
     }
 
     #[test]
+    fn taking_back_what_was_given_before_the_limit_counts_as_the_transfer_that_it_is() {
+        let scenario = scenario()
+            .with_account(account(4), AccountKind::Cash, "EUR")
+            .after(&ShareAccount {
+                account_id: account(4),
+                member_id: member_id(Role::Teen),
+                level: ShareLevel::Full,
+            })
+            .asked_by(Role::Teen);
+        let given = |scenario: Scenario, amount| {
+            let events = scenario.when(&moved(account(2), account(4), amount)).accepted();
+            let undo = ReverseEntry {
+                entry_id: EntryId::from_uuid(events[0].stream.id),
+                effective_on: None,
+                reason: String::new(),
+            };
+            (scenario.given(events), undo)
+        };
+        let (scenario, much) = given(scenario, "100");
+        let (scenario, little) = given(scenario, "9");
+        let bought = scenario.when(&spend("50", None)).accepted();
+        let entry_id = EntryId::from_uuid(bought[0].stream.id);
+        let scenario = scenario.given(bought).asked_by(Role::Parent).after(&daily("10"));
+        assert_eq!(
+            scenario.when(&much).accepted().len(),
+            2,
+            "an adult undoes what they like"
+        );
+        let scenario = scenario.asked_by(Role::Teen);
+        scenario.when(&much).refused("spending-limit-exceeded");
+        let scenario = scenario.after(&little);
+        scenario.when(&spend("1.01", None)).refused("spending-limit-exceeded");
+        // An expense that is undone takes money from nobody.
+        let undone = ReverseEntry { entry_id, ..much };
+        assert_eq!(scenario.when(&undone).accepted().len(), 2);
+    }
+
+    #[test]
     fn another_currency_needs_approval_whatever_the_limit() {
         let yen = |amount: &str| Money::parse(amount, currency("JPY")).expect("yen");
         let open = OpenAccount {
