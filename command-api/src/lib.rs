@@ -4,12 +4,14 @@
 
 pub mod audit;
 mod cache;
+mod delivery;
 pub mod dispatch;
 pub mod erasures;
 mod family_history;
 pub mod identity;
 pub mod lanes;
 mod openapi;
+pub mod person;
 mod receipt;
 mod sharing;
 
@@ -23,7 +25,10 @@ use domain::{
     actor::Role,
     commands::AnyCommand,
     decide::Streams,
-    family::{Family, commands::JoinFamily},
+    family::{
+        Family,
+        commands::{JoinFamily, LeaveFamily},
+    },
     id::{CommandId, FamilyId, MemberId, UserId},
     stream::StreamId,
 };
@@ -33,7 +38,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     dispatch::Request,
-    identity::{Families, trail::history::FamilyHistory},
+    identity::{Families, Place, trail::history::FamilyHistory},
     lanes::{ANSWER_WITHIN, Job, LaneSettings, Lanes, UNKNOWN_OUTCOME},
 };
 
@@ -235,6 +240,31 @@ impl CommandApi {
         Ok(lane)
     }
 
+    /// A command that somebody asks for by another way than the commands' own route.
+    async fn execute_for(
+        &self,
+        family_id: FamilyId,
+        user_id: UserId,
+        command_id: CommandId,
+        command: Arc<dyn AnyCommand>,
+    ) -> Result<Receipt, Problem> {
+        let signed_in = SignedIn {
+            user_id,
+            session_id: uuid::Uuid::nil(),
+            proven_at: 0,
+        };
+        self.execute(Request {
+            family_id,
+            command_id,
+            signed_in,
+            command,
+            if_match: None,
+            traceparent: dispatch::traceparent(&axum::http::HeaderMap::new()),
+            bytes: 0,
+        })
+        .await
+    }
+
     async fn family(&self, family_id: FamilyId) -> Result<Option<Family>, Problem> {
         let Some(lane) = self.lane_of(family_id).await? else {
             return Ok(None);
@@ -282,24 +312,40 @@ impl Families for CommandApi {
         user: UserId,
         command_id: CommandId,
     ) -> Result<serde_json::Value, Problem> {
-        let command: Arc<dyn AnyCommand> = Arc::new(JoinFamily { member_id: member });
-        let signed_in = SignedIn {
-            user_id: user,
-            session_id: uuid::Uuid::nil(),
-            proven_at: 0,
-        };
-        let traceparent = dispatch::traceparent(&axum::http::HeaderMap::new());
-        let request = Request {
-            family_id: family,
-            command_id,
-            signed_in,
-            command,
-            if_match: None,
-            traceparent,
-            bytes: 0,
-        };
-        let receipt = self.execute(request).await?;
+        let receipt = self
+            .execute_for(family, user, command_id, Arc::new(JoinFamily { member_id: member }))
+            .await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
+    }
+
+    async fn places_of(&self, user: UserId) -> Result<Vec<Place>, Problem> {
+        let known = self
+            .log()
+            .families_of(user)
+            .await
+            .map_err(|error| log_problem(&error))?;
+        let mut places = Vec::new();
+        for (_, family_id) in known {
+            let Some(family) = self.family(family_id).await? else {
+                continue;
+            };
+            if let Some(member) = family.place_of_user(user) {
+                places.push(Place {
+                    family_id,
+                    role: member.role,
+                    is_last_parent: member.role == Role::Parent && family.parents_joined() < 2,
+                    is_open: member.is_in(chrono::Utc::now()),
+                });
+            }
+        }
+        Ok(places)
+    }
+
+    async fn leave(&self, family: FamilyId, user: UserId, command_id: CommandId) -> Result<(), Problem> {
+        let left = self
+            .execute_for(family, user, command_id, Arc::new(LeaveFamily {}))
+            .await;
+        left.map(|_| ())
     }
 
     async fn history(&self, family: FamilyId, member: MemberId) -> Result<FamilyHistory, Problem> {

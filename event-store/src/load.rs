@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use domain::{
     aggregate::{AggregateState, LedgerEvent},
-    id::{CommandId, FamilyId},
+    id::{CommandId, FamilyId, UserId},
     stream::StreamId,
 };
 use futures::{Stream, TryStreamExt, stream};
@@ -315,6 +315,23 @@ impl Log {
             Ok::<_, LogError>(Some((stream::iter(page.into_iter().map(Ok)), next)))
         });
         pages.try_flatten()
+    }
+
+    /// The families in which a person has or had a place, with their lanes.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn families_of(&self, user: UserId) -> Result<Vec<(Lane, FamilyId)>, LogError> {
+        let statement = "select distinct e.lane, e.family_id from log.events e \
+             where e.event_type = 'MemberJoined' and e.payload ->> 'user_id' = $1 order by e.family_id";
+        let rows: Vec<(i16, Uuid)> = sqlx::query_as(statement)
+            .bind(user.to_string())
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(lane, family)| (Lane(lane), FamilyId::from_uuid(family)))
+            .collect())
     }
 
     /// The position of a lane's last event; 0 when it is empty.

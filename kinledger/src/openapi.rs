@@ -11,6 +11,7 @@ pub fn document() -> Value {
         command_api::openapi_paths(),
         command_api::identity::openapi_paths(),
         command_api::audit::openapi_paths(),
+        command_api::person::openapi_paths(),
         query_api::openapi_paths(),
         reactors::imports::openapi_paths(),
         replay_api::openapi_paths(),

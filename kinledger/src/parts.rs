@@ -17,6 +17,7 @@ use command_api::{
     erasures::{Erasures, register::Register},
     identity::{Identity, IdentityConfig, Secret},
     lanes::LaneSettings,
+    person::PersonState,
 };
 use domain::{
     commands::{AnyCommand, find},
@@ -103,9 +104,11 @@ impl CommandSide {
             Arc::clone(verifier),
             AuditLimits::default(),
         );
+        let person = PersonState::new(self.identity.clone(), self.api.log().clone());
         command_api::dispatch::router(self.api.clone(), Arc::clone(verifier))
             .merge(command_api::identity::router(self.identity.clone()))
             .merge(command_api::audit::router(audit))
+            .merge(command_api::person::router(person))
     }
 
     /// Finishes what is queued; nothing further is taken.

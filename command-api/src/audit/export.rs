@@ -24,10 +24,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     AuditState,
-    delivery::{Delivery, Pieces},
     query::{Bounds, parameters},
     replay_problem,
 };
+use crate::delivery::{Delivery, Pieces};
 
 /// Pages on their way at most; each is up to a thousand events.
 const CHUNKS_MAX: usize = 2;

@@ -10,7 +10,6 @@
 //! takes nothing of its export or pack for a while is gone. [`AuditLimits`] has both.
 
 mod as_of;
-mod delivery;
 mod events;
 mod export;
 mod openapi;

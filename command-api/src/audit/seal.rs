@@ -32,10 +32,9 @@ use tokio::sync::mpsc;
 
 use super::{
     AuditState,
-    delivery::Delivery,
     query::{number, parameters},
 };
-use crate::log_problem;
+use crate::{delivery::Delivery, log_problem};
 
 /// How long a request waits for the first checkpoint over a family.
 const SEALED_WITHIN: Duration = Duration::from_secs(5);

@@ -85,14 +85,6 @@ impl Guesses {
             "too many attempts today; try again tomorrow, sign in on a device you used before, or reset the password",
         ))
     }
-
-    /// Forgets days that are over.
-    pub async fn purge(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("delete from identity.guesses where day < (clock_timestamp() at time zone 'UTC')::date - 1")
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
 }
 
 impl Guess {

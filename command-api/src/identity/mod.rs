@@ -22,6 +22,7 @@ mod profile;
 mod providers;
 mod refresh;
 mod register;
+mod retention;
 mod sealing;
 mod secret;
 pub mod security_events;
@@ -89,6 +90,12 @@ pub trait Families: Send + Sync {
     /// The member's role, and who holds the place; otherwise the problem to answer.
     async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
 
+    /// Every place that somebody has now, in whatever family, whether they may use it at this moment or not.
+    async fn places_of(&self, user_id: UserId) -> Result<Vec<Place>, Problem>;
+
+    /// The person leaves the family. The same command again answers alike.
+    async fn leave(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
+
     /// Who sat in which place of the family when, and what its log tells this member of changes to access.
     async fn history(&self, family_id: FamilyId, member_id: MemberId) -> Result<FamilyHistory, Problem>;
 
@@ -100,6 +107,19 @@ pub trait Families: Send + Sync {
         user_id: UserId,
         command_id: CommandId,
     ) -> Result<serde_json::Value, Problem>;
+}
+
+/// A place that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// In this family.
+    pub family_id: FamilyId,
+    /// Its role.
+    pub role: Role,
+    /// Without them the family would have no parent.
+    pub is_last_parent: bool,
+    /// May they use it at this moment? An auditor's term may be over.
+    pub is_open: bool,
 }
 
 /// How identity behaves.
@@ -285,33 +305,19 @@ impl Identity {
                 if let Err(error) = self.inner.keys.refresh().await {
                     tracing::warn!(error = %error, "signing keys cannot be read; the known ones stay");
                 }
-                if let Err(error) = pairing::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "unfinished pairings cannot be removed");
-                }
-                if let Err(error) = factors::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "unfinished sign-ins cannot be removed");
-                }
-                if let Err(error) = providers::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "unfinished sign-ins at providers cannot be removed");
-                }
-                if let Err(error) = sessions::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "old sessions cannot be removed");
-                }
-                if let Err(error) = self.inner.guesses.purge().await {
-                    tracing::warn!(error = %error, "old counts of guesses cannot be removed");
-                }
-                if let Err(error) = account::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "old tokens of mails cannot be removed");
-                }
-                if let Err(error) = security_events::purge(&self.inner.pool).await {
-                    tracing::warn!(error = %error, "old security events cannot be removed");
-                }
+                self.forget_what_is_over().await;
             }
         };
         tokio::join!(watching, keeping);
     }
 
-    fn pool(&self) -> &PgPool {
+    /// Forgets whatever its term is over for, once; upkeep does it every minute. What cannot be forgotten now is logged, and tried
+    /// again the next time.
+    pub async fn forget_what_is_over(&self) {
+        retention::run(&self.inner.pool).await;
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
         &self.inner.pool
     }
 
@@ -331,7 +337,7 @@ impl Identity {
         &self.inner.guesses
     }
 
-    fn families(&self) -> &dyn Families {
+    pub(crate) fn families(&self) -> &dyn Families {
         self.inner.families.as_ref()
     }
 

@@ -6,20 +6,19 @@
 
 use domain::id::{FamilyId, UserId};
 use serde_json::{Map, Value};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 /// Longest detail, in bytes of JSON; what is longer is left out.
 const DETAIL_BYTES_MAX: usize = 1_800;
 /// Events are kept for so many days: thirteen months. `identity.forget_old_security_events` says the same.
 pub(super) const TERM_DAYS: i64 = 396;
-/// Old events removed at once.
-const FORGOTTEN_AT_ONCE: i32 = 10_000;
 
 /// What happened. A new one is a variant and a line in [`Kind::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
+    AccountClosed,
     AccountShared,
     AgeBandSet,
     ApiKeyEnded,
@@ -75,6 +74,7 @@ impl Kind {
     /// Its stable name.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccountClosed => "account-closed",
             Self::AccountShared => "account-shared",
             Self::AgeBandSet => "age-band-set",
             Self::ApiKeyEnded => "api-key-ended",
@@ -225,14 +225,5 @@ pub async fn record(database: impl PgExecutor<'_>, event: SecurityEvent) -> Resu
     .bind(detail)
     .execute(database)
     .await?;
-    Ok(())
-}
-
-/// Removes what is older than its term.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("select identity.forget_old_security_events($1)")
-        .bind(FORGOTTEN_AT_ONCE)
-        .execute(pool)
-        .await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use service_kit::auth::{ACCESS_TOKEN_SECONDS, AUDIENCE, AccessClaims, ISSUER};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Identity, IdentityError, address::Client, devices, private, secret::keyed_hash};
@@ -272,25 +272,6 @@ pub(super) fn access_token(
         token_type: "Bearer",
         expires_in: ACCESS_TOKEN_SECONDS,
     })
-}
-
-/// Removes what can no longer matter: sessions a month after their end, invitations a month after theirs.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "delete from identity.sessions
-         where session_id in (
-             select session_id
-             from identity.sessions
-             where least(expires_at, revoked_at) < clock_timestamp() - interval '30 days'
-             limit 10000
-         )",
-    )
-    .execute(pool)
-    .await?;
-    sqlx::query("delete from identity.invitations where expires_at < clock_timestamp() - interval '30 days'")
-        .execute(pool)
-        .await?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -29,9 +29,9 @@ use super::{
 pub(super) struct StepUp {
     /// The account's password; it does for who has no second factor.
     #[schemars(length(max = 256))]
-    password: Option<String>,
+    pub password: Option<String>,
     /// A second factor.
-    factor: Option<Offered>,
+    pub factor: Option<Offered>,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -71,17 +71,37 @@ async fn step_up(
     signed_in: SignedIn,
     Body(request): Body<StepUp>,
 ) -> Result<Response, Problem> {
+    let method = proven(&identity, &client, &signed_in, request).await?;
+    let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
+    let proof = sessions::prove(&identity, session_id, &[method])
+        .await
+        .map_err(|error| match error {
+            sqlx::Error::RowNotFound => ended(),
+            error => IdentityError::Database(error).into(),
+        })?;
+    Ok(private(Json(sessions::access_token(
+        &identity, user_id, session_id, proof,
+    )?)))
+}
+
+/// Looks at a proof of who asks, and writes down what came of it; the method by which it holds.
+pub(super) async fn proven(
+    identity: &Identity,
+    client: &Client,
+    signed_in: &SignedIn,
+    request: StepUp,
+) -> Result<&'static str, Problem> {
     let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
     let offer = request.factor.map(Offered::one).transpose()?.flatten();
     let (is_right, method) = match (request.password, offer) {
         (Some(password), None) => {
             factors::refuse_password_alone(identity.pool(), user_id).await?;
-            (password_is_right(&identity, user_id, password, &client).await?, "pwd")
+            (password_is_right(identity, user_id, password, client).await?, "pwd")
         }
         (None, Some(offer)) => {
             let subject = factors::throttle_subject(user_id);
             let attempt = identity.throttle().admit(&subject, client.address, true)?;
-            let is_right = offer.holds(&identity, user_id).await?;
+            let is_right = offer.holds(identity, user_id).await?;
             if is_right {
                 attempt.succeeded();
             } else {
@@ -110,15 +130,7 @@ async fn step_up(
             "the password or the factor is wrong",
         ));
     }
-    let proof = sessions::prove(&identity, session_id, &[method])
-        .await
-        .map_err(|error| match error {
-            sqlx::Error::RowNotFound => ended(),
-            error => IdentityError::Database(error).into(),
-        })?;
-    Ok(private(Json(sessions::access_token(
-        &identity, user_id, session_id, proof,
-    )?)))
+    Ok(method)
 }
 
 async fn password_is_right(

@@ -5,6 +5,7 @@
 mod accounts;
 mod api_keys;
 mod attacks;
+mod closing;
 mod devices;
 mod factors;
 mod families;
@@ -13,6 +14,7 @@ mod keys;
 mod pairing;
 mod passkeys;
 mod providers;
+mod retention;
 mod sessions;
 mod step_up;
 mod stolen;

@@ -90,6 +90,8 @@ macro_rules! matrix {
                                         [Yes     Yes      No    No     No       No ] "";
                 "invite"                 POST "/members/{member_id}/invitation" step_up
                                         [Yes     Part     No    No     No       No ] "A partner invites teens and children.";
+                "member-export"          GET "/members/{member_id}/export" step_up
+                                        [Own     Own      Own   Own    Own      No ] "About themselves; a parent also about teens and children.";
                 "pack"                   GET "/audit/pack" step_up
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "pair"                  POST "/members/{member_id}/pairing" step_up

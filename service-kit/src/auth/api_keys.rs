@@ -77,8 +77,8 @@ impl Scope {
         let parts: Vec<&str> = rest.split('/').skip(1).collect();
         match (method.as_str(), parts.as_slice()) {
             ("GET", [_, "audit", "export" | "pack"]) => &[Self::Export],
-            // Who signed in when is for people, not for programs.
-            ("GET", [_, "security-events"]) => &[],
+            // Who signed in when, and all that is kept about somebody, is for people and not for programs.
+            ("GET", [_, "security-events"] | [_, "members", _, "export"]) => &[],
             ("GET", _) => &[Self::Read],
             // An import is posted to the command side under the same key.
             ("POST", [_, "commands", "connect-bank" | "sync-bank"]) => &[Self::Commands, Self::Import],

@@ -90,6 +90,16 @@ pub(super) fn password_changed() -> Letter {
     )
 }
 
+pub(super) fn account_closed() -> Letter {
+    letter(
+        "Your account was closed",
+        NOTICE,
+        "Your account at Kinledger was closed, as you asked. You have left your families, and this address signs in to nothing \
+         any more; it may be used for a new account.\n\nIf this was not you, tell whoever runs your installation at once.\n"
+            .to_owned(),
+    )
+}
+
 /// Somebody signed in on a device that had not been seen before.
 pub(in super::super) fn new_device() -> Letter {
     letter(

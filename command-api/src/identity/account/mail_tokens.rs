@@ -101,7 +101,7 @@ pub(super) async fn holder(pool: &PgPool, purpose: Purpose, token: &str) -> Resu
     .bind(purpose.as_str())
     .fetch_optional(pool)
     .await
-    .map_err(super::IdentityError::Database)?;
+    .map_err(super::super::IdentityError::Database)?;
     row.map(|(user_id, email)| Holder {
         user_id: UserId::from_uuid(user_id),
         email,
@@ -127,7 +127,7 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     .bind(purpose.as_str())
     .fetch_optional(&mut *tx)
     .await
-    .map_err(super::IdentityError::Database)?;
+    .map_err(super::super::IdentityError::Database)?;
     let (user_id, email) = row.ok_or_else(invalid)?;
     let holder = Holder {
         user_id: UserId::from_uuid(user_id),
@@ -135,7 +135,7 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     };
     end_in_tx(tx, purpose, holder.user_id)
         .await
-        .map_err(super::IdentityError::Database)?;
+        .map_err(super::super::IdentityError::Database)?;
     Ok(holder)
 }
 
@@ -150,14 +150,6 @@ pub(super) async fn end_in_tx(tx: &mut PgConnection, purpose: Purpose, user_id: 
     .bind(purpose.as_str())
     .execute(tx)
     .await?;
-    Ok(())
-}
-
-/// Removes what is over for a day; the limit counts an hour back.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from identity.mail_tokens where expires_at < clock_timestamp() - interval '1 day'")
-        .execute(pool)
-        .await?;
     Ok(())
 }
 

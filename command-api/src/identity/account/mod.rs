@@ -9,6 +9,7 @@
 
 mod change_email;
 mod change_password;
+mod close;
 pub(super) mod errands;
 pub(super) mod letters;
 mod mail_tokens;
@@ -17,9 +18,8 @@ mod reset_password;
 mod verify_email;
 
 use axum::Router;
-use sqlx::PgPool;
 
-use super::{Identity, IdentityError, openapi::Route};
+use super::{Identity, openapi::Route};
 
 pub use reset_password::operators_reset_token;
 pub(super) use verify_email::send_verification;
@@ -28,6 +28,7 @@ pub(super) fn routes() -> Router<Identity> {
     Router::new()
         .merge(change_email::routes())
         .merge(change_password::routes())
+        .merge(close::routes())
         .merge(reset_password::routes())
         .merge(verify_email::routes())
 }
@@ -36,16 +37,11 @@ pub(super) fn paths() -> Vec<Route> {
     [
         change_email::paths(),
         change_password::paths(),
+        close::paths(),
         reset_password::paths(),
         verify_email::paths(),
     ]
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// Removes tokens that can no longer matter.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), IdentityError> {
-    mail_tokens::purge(pool).await?;
-    Ok(())
 }

@@ -199,11 +199,3 @@ pub(super) fn paths() -> Vec<Route> {
     .flatten()
     .collect()
 }
-
-/// Removes sign-ins and challenges that nobody finished.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from identity.pending_sign_ins where expires_at < clock_timestamp()")
-        .execute(pool)
-        .await?;
-    passkeys::purge(pool).await
-}

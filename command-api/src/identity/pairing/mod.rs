@@ -29,7 +29,6 @@ use domain::{
     id::{FamilyId, MemberId, UserId},
 };
 use service_kit::{access, problem::Problem};
-use sqlx::PgPool;
 
 pub(super) use device_session::may_refresh;
 
@@ -60,18 +59,6 @@ pub(super) fn paths() -> Vec<Route> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// Removes pairings and challenges whose time is over.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    for table in ["pairings", "device_challenges"] {
-        sqlx::query(&format!(
-            "delete from identity.{table} where expires_at < clock_timestamp()"
-        ))
-        .execute(pool)
-        .await?;
-    }
-    Ok(())
 }
 
 /// Lets only those on who may pair devices in this family.

@@ -158,10 +158,3 @@ pub(super) async fn take(
         "this sign-in is over, or was begun elsewhere; begin again",
     ))
 }
-
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from identity.provider_flows where expires_at < clock_timestamp()")
-        .execute(pool)
-        .await?;
-    Ok(())
-}

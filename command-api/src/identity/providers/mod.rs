@@ -29,7 +29,6 @@ use axum::{
 use connectors::sign_in::{Configured, Provider, Providers};
 use serde_json::{Value, json};
 use service_kit::problem::Problem;
-use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use super::{Identity, Secret, openapi::Route, secret::keyed_hash};
@@ -110,11 +109,6 @@ pub(super) fn paths() -> Vec<Route> {
         .into_iter()
         .flatten()
         .collect()
-}
-
-/// Removes sign-ins that nobody finished.
-pub(super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    flows::purge(pool).await
 }
 
 const MALFORMED_ADDRESS: (u16, &str) = (400, "The address cannot be read.");

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Mutex};
 use async_trait::async_trait;
 use chrono::DateTime;
 use command_api::identity::{
-    Families,
+    Families, Place as PlaceOf,
     trail::history::{FamilyHistory, Stay},
 };
 use domain::{
@@ -75,6 +75,34 @@ impl Families for Places {
             stays: stays.collect(),
             changes: Vec::new(),
         })
+    }
+
+    async fn places_of(&self, user_id: UserId) -> Result<Vec<PlaceOf>, Problem> {
+        let places = self.places.lock().unwrap();
+        let parents = |family| {
+            let of_family = places.iter().filter(|((of, _), _)| *of == family);
+            of_family
+                .filter(|(_, (role, user))| *role == Role::Parent && user.is_some())
+                .count()
+        };
+        let theirs = places.iter().filter(|(_, (_, user))| *user == Some(user_id));
+        Ok(theirs
+            .map(|((family_id, _), (role, _))| PlaceOf {
+                family_id: *family_id,
+                role: *role,
+                is_last_parent: *role == Role::Parent && parents(*family_id) < 2,
+                is_open: true,
+            })
+            .collect())
+    }
+
+    async fn leave(&self, family_id: FamilyId, user_id: UserId, _: CommandId) -> Result<(), Problem> {
+        let mut places = self.places.lock().unwrap();
+        let theirs = places
+            .iter_mut()
+            .filter(|((family, _), (_, user))| *family == family_id && *user == Some(user_id));
+        theirs.for_each(|(_, (_, user))| *user = None);
+        Ok(())
     }
 
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem> {

@@ -17,6 +17,7 @@ use super::App;
 fn body_for(operation: &str) -> Option<Value> {
     Some(match operation {
         "change-email" => json!({"email": "eve@example.org"}),
+        "close-account-of-person" => json!({"password": super::PASSWORD}),
         "confirm-totp" => json!({"code": "123456"}),
         "add-passkey" => json!({
             "name": "phone",

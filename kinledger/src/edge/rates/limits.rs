@@ -55,6 +55,8 @@ impl Class {
         let mut segments = path.strip_prefix("/api/v1/").unwrap_or_default().split('/');
         Some(match (segments.next(), segments.next(), segments.next()) {
             (Some("auth"), ..) if !is_read => Self::Auth,
+            (Some("auth"), Some("export"), None) => Self::Heavy,
+            (Some("families"), _, Some("members")) if is_read && path.ends_with("/export") => Self::Heavy,
             (Some("families"), _, Some("audit" | "as-of" | "export" | "exports")) => Self::Heavy,
             (Some("families"), _, Some("imports")) if !is_read => Self::Heavy,
             _ => usual,
@@ -154,6 +156,12 @@ mod tests {
             (Method::GET, format!("{family}/imports"), Some(Class::Reads)),
             (Method::POST, format!("{family}/imports"), Some(Class::Heavy)),
             (Method::GET, format!("{family}/audit/export"), Some(Class::Heavy)),
+            (
+                Method::GET,
+                format!("{family}/members/mem_1/export"),
+                Some(Class::Heavy),
+            ),
+            (Method::GET, "/api/v1/auth/export".to_owned(), Some(Class::Heavy)),
             (Method::GET, format!("{family}/as-of/dashboard"), Some(Class::Heavy)),
             (Method::GET, "/".to_owned(), Some(Class::Reads)),
             (Method::GET, "/api/docs/".to_owned(), Some(Class::Reads)),

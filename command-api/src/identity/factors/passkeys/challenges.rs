@@ -93,11 +93,3 @@ pub(super) async fn take(pool: &PgPool, purpose: Purpose, challenge: &[u8]) -> R
     .await?;
     Ok(taken.rows_affected() == 1)
 }
-
-/// Removes challenges that nobody answered.
-pub(in super::super) async fn purge(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from identity.passkey_challenges where expires_at < clock_timestamp()")
-        .execute(pool)
-        .await?;
-    Ok(())
-}

@@ -25,7 +25,7 @@ pub(in super::super) use manage::normal_name;
 pub(in super::super) use relying_party::RelyingParty;
 
 pub(super) use ceremony::use_assertion;
-pub(super) use challenges::{Purpose, purge};
+pub(super) use challenges::Purpose;
 pub(super) use sign_in::{RequestOptions, request_options};
 
 use super::super::{Identity, openapi::Route};

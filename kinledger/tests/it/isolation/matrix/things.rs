@@ -129,6 +129,18 @@ pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -
             let member = add_member(family, "child");
             Some(Prepared::post(at(&format!("/members/{member}/pairing")), &json!({})))
         }
+        ("/members/{member_id}/export", Whose::Own) => Some(Prepared::get(at(&format!(
+            "/members/{}/export",
+            asking.person.member_id
+        )))),
+        ("/members/{member_id}/export", Whose::Anothers) => {
+            let adult = if asking.role == "partner" {
+                &family.household.parent
+            } else {
+                &family.household.partner
+            };
+            Some(Prepared::get(at(&format!("/members/{}/export", adult.member_id))))
+        }
         ("/imports", Whose::Own) if route.method == "POST" => {
             let account = family
                 .household

@@ -25,25 +25,25 @@ const PIECES_MAX: usize = 4;
 
 /// The sending side.
 #[derive(Clone)]
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     to: mpsc::Sender<Bytes>,
     is_whole: Arc<AtomicBool>,
     stalled_after: Duration,
 }
 
 /// The receiving side.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     from: mpsc::Receiver<Bytes>,
     is_whole: Arc<AtomicBool>,
 }
 
 /// The client is gone, or takes nothing any more.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(crate) struct Gone;
 
 impl Delivery {
     /// Both sides.
-    pub(super) fn new(stalled_after: Duration) -> (Self, Pieces) {
+    pub(crate) fn new(stalled_after: Duration) -> (Self, Pieces) {
         let (to, from) = mpsc::channel(PIECES_MAX);
         let is_whole = Arc::<AtomicBool>::default();
         let pieces = Pieces {
@@ -59,7 +59,7 @@ impl Delivery {
     }
 
     /// Sends it in pieces, each as soon as there is room for it.
-    pub(super) async fn send(&self, mut bytes: Bytes) -> Result<(), Gone> {
+    pub(crate) async fn send(&self, mut bytes: Bytes) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
             let sent = timeout(self.stalled_after, self.to.send(piece)).await;
@@ -71,17 +71,17 @@ impl Delivery {
     }
 
     /// Did the client go away?
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.to.is_closed()
     }
 
     /// All has been sent. Without this the body breaks off after the last piece.
-    pub(super) fn complete(self) {
+    pub(crate) fn complete(self) {
         self.is_whole.store(true, Ordering::Release);
     }
 
     /// To be written to where blocking is allowed.
-    pub(super) fn writer(self) -> Writer {
+    pub(crate) fn writer(self) -> Writer {
         Writer {
             delivery: self,
             held: Vec::with_capacity(PIECE_BYTES),
@@ -92,12 +92,12 @@ impl Delivery {
 
 impl Pieces {
     /// The next piece; none when there will be no more.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         self.from.recv().await
     }
 
     /// A body that ends in an error unless the delivery is complete.
-    pub(super) fn body(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    pub(crate) fn body(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         stream::unfold(Some(self), |pieces| async move {
             let mut pieces = pieces?;
             match pieces.next().await {
@@ -110,7 +110,7 @@ impl Pieces {
 }
 
 /// Writes into a delivery.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     delivery: Delivery,
     held: Vec<u8>,
     runtime: Handle,
@@ -118,7 +118,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Sends what is left.
-    pub(super) fn end(mut self) -> io::Result<()> {
+    pub(crate) fn end(mut self) -> io::Result<()> {
         self.flush()
     }
 }

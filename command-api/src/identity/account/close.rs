@@ -1,0 +1,175 @@
+//! A person closes their account.
+//!
+//! They leave every family first, in the usual way; what they recorded stays in its books. Of the account nothing of theirs is
+//! left then: every way in ends, the e-mail address is free, and signing in answers as for an address nobody has. Its number is
+//! kept for a month, until the last of its sessions is forgotten, so that every process learns that they ended; the trail keeps,
+//! without words or addresses, what concerned a family, and that the account was closed.
+//!
+//! A teen or child does not leave a family by themself, and a family is never without a parent, so both are refused before
+//! anything is done.
+
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use domain::id::{CommandId, UserId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use service_kit::{auth::SignedIn, problem::Problem};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        Identity, IdentityError, Place,
+        address::Client,
+        body::Body,
+        factors::Offered,
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
+        private, step_up,
+    },
+    letters,
+};
+
+/// Names the command ids of leaving: the same person and family, the same command.
+const COMMANDS: Uuid = Uuid::from_u128(0x51c3_0b8e_7a2f_4d06_8a1e_c0de_9d44_12ab);
+
+/// Proof of who asks, in this very request. It has no `Debug`: nothing may print it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloseAccount {
+    /// The account's password; it does for who has no second factor.
+    #[schemars(length(max = 256))]
+    password: Option<String>,
+    /// A second factor.
+    factor: Option<Offered>,
+}
+
+pub(super) fn routes() -> Router<Identity> {
+    Router::new().route("/api/v1/auth/close", post(close))
+}
+
+pub(super) fn paths() -> Vec<Route> {
+    vec![Route {
+        path: "/api/v1/auth/close",
+        method: "post",
+        operation_id: "close-account-of-person",
+        summary: "Close the account",
+        description: "Who may call: any signed-in person, about themself, with a proof of the last ten minutes and one more in \
+            the request. They leave their families, every way in ends, and the e-mail address is free.",
+        caller: Caller::SignedIn,
+        parameters: json!([]),
+        body: Some((schema::<CloseAccount>(), true)),
+        success: (204, "There is no such account any more.", None),
+        problems: &[
+            MALFORMED,
+            NOT_SIGNED_IN,
+            (
+                403,
+                "`step-up-required`, or the password or the factor is wrong, or a factor is asked for.",
+            ),
+            (
+                409,
+                "`last-parent` of the families that are named: hand them over first; or `young-member`: a parent ends that place.",
+            ),
+            TOO_LARGE,
+            TOO_FAST,
+            (503, "It is not known whether a family was left; ask again."),
+        ],
+    }]
+}
+
+/// `POST /api/v1/auth/close`: the person themself.
+async fn close(
+    State(identity): State<Identity>,
+    client: Client,
+    signed_in: SignedIn,
+    Body(request): Body<CloseAccount>,
+) -> Result<Response, Problem> {
+    signed_in.require_step_up(identity.verifier().now())?;
+    let proof = step_up::StepUp {
+        password: request.password,
+        factor: request.factor,
+    };
+    step_up::proven(&identity, &client, &signed_in, proof).await?;
+    let user_id = signed_in.user_id;
+    let places = identity.families().places_of(user_id).await?;
+    check(&places)?;
+    for place in places.iter().filter(|place| place.is_open) {
+        let name = format!("{}/{user_id}", place.family_id);
+        let command_id = CommandId::from_uuid(Uuid::new_v5(&COMMANDS, name.as_bytes()));
+        identity.families().leave(place.family_id, user_id, command_id).await?;
+    }
+    end(&identity, user_id).await?;
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// May somebody with these places go?
+fn check(places: &[Place]) -> Result<(), Problem> {
+    let of = |is_so: fn(&Place) -> bool| -> Vec<String> {
+        let places = places.iter().filter(|place| is_so(place));
+        places.map(|place| place.family_id.to_string()).collect()
+    };
+    let last = of(|place| place.is_last_parent);
+    if !last.is_empty() {
+        let detail = "you are the last parent of a family: hand it over first";
+        return Err(Problem::conflict("last-parent", detail).with("families", last));
+    }
+    let young = of(|place| place.role.is_young());
+    if !young.is_empty() {
+        let detail = "a teen or child does not leave a family alone: a parent ends their place first";
+        return Err(Problem::conflict("young-member", detail).with("families", young));
+    }
+    Ok(())
+}
+
+async fn end(identity: &Identity, user_id: UserId) -> Result<(), Problem> {
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    let account: Option<(Option<String>,)> =
+        sqlx::query_as("select email from identity.users where user_id = $1 for update")
+            .bind(user_id.uuid())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(IdentityError::Database)?;
+    let keys: Vec<(Uuid,)> = sqlx::query_as("select api_key_id from identity.api_keys where user_id = $1")
+        .bind(user_id.uuid())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(IdentityError::Database)?;
+    let ended: Vec<(Uuid,)> = sqlx::query_as("select session_id from identity.close_account($1) as session_id")
+        .bind(user_id.uuid())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(IdentityError::Database)?;
+    tx.commit().await.map_err(IdentityError::Database)?;
+    for (session_id,) in ended {
+        identity.verifier().revoke(session_id);
+    }
+    for (api_key_id,) in keys {
+        identity.verifier().forget_api_key(api_key_id);
+    }
+    if let Some((Some(email),)) = account {
+        identity.postbox().post(&email, letters::account_closed());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{actor::Role, id::FamilyId};
+
+    use super::*;
+
+    #[test]
+    fn the_last_parent_and_the_young_stay_and_everybody_else_may_go() {
+        let place = |role, is_last_parent| Place {
+            family_id: FamilyId::from_uuid(Uuid::new_v4()),
+            role,
+            is_last_parent,
+            is_open: true,
+        };
+        let code = |places: &[Place]| check(places).err().map(|problem| problem.code().to_owned());
+        assert_eq!(code(&[]), None);
+        assert_eq!(code(&[place(Role::Parent, false), place(Role::Auditor, false)]), None);
+        let last = code(&[place(Role::Partner, false), place(Role::Parent, true)]);
+        assert!(last.is_some_and(|code| code.ends_with("last-parent")));
+        assert!(code(&[place(Role::Teen, false)]).is_some_and(|code| code.ends_with("young-member")));
+    }
+}

@@ -1,0 +1,251 @@
+//! Everything that is kept about a person, as one file for them: JSON for programs, HTML for people.
+//!
+//! Who may call: a person about themself, with a fresh proof; in a family a member about themself, and a parent about a teen or
+//! child. It holds what identity keeps of the account (secrets as the fact that they are there), and of each family they are in
+//! every event of the log by or about them, as far as the accounts it moves are shown to them, and to whoever asks, today. The
+//! whole history of a family is the audit's; notices are made of these events and stay in their view.
+//!
+//! The body is streamed and memory does not grow with the history, but for the ids of the person's own entries and chores. Once
+//! the first byte is out the status cannot change, so what breaks off has no end mark: `"complete": true`, or the last line of the
+//! page. ADR 0043 has the choice.
+
+mod account;
+mod event;
+mod form;
+mod html;
+mod json;
+mod openapi;
+mod write;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, Path, Query, State, rejection::QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use domain::{
+    access::{Row, route},
+    actor::Role,
+    id::{FamilyId, MemberId, UserId},
+};
+use event_store::{Lane, Log};
+use serde::Deserialize;
+use service_kit::{
+    access,
+    auth::{SignedIn, TokenVerifier},
+    problem::Problem,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    audit::STALLED_AFTER,
+    delivery::Delivery,
+    identity::{
+        Identity,
+        security_events::{self, Kind, SecurityEvent},
+    },
+    log_problem,
+};
+use form::Form;
+use write::{Subject, TheirFamily};
+
+pub use openapi::openapi_paths;
+
+/// Who may have what is kept about a member.
+const EXPORT: &Row = route("member-export");
+/// Exports that one process writes at the same time.
+const EXPORTS_AT_ONCE: usize = 4;
+
+/// What the routes need; cheap to clone.
+#[derive(Clone)]
+pub struct PersonState {
+    identity: Identity,
+    log: Log,
+    exports: Arc<Semaphore>,
+}
+
+impl PersonState {
+    /// Who is who, and the log.
+    pub fn new(identity: Identity, log: Log) -> Self {
+        Self {
+            identity,
+            log,
+            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
+        }
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |_| Problem::too_fast(5, "several exports are being written just now; try again shortly");
+        Arc::clone(&self.exports).try_acquire_owned().map_err(busy)
+    }
+
+    async fn lane(&self, family_id: FamilyId) -> Result<Lane, Problem> {
+        let lane = self.log.lane_of(family_id).await.map_err(|error| log_problem(&error))?;
+        lane.ok_or_else(Problem::unknown_family)
+    }
+
+    /// Writes down that the file was asked for, and begins it.
+    async fn begin(
+        &self,
+        event: SecurityEvent,
+        signed_in: SignedIn,
+        subject: Subject,
+        form: Box<dyn Form>,
+    ) -> Result<Response, Problem> {
+        let permit = self.permit()?;
+        let event = event.in_session(signed_in.session_id).with("format", form.name());
+        let told = security_events::record(self.identity.pool(), event).await;
+        told.map_err(|error| Problem::ours(&error))?;
+        let (delivery, pieces) = Delivery::new(STALLED_AFTER);
+        let (content_type, extension) = (form.content_type(), form.name());
+        let state = self.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            match write::write(&state.identity, &state.log, &subject, form, &delivery).await {
+                Ok(()) => delivery.complete(),
+                Err(write::Failure::Gone) => tracing::info!("the reader of an export went away"),
+                Err(error) => {
+                    tracing::error!(%error, cause = ?std::error::Error::source(&error), "an export of a person failed");
+                }
+            }
+        });
+        let mut response = Body::from_stream(pieces.body()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let filename = format!("attachment; filename=\"kinledger-person.{extension}\"");
+        if let Ok(filename) = HeaderValue::from_str(&filename) {
+            headers.insert(header::CONTENT_DISPOSITION, filename);
+        }
+        Ok(response)
+    }
+}
+
+impl FromRef<PersonState> for Arc<TokenVerifier> {
+    fn from_ref(state: &PersonState) -> Self {
+        Arc::clone(state.identity.verifier())
+    }
+}
+
+/// The routes of exports.
+pub fn router(state: PersonState) -> Router {
+    Router::new()
+        .route("/api/v1/auth/export", get(own))
+        .route(
+            "/api/v1/families/{family_id}/members/{member_id}/export",
+            get(of_member),
+        )
+        .with_state(state)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportQuery {
+    format: Option<String>,
+}
+
+fn form(query: Result<Query<ExportQuery>, QueryRejection>) -> Result<Box<dyn Form>, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+    match query.format.as_deref() {
+        None | Some("json") => Ok(Box::new(json::Json::default())),
+        Some("html") => Ok(Box::new(html::Html::default())),
+        Some(_) => Err(Problem::malformed("format is json or html").with("field", "format")),
+    }
+}
+
+/// `GET /api/v1/auth/export`: the person themself, with a fresh proof.
+async fn own(
+    State(state): State<PersonState>,
+    signed_in: SignedIn,
+    query: Result<Query<ExportQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    signed_in.require_step_up(state.identity.verifier().now())?;
+    let form = form(query)?;
+    let user_id = signed_in.user_id;
+    let mut families = Vec::new();
+    let known = state
+        .log
+        .families_of(user_id)
+        .await
+        .map_err(|error| log_problem(&error))?;
+    for (lane, family_id) in known {
+        // Who has left sees nothing of it any more, and of whom nothing may be processed neither.
+        let place = match state.identity.families().role_of(family_id, user_id).await {
+            Err(problem) if problem.status() == StatusCode::FORBIDDEN => None,
+            place => place?,
+        };
+        if let Some((member_id, _)) = place {
+            families.push(TheirFamily {
+                family_id,
+                lane,
+                member_id,
+                asking: member_id,
+            });
+        }
+    }
+    let subject = Subject {
+        account: Some(user_id),
+        families,
+    };
+    let event = SecurityEvent::about(Kind::Exported, user_id);
+    state.begin(event, signed_in, subject, form).await
+}
+
+/// `GET /api/v1/families/{family_id}/members/{member_id}/export`: the member themself, or a parent about a teen or child.
+async fn of_member(
+    State(state): State<PersonState>,
+    signed_in: SignedIn,
+    Path((family_id, member_id)): Path<(String, String)>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    access::check_proof(EXPORT, signed_in, state.identity.verifier().now())?;
+    let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
+    let place = state.identity.families().role_of(family_id, signed_in.user_id).await?;
+    let (asking, role) = place.ok_or_else(Problem::unknown_family)?;
+    access::check(EXPORT, role)?;
+    let unknown = |_| Problem::unknown("unknown-member", "there is no such member in this family");
+    let member_id: MemberId = member_id.parse().map_err(unknown)?;
+    let holder = state
+        .holder(family_id, member_id, (asking, role, signed_in.user_id))
+        .await?;
+    let form = form(query)?;
+    let subject = Subject {
+        account: None,
+        families: vec![TheirFamily {
+            family_id,
+            lane: state.lane(family_id).await?,
+            member_id,
+            asking,
+        }],
+    };
+    let event = match holder {
+        Some(user_id) => SecurityEvent::about(Kind::Exported, user_id).in_family(family_id),
+        None => SecurityEvent::about_family(Kind::Exported, family_id),
+    };
+    state.begin(event.by(signed_in.user_id), signed_in, subject, form).await
+}
+
+impl PersonState {
+    /// Who holds the place, if this member may have what is kept about it.
+    async fn holder(
+        &self,
+        family_id: FamilyId,
+        member_id: MemberId,
+        (asking, role, user_id): (MemberId, Role, UserId),
+    ) -> Result<Option<UserId>, Problem> {
+        if member_id == asking {
+            return Ok(Some(user_id));
+        }
+        let (theirs, holder) = self.identity.families().member(family_id, member_id).await?;
+        if role == Role::Parent && theirs.is_young() {
+            return Ok(holder);
+        }
+        Err(Problem::not_allowed(
+            "what is kept about somebody is for them, and about a teen or child for a parent",
+        ))
+    }
+}
