@@ -2,6 +2,7 @@
 //!
 //! The families' log is replaced by a list of places here; the whole path through the lanes is tested elsewhere.
 
+mod accounted;
 mod accounts;
 mod api_keys;
 mod attacks;

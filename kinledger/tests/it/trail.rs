@@ -20,6 +20,20 @@ fn sign_in(kinledger: &Kinledger, person: &Person, password: &str, device: &str)
     reply.status
 }
 
+/// A file with a key-encryption key.
+fn private_key(kinledger: &Kinledger) -> String {
+    use std::os::unix::fs::PermissionsExt;
+
+    let file = kinledger.folder().join("key");
+    std::fs::write(
+        &file,
+        "3f9a61c2d0e84b75a1968c2f7e5d03b4c7a2918e6f50d3b1249c8e7a6d5f4b30",
+    )
+    .unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    file.display().to_string()
+}
+
 /// Every event, by pages of so many, the newest first.
 fn walk(person: &Person, path: &str, limit: usize) -> Vec<Value> {
     let (mut events, mut cursor) = (Vec::new(), String::new());
@@ -88,6 +102,12 @@ fn a_parent_reads_what_happened_to_the_young_and_to_the_family_and_follows_no_ad
     family.accepted(parent, "remove-member", &json!({"member_id": spare}));
     let rotated = kinledger.run(&["keys", "rotate-signing"]);
     assert!(rotated.status.success(), "{rotated:?}");
+    // To a key of a file, and back to the one that the process knows.
+    let key = private_key(&kinledger);
+    for which in ["--key-file", "--old-key-file"] {
+        let rotated = kinledger.run(&["keys", "rotate", which, &key]);
+        assert!(rotated.status.success(), "{rotated:?}");
+    }
 
     let events = walk(parent, &path, 200);
     for kind in ["sign-in-failed", "factor-failed", "signed-in", "new-device", "joined"] {
@@ -115,7 +135,11 @@ fn a_parent_reads_what_happened_to_the_young_and_to_the_family_and_follows_no_ad
         (&exported[0]["by"], &exported[0]["what"]),
         (&json!(partner.member_id), &json!(["beancount"]))
     );
-    assert_eq!(of_the_family("key-rotated")[0]["what"], json!(["signing"]));
+    let keys: Vec<&Value> = of_the_family("key-rotated")
+        .iter()
+        .map(|event| &event["what"][0])
+        .collect();
+    assert_eq!(keys, ["key-encryption", "key-encryption", "signing"]);
     assert_eq!(
         of_the_family("api-key-made").len(),
         1,
