@@ -40,10 +40,9 @@ macro_rules! matrix {
                 RejectChore             [Yes     Yes      No    No     No       No ] "";
                 RemoveMember    step_up [Yes     No       No    No     No       No ] "Nobody removes themselves.";
                 RemoveSpendingLimit step_up
-                RequestSpending         [No      No       Shared Shared No      No ] "From an account of which they have all, beyond their limit.";
-                ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
                                         [Yes     No       No    No     No       No ] "";
                 RenameMember            [Own     Own      Own   Own    No       No ] "Themselves; a parent also teens, children, auditors and places that nobody has taken.";
+                RequestSpending         [No      No       Shared Shared No      No ] "From an account of which they have all, beyond their limit.";
                 ReverseEntry            [Yes     Own      Own   No     No       No ] "An entry they entered themselves; a child asks an adult.";
                 RevokeConsent   step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 SetAgeBand      step_up [Yes     No       No    No     No       No ] "";

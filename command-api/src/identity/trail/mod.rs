@@ -184,9 +184,11 @@ fn begins_at() -> DateTime<Utc> {
 
 /// What an event's detail says, in words of the closed list.
 fn words(detail: &Value) -> Vec<String> {
-    let said = ["methods", "method", "factor", "provider", "reason", "by", "format", "key"]
-        .into_iter()
-        .filter_map(|name| detail.get(name));
+    let said = [
+        "methods", "method", "factor", "provider", "reason", "by", "format", "key",
+    ]
+    .into_iter()
+    .filter_map(|name| detail.get(name));
     said.flat_map(|value| match value {
         Value::Array(values) => values.iter().collect::<Vec<_>>(),
         value => vec![value],
