@@ -27,7 +27,7 @@ use domain::{
     decide::Streams,
     family::{
         Family,
-        commands::{JoinFamily, LeaveFamily},
+        commands::{EraseMember, JoinFamily, LeaveFamily},
     },
     id::{CommandId, FamilyId, MemberId, UserId},
     stream::StreamId,
@@ -332,6 +332,7 @@ impl Families for CommandApi {
             if let Some(member) = family.place_of_user(user) {
                 places.push(Place {
                     family_id,
+                    member_id: member.member_id,
                     role: member.role,
                     is_last_parent: member.role == Role::Parent && family.parents_joined() < 2,
                     is_open: member.is_in(chrono::Utc::now()),
@@ -346,6 +347,14 @@ impl Families for CommandApi {
             .execute_for(family, user, command_id, Arc::new(LeaveFamily {}))
             .await;
         left.map(|_| ())
+    }
+
+    async fn erase(&self, place: &Place, user: UserId, command_id: CommandId) -> Result<(), Problem> {
+        let command = Arc::new(EraseMember {
+            member_id: place.member_id,
+        });
+        let erased = self.execute_for(place.family_id, user, command_id, command).await;
+        erased.map(|_| ())
     }
 
     async fn history(&self, family: FamilyId, member: MemberId) -> Result<FamilyHistory, Problem> {

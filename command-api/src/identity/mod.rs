@@ -96,6 +96,9 @@ pub trait Families: Send + Sync {
     /// The person leaves the family. The same command again answers alike.
     async fn leave(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
 
+    /// The person has what they wrote in the family erased, and their place ends. The same command again answers alike.
+    async fn erase(&self, place: &Place, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
+
     /// Who sat in which place of the family when, and what its log tells this member of changes to access.
     async fn history(&self, family_id: FamilyId, member_id: MemberId) -> Result<FamilyHistory, Problem>;
 
@@ -114,6 +117,8 @@ pub trait Families: Send + Sync {
 pub struct Place {
     /// In this family.
     pub family_id: FamilyId,
+    /// Which place.
+    pub member_id: MemberId,
     /// Its role.
     pub role: Role,
     /// Without them the family would have no parent.

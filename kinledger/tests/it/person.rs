@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Household, Kinledger, PASSWORD, Person, Reply, register};
+use crate::support::{Household, Kinledger, PASSWORD, Person, Reply, register, wait_until};
 
 const NASTY: &str = "<script>alert('planted')</script>\"&";
 
@@ -44,6 +44,48 @@ fn assert_holds(person: &Person, path: &str, planted: &[&str], hidden: &[&str]) 
     for active in ["<script", "<img", "<iframe", "src=", "href=", "javascript:"] {
         assert!(!page.contains(active), "{active}: {page}");
     }
+}
+
+#[test]
+fn who_closes_their_account_leaves_their_families_and_may_be_erased_there() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Closing", "EUR");
+    let (parent, partner, teen) = (&family.parent, &family.partner, &family.teen);
+    let close = |person: &Person, erase: bool| {
+        let body = json!({"password": PASSWORD, "erase": erase});
+        person.client.post("/api/v1/auth/close", &body)
+    };
+    assert_eq!(close(parent, false).refused(), (409, "last-parent".to_owned()));
+    assert_eq!(close(teen, false).refused(), (409, "young-member".to_owned()));
+    let category = json!({"name": "Kept by the family", "kind": "expense"});
+    family.accepted(partner, "add-category", &category);
+    let name = json!({"member_id": partner.member_id, "display_name": "Planted Partner"});
+    family.accepted(partner, "rename-member", &name);
+    assert_eq!(close(partner, true).status, 204);
+    assert_eq!(partner.client.get(&format!("{}/members", family.path())).status, 401);
+    let again = json!({"email": partner.email, "password": PASSWORD});
+    assert_eq!(kinledger.client().post("/api/v1/auth/login", &again).status, 401);
+    let is_gone = wait_until(std::time::Duration::from_secs(20), || {
+        !family.view(parent, "members").to_string().contains("Planted Partner")
+    });
+    assert!(is_gone, "{}", family.view(parent, "members"));
+    assert!(
+        family
+            .view(parent, "categories")
+            .to_string()
+            .contains("Kept by the family")
+    );
+    let told = parent
+        .client
+        .get(&format!("{}/security-events", family.path()))
+        .accepted();
+    let kinds: Vec<&str> = told["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["kind"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"erased"), "{kinds:?}");
 }
 
 fn sign_in(kinledger: &Kinledger, person: &Person, device: &str) {

@@ -1,6 +1,6 @@
 //! A person closes their account.
 //!
-//! They leave every family first, in the usual way; what they recorded stays in its books. Of the account nothing of theirs is
+//! They leave every family first, in the usual way; what they recorded stays in its books, unless they ask for it to be erased. Of the account nothing of theirs is
 //! left then: every way in ends, the e-mail address is free, and signing in answers as for an address nobody has. Its number is
 //! kept for a month, until the last of its sessions is forgotten, so that every process learns that they ended; the trail keeps,
 //! without words or addresses, what concerned a family, and that the account was closed.
@@ -40,6 +40,9 @@ pub(super) struct CloseAccount {
     password: Option<String>,
     /// A second factor.
     factor: Option<Offered>,
+    /// Erase what they wrote in their families, too, for good? Otherwise it stays in those families' books.
+    #[serde(default)]
+    erase: bool,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -53,7 +56,8 @@ pub(super) fn paths() -> Vec<Route> {
         operation_id: "close-account-of-person",
         summary: "Close the account",
         description: "Who may call: any signed-in person, about themself, with a proof of the last ten minutes and one more in \
-            the request. They leave their families, every way in ends, and the e-mail address is free.",
+            the request. They leave their families, with `erase` after having what they wrote there erased; every way in ends, and the e-mail \
+            address is free.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: Some((schema::<CloseAccount>(), true)),
@@ -93,9 +97,13 @@ async fn close(
     let places = identity.families().places_of(user_id).await?;
     check(&places)?;
     for place in places.iter().filter(|place| place.is_open) {
-        let name = format!("{}/{user_id}", place.family_id);
+        let name = format!("{}/{user_id}/{}", place.family_id, request.erase);
         let command_id = CommandId::from_uuid(Uuid::new_v5(&COMMANDS, name.as_bytes()));
-        identity.families().leave(place.family_id, user_id, command_id).await?;
+        if request.erase {
+            identity.families().erase(place, user_id, command_id).await?;
+        } else {
+            identity.families().leave(place.family_id, user_id, command_id).await?;
+        }
     }
     end(&identity, user_id).await?;
     Ok(private(StatusCode::NO_CONTENT))
@@ -153,7 +161,10 @@ async fn end(identity: &Identity, user_id: UserId) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{actor::Role, id::FamilyId};
+    use domain::{
+        actor::Role,
+        id::{FamilyId, MemberId},
+    };
 
     use super::*;
 
@@ -161,6 +172,7 @@ mod tests {
     fn the_last_parent_and_the_young_stay_and_everybody_else_may_go() {
         let place = |role, is_last_parent| Place {
             family_id: FamilyId::from_uuid(Uuid::new_v4()),
+            member_id: MemberId::from_uuid(Uuid::new_v4()),
             role,
             is_last_parent,
             is_open: true,

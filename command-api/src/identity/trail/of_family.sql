@@ -45,8 +45,12 @@ select
     event.kind,
     event.user_id,
     event.actor_id,
-    event.detail
+    case
+        when paired.name is null then event.detail
+        else event.detail || jsonb_build_object('device', paired.name)
+    end as detail
 from found
 join identity.security_events as event on event.event_id = found.event_id
+left join identity.paired_devices as paired on paired.device_id = (event.detail ->> 'device_id')::uuid
 order by event.occurred_at desc, event.event_id desc
 limit $4

@@ -40,8 +40,12 @@ select
     coalesce(event.actor_id = $1 and event.user_id <> $1, false) as is_about_another,
     coalesce(event.session_id = $5, false) as is_this_session,
     coalesce(event.address_hash = $6, false) as is_this_address,
-    event.detail
+    case
+        when paired.name is null then event.detail
+        else event.detail || jsonb_build_object('device', paired.name)
+    end as detail
 from found
 join identity.security_events as event on event.event_id = found.event_id
+left join identity.paired_devices as paired on paired.device_id = (event.detail ->> 'device_id')::uuid
 order by event.occurred_at desc, event.event_id desc
 limit $4

@@ -87,8 +87,9 @@ impl Families for Places {
         };
         let theirs = places.iter().filter(|(_, (_, user))| *user == Some(user_id));
         Ok(theirs
-            .map(|((family_id, _), (role, _))| PlaceOf {
+            .map(|((family_id, member_id), (role, _))| PlaceOf {
                 family_id: *family_id,
+                member_id: *member_id,
                 role: *role,
                 is_last_parent: *role == Role::Parent && parents(*family_id) < 2,
                 is_open: true,
@@ -103,6 +104,10 @@ impl Families for Places {
             .filter(|((family, _), (_, user))| *family == family_id && *user == Some(user_id));
         theirs.for_each(|(_, (_, user))| *user = None);
         Ok(())
+    }
+
+    async fn erase(&self, place: &PlaceOf, user_id: UserId, command_id: CommandId) -> Result<(), Problem> {
+        self.leave(place.family_id, user_id, command_id).await
     }
 
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem> {
