@@ -18,6 +18,8 @@ use axum::body::Bytes;
 use futures::{Stream, stream};
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
+use crate::audit::Leave;
+
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Pieces on their way at most.
@@ -28,6 +30,7 @@ const PIECES_MAX: usize = 4;
 pub(crate) struct Delivery {
     to: mpsc::Sender<Bytes>,
     is_whole: Arc<AtomicBool>,
+    leave: Option<Arc<Leave>>,
     stalled_after: Duration,
 }
 
@@ -37,7 +40,7 @@ pub(crate) struct Pieces {
     is_whole: Arc<AtomicBool>,
 }
 
-/// The client is gone, or takes nothing any more.
+/// The client is gone, takes nothing any more, or may have no more.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
@@ -53,14 +56,28 @@ impl Delivery {
         let delivery = Self {
             to,
             is_whole,
+            leave: None,
             stalled_after,
         };
         (delivery, pieces)
     }
 
+    /// The same, as long as there is leave for it.
+    pub(crate) fn while_there_is(self, leave: Leave) -> Self {
+        Self {
+            leave: Some(Arc::new(leave)),
+            ..self
+        }
+    }
+
     /// Sends it in pieces, each as soon as there is room for it.
     pub(crate) async fn send(&self, mut bytes: Bytes) -> Result<(), Gone> {
         while !bytes.is_empty() {
+            if let Some(leave) = &self.leave
+                && !leave.is_there().await
+            {
+                return Err(Gone);
+            }
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
             let sent = timeout(self.stalled_after, self.to.send(piece)).await;
             if !matches!(sent, Ok(Ok(()))) {

@@ -49,15 +49,20 @@ pub fn cleaned(text: &str, max: usize) -> String {
 
 /// Control characters, and those that make one text look like another.
 fn is_misleading(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    let is_of_layout = matches!(
+        c,
+        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}'
+    );
+    let is_no_character = matches!(c, '\u{FDD0}'..='\u{FDEF}') || u32::from(c) & 0xFFFE == 0xFFFE;
+    c.is_control() || is_of_layout || is_no_character
 }
 
 /// Characters that show nothing at all; joiners and marks of direction are not among them, scripts and emoji need those.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
-        '\u{AD}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}' | '\u{2060}'
-            ..='\u{2064}' | '\u{3164}' | '\u{FFA0}'
+        '\u{AD}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}' | '\u{200B}' | '\u{2060}'
+            ..='\u{2064}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}'
     )
 }
 
@@ -65,7 +70,7 @@ fn is_invisible(c: char) -> bool {
 fn is_visible(c: char) -> bool {
     !(c.is_whitespace()
         || is_invisible(c)
-        || matches!(c, '\u{200C}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0000}'..='\u{E01EF}'))
+        || matches!(c, '\u{61C}' | '\u{200C}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0000}'..='\u{E01EF}'))
 }
 
 fn bounded(field: &'static str, text: &str, max: usize) -> Result<String, FamilyRefusal> {
@@ -97,6 +102,13 @@ mod tests {
             "\u{3164}",
             "a\u{200B}b",
             "\u{AD}",
+            "\u{2800}",
+            "\u{17B4}",
+            "a\u{2028}b",
+            "a\u{206A}b",
+            "a\u{FFF9}b",
+            "a\u{FFFF}b",
+            "a\u{1D173}b",
         ] {
             assert!(name("name", nothing).is_err(), "{nothing:?}");
         }

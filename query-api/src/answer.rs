@@ -47,6 +47,8 @@ pub struct Onlooker {
     pub role: Role,
     /// Accounts hidden from them now: they stay hidden in the past, as those do that were hidden then.
     pub hidden_now: Vec<AccountId>,
+    /// The young who are on no leaderboard now, and are on none of the past either.
+    pub not_ranked_now: Vec<MemberId>,
     /// The moment: its day in the family's zone is what views call today.
     pub now: DateTime<Utc>,
 }

@@ -50,6 +50,19 @@ struct Row {
     owner_id: Option<Uuid>,
     owner_role: Option<String>,
     level: Option<String>,
+    is_hidden_from_somebody: bool,
+}
+
+impl Row {
+    fn held(&self) -> Result<Held, QueryError> {
+        let said = self.level.as_deref();
+        held(
+            self.owner_id,
+            self.owner_role.as_deref(),
+            said,
+            self.is_hidden_from_somebody,
+        )
+    }
 }
 
 impl Viewer {
@@ -57,9 +70,14 @@ impl Viewer {
     /// is opened next is none of theirs.
     pub(crate) async fn money_scope(&self, tx: &mut PgConnection) -> Result<MoneyScope, QueryError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "select a.account_id, a.owner_id, o.role as owner_role, s.level
+            "select a.account_id, a.owner_id, case when os.has_left then null else o.role end as owner_role, s.level,
+                exists (
+                    select from account_shares h
+                    where h.family_id = a.family_id and h.account_id = a.account_id and h.level = 'none'
+                ) as is_hidden_from_somebody
             from accounts a
             left join members o on o.family_id = a.family_id and o.member_id = a.owner_id
+            left join standings os on os.family_id = a.family_id and os.member_id = a.owner_id
             left join account_shares s
                 on s.family_id = a.family_id
                 and s.account_id = a.account_id
@@ -73,8 +91,7 @@ impl Viewer {
         let all = rows.len();
         let mut levels = BTreeMap::new();
         for row in rows {
-            let level = held(row.owner_id, row.owner_role.as_deref(), row.level.as_deref())?
-                .level_for(self.member_id, self.role);
+            let level = row.held()?.level_for(self.member_id, self.role);
             if level > ShareLevel::None && !self.hidden_now.contains(&row.account_id) {
                 levels.insert(row.account_id, level);
             }
@@ -86,12 +103,18 @@ impl Viewer {
 }
 
 /// What decides a level, as rows have it.
-pub(crate) fn held(owner: Option<Uuid>, owner_role: Option<&str>, said: Option<&str>) -> Result<Held, QueryError> {
+pub(crate) fn held(
+    owner: Option<Uuid>,
+    owner_role: Option<&str>,
+    said: Option<&str>,
+    is_hidden_from_somebody: bool,
+) -> Result<Held, QueryError> {
     let role = |text: &str| text.parse::<Role>().map_err(|_| QueryError::Row { what: "members" });
     let level = |text: &str| text.parse().map_err(|_| QueryError::Row { what: "account_shares" });
     Ok(Held {
         owner: owner.map(MemberId::from_uuid),
         owner_role: owner_role.map(role).transpose()?,
         said: said.map(level).transpose()?,
+        is_hidden_from_somebody,
     })
 }

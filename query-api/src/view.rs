@@ -132,6 +132,8 @@ pub struct Viewer {
     /// Accounts that are hidden from the member as things are now; asked for in rows of another time only, where shares are those
     /// of then.
     pub hidden_now: Vec<Uuid>,
+    /// The young who are on no leaderboard as things are now; likewise.
+    pub not_ranked_now: Vec<Uuid>,
 }
 
 impl Viewer {
@@ -189,9 +191,15 @@ impl Viewer {
         .fetch_optional(tx)
         .await?;
         let hidden_now = onlooker.hidden_now.iter().map(|account| account.uuid()).collect();
-        row.map(|row| Self::of_place(onlooker.family_id, &row, onlooker.now))
-            .transpose()
-            .map(|viewer| viewer.map(|viewer| Self { hidden_now, ..viewer }))
+        let not_ranked_now = onlooker.not_ranked_now.iter().map(|member| member.uuid()).collect();
+        let viewer = row
+            .map(|row| Self::of_place(onlooker.family_id, &row, onlooker.now))
+            .transpose()?;
+        Ok(viewer.map(|viewer| Self {
+            hidden_now,
+            not_ranked_now,
+            ..viewer
+        }))
     }
 
     /// The member who has this place.
@@ -210,6 +218,7 @@ impl Viewer {
             today: calendar.day_of(now),
             effective_on: None,
             hidden_now: Vec::new(),
+            not_ranked_now: Vec::new(),
         })
     }
 

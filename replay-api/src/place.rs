@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     family::Member,
-    id::{AccountId, FamilyId, UserId},
+    id::{AccountId, FamilyId, MemberId, UserId},
 };
 use event_store::{
     Lane, Log,
@@ -34,6 +34,8 @@ pub(crate) struct Place {
     /// A parent's consent, where it is needed, is there.
     pub(crate) may_be_shown: bool,
     pub(crate) hidden_now: Vec<AccountId>,
+    /// The young who are on no leaderboard now.
+    pub(crate) not_ranked_now: Vec<MemberId>,
 }
 
 /// The person's place in the family at this moment of the clock; none for a stranger and for a family that does not exist.
@@ -53,7 +55,11 @@ pub(crate) async fn place(
     };
     let hidden_now = hidden_now(log, &mut tx, lane, family, member.member_id).await?;
     let may_be_shown = state.check_consent(member.member_id).is_ok();
+    let is_ranked = |member: &Member| member.on_leaderboard && state.consent_of(member).is_enough();
+    let young = state.present().filter(|member| member.role.is_young());
+    let not_ranked_now = young.filter(|member| !is_ranked(member)).map(|member| member.member_id);
     Ok(Some(Place {
+        not_ranked_now: not_ranked_now.collect(),
         member,
         may_be_shown,
         hidden_now,

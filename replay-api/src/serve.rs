@@ -141,7 +141,8 @@ fn route(view: &'static ViewEntry) -> MethodRouter<ReplayState> {
             let (body, last) = answered
                 .map_err(|_| Problem::unavailable(5, "the replay took too long; try again when less is going on"))??;
             // The hash is of the whole history: to somebody who may not see all of it, it would tell that something else is there.
-            let last = last.filter(|_| place.hidden_now.is_empty());
+            let sees_all = place.hidden_now.is_empty() && !place.member.role.is_young();
+            let last = last.filter(|_| sees_all);
             Ok::<Response, Problem>(with_chain_hash(respond(&headers, body), last))
         },
     )
@@ -175,6 +176,7 @@ async fn answer(
         member_id: place.member.member_id,
         role: place.member.role,
         hidden_now: place.hidden_now.clone(),
+        not_ranked_now: place.not_ranked_now.clone(),
         now: moment(&asked.as_of, last, (state.clock)()),
     };
     let viewer = past.viewer(&onlooker).await?;

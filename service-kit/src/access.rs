@@ -14,7 +14,7 @@ use crate::{auth::SignedIn, problem::Problem};
 pub fn check(row: &Row, role: Role) -> Result<Cell, Problem> {
     match row.of(role) {
         Cell::No => Err(Problem::not_allowed(format!(
-            "a {} may not use {}",
+            "the role {} may not use {}",
             role.as_str(),
             row.name
         ))),

@@ -13,7 +13,7 @@ use axum::{
 };
 use domain::{access::route, id::FamilyId};
 use event_store::{
-    Lane,
+    Lane, Log,
     export::{Chunk, ExportError, Exported, FORMATS, Format},
     replay::AsOf,
 };
@@ -24,6 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     AuditState,
+    leave::{Delivering, Leave},
     query::{Bounds, parameters},
     replay_problem,
 };
@@ -48,7 +49,9 @@ pub(super) async fn export(
     signed_in: SignedIn,
     query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let (family, lane) = state.opened(route("export"), &family_id, signed_in).await?;
+    let row = route("export");
+    let (family, lane) = state.opened(row, &family_id, signed_in).await?;
+    let leave = Leave::given(&state, row, family, signed_in.user_id);
     let query = parameters(query)?;
     let format = query
         .format
@@ -59,7 +62,11 @@ pub(super) async fn export(
             Problem::malformed(format!("format is one of {}", names.join(", ")))
         })?;
     let bounds = Bounds::new(query.recorded_at, query.family_seq, query.effective_on).parse()?;
-    let mut source = start(&state, lane, family, format, bounds)?;
+    let delivering = state.deliveries.begin(signed_in.user_id)?;
+    let (delivery, pieces) = Delivery::new(state.stalled_after());
+    let delivery = (delivery.while_there_is(leave), pieces);
+    let task = (lane, family, format, bounds);
+    let mut source = start(state.log.clone(), task, delivery, delivering);
     // What fails before the first byte still gets a proper answer.
     let first = source.first().await?;
     state.tell_exported(family, signed_in, format.name()).await?;
@@ -78,18 +85,14 @@ pub(super) async fn export(
 }
 
 fn start(
-    state: &AuditState,
-    lane: Lane,
-    family: FamilyId,
-    format: &'static dyn Format,
-    as_of: AsOf,
-) -> Result<Source, Problem> {
-    let permit = state.permit()?;
+    log: Log,
+    (lane, family, format, as_of): (Lane, FamilyId, &'static dyn Format, AsOf),
+    (delivery, pieces): (Delivery, Pieces),
+    delivering: Delivering,
+) -> Source {
     let (written, mut pages) = mpsc::channel::<Chunk>(CHUNKS_MAX);
-    let (delivery, pieces) = Delivery::new(state.stalled_after());
-    let log = state.log.clone();
     let task = tokio::spawn(async move {
-        let _permit = permit;
+        let _delivering = delivering;
         let forward = async {
             while let Some(chunk) = pages.recv().await.filter(|_| !delivery.is_over()) {
                 // The client is gone or asleep; dropping `pages` ends the export.
@@ -106,10 +109,10 @@ fn start(
         );
         exported
     });
-    Ok(Source {
+    Source {
         pieces,
         task: Some(task),
-    })
+    }
 }
 
 /// An export on its way to the client.

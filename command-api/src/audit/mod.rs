@@ -6,12 +6,14 @@
 //! What is read here is whole: events, exports, packs and the hashes over them. An adult from whom an account is hidden is refused
 //! all of it (`accounts-hidden`) but the verdict whether the chain is whole; views show them their part. ADR 0035 has the choice.
 //!
-//! A replay costs as much as the history is long, so only so many run at a time; further ones are answered 429. A client that
-//! takes nothing of its export or pack for a while is gone. [`AuditLimits`] has both.
+//! A replay costs as much as the history is long, so only so many run at a time; further ones are answered 429. Exports and packs
+//! have places of their own, a few for each person, so that slow readers hold up nobody's replay. A client that takes nothing of
+//! its export or pack for a while is gone. [`AuditLimits`] has all of it.
 
 mod as_of;
 mod events;
 mod export;
+mod leave;
 mod openapi;
 mod query;
 mod seal;
@@ -25,7 +27,10 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     routing::get,
 };
-use domain::{access::Row, id::FamilyId};
+use domain::{
+    access::Row,
+    id::{FamilyId, UserId},
+};
 use event_store::{Lane, Log, replay::ReplayError};
 use service_kit::{
     access,
@@ -35,6 +40,8 @@ use service_kit::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use self::leave::Deliveries;
+pub(crate) use self::leave::Leave;
 use crate::{
     identity::{
         Families,
@@ -46,8 +53,12 @@ use crate::{
 
 pub use openapi::openapi_paths;
 
-/// Replays, exports and verifications that run at the same time in one process.
+/// Replays and verifications that run at the same time in one process.
 pub const REPLAYS_AT_ONCE: usize = 4;
+
+/// Exports and packs that are on their way at the same time from one process, and to one person.
+const DELIVERIES_AT_ONCE: usize = 16;
+const DELIVERIES_PER_PERSON: usize = 2;
 
 /// How long a client may take nothing of what it asked for.
 pub const STALLED_AFTER: Duration = Duration::from_secs(60);
@@ -60,13 +71,18 @@ pub struct AuditState {
     verifier: Arc<TokenVerifier>,
     limits: AuditLimits,
     replays: Arc<Semaphore>,
+    deliveries: Arc<Deliveries>,
 }
 
 /// What the histories that one process reads may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditLimits {
-    /// Replays, exports, packs and verifications at the same time.
+    /// Replays and verifications at the same time.
     pub at_once: usize,
+    /// Exports and packs at the same time.
+    pub deliveries_at_once: usize,
+    /// Of these, to one person.
+    pub deliveries_per_person: usize,
     /// How long a client may take nothing of an export or a pack; then it is broken off.
     pub stalled_after: Duration,
 }
@@ -75,6 +91,8 @@ impl Default for AuditLimits {
     fn default() -> Self {
         Self {
             at_once: REPLAYS_AT_ONCE,
+            deliveries_at_once: DELIVERIES_AT_ONCE,
+            deliveries_per_person: DELIVERIES_PER_PERSON,
             stalled_after: STALLED_AFTER,
         }
     }
@@ -89,6 +107,7 @@ impl AuditState {
             verifier,
             limits,
             replays: Arc::new(Semaphore::new(limits.at_once)),
+            deliveries: Deliveries::new(limits.deliveries_at_once, limits.deliveries_per_person),
         }
     }
 
@@ -111,7 +130,12 @@ impl AuditState {
         access::check_proof(row, signed_in, self.verifier.now())?;
         // What is no id at all names no family either; strangers see the same.
         let family: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-        let place = self.families.role_of(family, signed_in.user_id).await?;
+        self.admitted(row, family, signed_in.user_id).await
+    }
+
+    /// What the person's place lets them, as it is now.
+    async fn admitted(&self, row: &Row, family: FamilyId, person: UserId) -> Result<Opened, Problem> {
+        let place = self.families.role_of(family, person).await?;
         let (member_id, role) = place.ok_or_else(Problem::unknown_family)?;
         access::check(row, role)?;
         let lane = self.log.lane_of(family).await.map_err(|error| log_problem(&error))?;
@@ -130,7 +154,7 @@ impl AuditState {
         told.map_err(|error| Problem::ours(&error))
     }
 
-    /// Leave to read a whole history.
+    /// Leave to replay a whole history.
     fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let busy = |_| Problem::too_fast(5, "several ledgers are being replayed just now; try again shortly");
         Arc::clone(&self.replays).try_acquire_owned().map_err(busy)

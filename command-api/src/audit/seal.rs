@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 
 use super::{
     AuditState,
+    leave::Leave,
     query::{number, parameters},
 };
 use crate::{delivery::Delivery, log_problem};
@@ -191,16 +192,19 @@ pub(super) async fn download(
     Path(family_id): Path<String>,
     signed_in: SignedIn,
 ) -> Result<Response, Problem> {
-    let (family, lane) = state.opened(route("pack"), &family_id, signed_in).await?;
-    let permit = state.permit()?;
+    let row = route("pack");
+    let (family, lane) = state.opened(row, &family_id, signed_in).await?;
+    let leave = Leave::given(&state, row, family, signed_in.user_id);
+    let delivering = state.deliveries.begin(signed_in.user_id)?;
     // What would fail at once still gets a proper answer.
     head_of(&state.log, lane, family).await?;
     state.tell_exported(family, signed_in, "pack").await?;
     let (sender, parts) = mpsc::channel(PARTS_MAX);
     let (delivery, pieces) = Delivery::new(state.stalled_after());
+    let delivery = delivery.while_there_is(leave);
     let log = state.log.clone();
     tokio::spawn(async move {
-        let _permit = permit;
+        let _delivering = delivering;
         let writer = delivery.clone().writer();
         let zipping = tokio::task::spawn_blocking(move || write_zip(parts, writer, |_| ())?.end());
         let packed = pack(&log, lane, family, &[], sender).await;

@@ -3,7 +3,10 @@
 //! A decline is given only after the log was asked whether this very command was accepted before; a repeat gets the first
 //! answer, made from the log.
 
+use axum::http::StatusCode;
+use domain::{family::FamilyRefusal, id::UserId, refusal::Refusal};
 use event_store::{Lane, LogError, Record, StoredCommand};
+use serde::Deserialize;
 use service_kit::problem::Problem;
 
 use super::machine::{Effect, Queued};
@@ -13,8 +16,8 @@ use crate::{log_problem, receipt::Receipt};
 enum LookUp<T> {
     /// Will be declined so, unless the log has the command.
     Declined(Queued<T>, Problem),
-    /// Its first answer is being read.
-    Repeated(Queued<T>, StoredCommand),
+    /// Its first answer is being read; to somebody else than who asked first, this is said instead.
+    Repeated(Queued<T>, StoredCommand, Problem),
 }
 
 /// The look-ups of a batch, by ticket.
@@ -39,8 +42,9 @@ impl<T> LookUps<T> {
 
     /// Declines, unless the log says that this very command was accepted before.
     pub(super) fn decline(&mut self, queued: Queued<T>, problem: Problem, effects: &mut Vec<Effect<T>>) {
-        // To a stranger the family does not exist, and neither do its commands, whatever key they hold.
-        if problem.code() == Problem::unknown_family().code() {
+        // To a stranger the family does not exist, and neither do its commands, whatever key they hold; and what waits for
+        // consent is not told again either.
+        if is_final(&problem) {
             effects.push(queued.answer(Err(problem)));
             return;
         }
@@ -55,12 +59,19 @@ impl<T> LookUps<T> {
 
     /// Gives the first answer again; 409 when the key was used for another request.
     pub(super) fn repeat(&mut self, queued: Queued<T>, stored: StoredCommand, effects: &mut Vec<Effect<T>>) {
+        self.repeat_or(queued, stored, key_reused(), effects);
+    }
+
+    /// The same; when it is no repeat, `otherwise` is the answer.
+    fn repeat_or(
+        &mut self,
+        queued: Queued<T>,
+        stored: StoredCommand,
+        otherwise: Problem,
+        effects: &mut Vec<Effect<T>>,
+    ) {
         if !queued.request_hash.is(&stored.request_hash) {
-            let problem = Problem::conflict(
-                "idempotency-key-reused",
-                "this Idempotency-Key was used for another request",
-            );
-            effects.push(queued.answer(Err(problem)));
+            effects.push(queued.answer(Err(otherwise)));
             return;
         }
         let limit = stored.events();
@@ -69,7 +80,7 @@ impl<T> LookUps<T> {
             return;
         }
         let (family_id, after_seq) = (queued.job.family_id, stored.first_family_seq - 1);
-        let ticket = self.open(LookUp::Repeated(queued, stored));
+        let ticket = self.open(LookUp::Repeated(queued, stored, otherwise));
         effects.push(Effect::Read {
             ticket,
             family_id,
@@ -89,6 +100,12 @@ impl<T> LookUps<T> {
             return;
         };
         match result {
+            // Whoever may not do it does not learn whether the key was used.
+            Ok(Some(stored))
+                if problem.status() == StatusCode::FORBIDDEN || problem.status() == StatusCode::NOT_FOUND =>
+            {
+                self.repeat_or(queued, stored, problem, effects);
+            }
             Ok(Some(stored)) => self.repeat(queued, stored, effects),
             Ok(None) => effects.push(queued.answer(Err(problem))),
             Err(error) => effects.push(queued.answer(Err(log_problem(&error)))),
@@ -97,10 +114,13 @@ impl<T> LookUps<T> {
 
     /// The events of a command accepted earlier have been read.
     pub(super) fn read(&mut self, ticket: usize, result: Result<Vec<Record>, LogError>, effects: &mut Vec<Effect<T>>) {
-        let Some(LookUp::Repeated(queued, stored)) = self.close(ticket) else {
+        let Some(LookUp::Repeated(queued, stored, otherwise)) = self.close(ticket) else {
             return;
         };
         effects.push(match result {
+            Ok(records) if !records.iter().all(|record| is_by(record, queued.job.user_id)) => {
+                queued.answer(Err(otherwise))
+            }
             Ok(records) => self.first_answer(queued, &stored, records),
             Err(error) => queued.answer(Err(log_problem(&error))),
         });
@@ -127,4 +147,29 @@ impl<T> LookUps<T> {
         }
         Some(look_up)
     }
+}
+
+/// A decline that stands whatever the log has.
+fn is_final(problem: &Problem) -> bool {
+    let consent = Refusal::from(FamilyRefusal::ConsentRequired);
+    problem.code() == Problem::unknown_family().code() || problem.code() == consent.code
+}
+
+fn key_reused() -> Problem {
+    Problem::conflict(
+        "idempotency-key-reused",
+        "this Idempotency-Key was used for another request",
+    )
+}
+
+/// Of an event's metadata: who asked for it.
+#[derive(Deserialize)]
+struct Asked {
+    user_id: UserId,
+}
+
+/// Did this person ask for the command that recorded it?
+fn is_by(record: &Record, user_id: UserId) -> bool {
+    let asked: Result<Asked, _> = serde_json::from_str(&record.metadata);
+    asked.is_ok_and(|asked| asked.user_id == user_id)
 }

@@ -17,7 +17,7 @@ use crate::{
 
 pub use events::*;
 pub use refusals::EntryRefusal;
-pub use sharing::shared_entry;
+pub use sharing::{check_consent_of_owners, shared_entry};
 
 /// An entry's state: the postings now in force.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ refusals! {
         SplitsMax { max: usize } = Rule, "splits-max", "an entry has at most {max} splits";
         ReceivedMissing = Rule, "received-missing", "the accounts are in two currencies: say what arrives in 'received'";
         ReceivedNotNeeded = Rule, "received-not-needed", "the accounts are in one currency: leave 'received' out";
+        ExchangeByYoung = Rule, "exchange-by-young", "a teen or child moves money in one currency only: a grown-up says what an exchange brings";
         SameCategory = Rule, "same-category", "the entry is in this category already";
         Money { problem: MoneyError } = Rule, "bad-amount", "{problem}";
     }

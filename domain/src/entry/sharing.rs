@@ -7,6 +7,19 @@ use crate::{
     ledger_account::{LedgerAccount, ShareLevel, enough},
 };
 
+/// Something is said of an entry: whoever owns an account of it may have it kept.
+///
+/// # Errors
+/// [`crate::family::FamilyRefusal::ConsentRequired`]; [`Stop::Load`] as usual.
+pub fn check_consent_of_owners(context: &Context<'_>, entry: &Entry) -> Result<(), Stop> {
+    let family = context.family()?;
+    let accounts = context.get_all::<LedgerAccount>(entry.accounts().map(|account| account.uuid()))?;
+    let owners = accounts.iter().filter_map(|account| account.owner());
+    Ok(owners
+        .map(|owner| family.check_consent(owner))
+        .collect::<Result<(), _>>()?)
+}
+
 /// An entry of all whose accounts the member who asks has at least this level. One they see no side of is unknown to them.
 ///
 /// # Errors

@@ -106,6 +106,7 @@ impl Family {
                 }
             }
             FamilyEvent::MemberRoleChanged(changed) => {
+                self.end_handover(changed.member_id);
                 if let Some(member) = self.members.get_mut(&changed.member_id) {
                     member.role = changed.to;
                 }
@@ -169,7 +170,14 @@ impl Family {
         }
     }
 
+    /// An offer is of whoever the two are while it is made; it does not come back when they do.
+    fn end_handover(&mut self, changed: MemberId) {
+        self.handover
+            .take_if(|offered| [offered.from, offered.to].contains(&changed));
+    }
+
     fn end_place(&mut self, member_id: MemberId) {
+        self.end_handover(member_id);
         if let Some(member) = self.members.get_mut(&member_id) {
             member.has_left = true;
             member.on_leaderboard = false;

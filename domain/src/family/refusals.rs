@@ -8,7 +8,7 @@ refusals! {
     /// Refusals of family commands, and of every command asked by somebody who may not.
     FamilyRefusal {
         UnknownFamily = Unknown, "unknown-family", "there is no such family";
-        RoleNotAllowed { role: &'static str, command: &'static str } = Forbidden, "role-not-allowed", "a {role} may not use {command}";
+        RoleNotAllowed { role: &'static str, command: &'static str } = Forbidden, "role-not-allowed", "the role {role} may not use {command}";
         AlreadyCreated = Rule, "family-exists", "the family exists already";
         UnknownMember = Unknown, "unknown-member", "there is no such member in this family";
         MemberGone = Rule, "member-gone", "this member has left the family";
@@ -32,6 +32,7 @@ refusals! {
         AlreadyJoined = Rule, "already-joined", "this place in the family is already taken";
         AlreadyMember = Rule, "already-member", "you already belong to this family";
         OwnRole = Forbidden, "own-role", "nobody changes their own role";
+        RemainsGrownUp = Rule, "remains-grown-up", "who has taken a place as a grown-up does not become a teen or child: remove them, and invite them to a new place";
         SameRole = Rule, "same-role", "the member already has this role";
         SameName = Rule, "same-name", "the member is called so already";
         NotYoursToRename = Forbidden, "not-yours-to-rename", "you name yourself, and as a parent teens, children, auditors and places that nobody has taken";

@@ -54,6 +54,11 @@ impl LedgerAccount {
         self.shares.get(&member_id).copied()
     }
 
+    /// Was it last said of anybody that they see nothing of it?
+    pub fn is_hidden_from_somebody(&self) -> bool {
+        self.shares.values().any(|level| *level == ShareLevel::None)
+    }
+
     /// What sort of account, once opened.
     pub fn kind(&self) -> Option<AccountKind> {
         self.opened.as_ref().map(|opened| opened.kind)

@@ -5,13 +5,15 @@
 //! | account | parent | partner | teen, child | auditor |
 //! |---|---|---|---|---|
 //! | the family's (nobody's own) | full | **full** | **none** | view |
-//! | an adult's own | **full**, owner full | **full**, owner full | none | view |
+//! | an adult's own | **full**, owner full | **full**, owner full | none | **view** |
 //! | a teen's or child's own | full | **full** | owner full, others none | view |
 //!
 //! The cells in bold may be said otherwise by `share-account`; what was said holds as long as the cell is one of those, so a
 //! change of role never lets an old word open more than the role may have. What the table says in plain type is the role's own
 //! yes or no: a parent is not shut out of what the family or a child has, a sibling's pocket and a grown-up's account are not
-//! opened to the young, and whoever audits reads. ADR 0035 has the reasons.
+//! opened to the young, and whoever audits reads the family's and the young's. An adult who hides an account of their own from
+//! another adult hides it from auditors too, whom that other adult may have called; `share-account` may open it to one.
+//! ADR 0035 has the reasons.
 //!
 //! [`Held::level_for`] is the one place of this rule: decisions ask it through [`shared_account`], views through their rows.
 
@@ -74,6 +76,8 @@ pub struct Held {
     pub owner_role: Option<Role>,
     /// What was last said of this member.
     pub said: Option<ShareLevel>,
+    /// Was it last said of anybody that they see nothing?
+    pub is_hidden_from_somebody: bool,
 }
 
 impl Held {
@@ -86,8 +90,7 @@ impl Held {
     pub fn may_be_said(&self, member_id: MemberId, role: Role) -> bool {
         match role {
             _ if self.owner == Some(member_id) => false,
-            Role::Auditor => false,
-            Role::Parent => self.owner.is_some() && !self.is_of_the_young(),
+            Role::Parent | Role::Auditor => self.owner.is_some() && !self.is_of_the_young(),
             Role::Partner => true,
             Role::Teen | Role::Child => self.owner.is_none(),
         }
@@ -95,15 +98,21 @@ impl Held {
 
     /// The level of a member who has this role now.
     pub fn level_for(&self, member_id: MemberId, role: Role) -> ShareLevel {
+        let is_hidden = self.owner.is_some() && !self.is_of_the_young() && self.is_hidden_from_somebody;
         let unsaid = match role {
+            Role::Auditor if is_hidden => ShareLevel::None,
             Role::Auditor => ShareLevel::View,
             _ if self.owner == Some(member_id) => ShareLevel::Full,
             Role::Parent | Role::Partner => ShareLevel::Full,
             Role::Teen | Role::Child => ShareLevel::None,
         };
-        self.said
-            .filter(|_| self.may_be_said(member_id, role))
-            .unwrap_or(unsaid)
+        let said = self.said.filter(|_| self.may_be_said(member_id, role));
+        let most = if role == Role::Auditor {
+            ShareLevel::View
+        } else {
+            ShareLevel::Full
+        };
+        said.unwrap_or(unsaid).min(most)
     }
 }
 
@@ -117,6 +126,7 @@ impl LedgerAccount {
                 .and_then(|owner| family.member(owner).ok())
                 .map(|owner| owner.role),
             said: self.said_of(member_id),
+            is_hidden_from_somebody: self.is_hidden_from_somebody(),
         }
     }
 
@@ -195,6 +205,7 @@ mod tests {
             owner: owner_role.map(|_| member(1)),
             owner_role,
             said,
+            is_hidden_from_somebody: said == Some(ShareLevel::None),
         }
     }
 
@@ -231,8 +242,8 @@ mod tests {
     fn a_word_counts_only_where_the_role_leaves_it_open() {
         let opened = [
             (None, [false, true, true, true, false]),
-            (Some(Role::Parent), [true, true, false, false, false]),
-            (Some(Role::Partner), [true, true, false, false, false]),
+            (Some(Role::Parent), [true, true, false, false, true]),
+            (Some(Role::Partner), [true, true, false, false, true]),
             (Some(Role::Teen), [false, true, false, false, false]),
             (Some(Role::Child), [false, true, false, false, false]),
         ];
@@ -240,7 +251,9 @@ mod tests {
             for (role, is_open) in ROLES.into_iter().zip(open) {
                 for said in ShareLevel::ALL {
                     let level = of(owner_role, Some(said)).level_for(member(2), role);
-                    let expected = if is_open {
+                    let expected = if is_open && role == Role::Auditor {
+                        said.min(ShareLevel::View)
+                    } else if is_open {
                         said
                     } else {
                         of(owner_role, None).level_for(member(2), role)
@@ -248,6 +261,32 @@ mod tests {
                     assert_eq!(level, expected, "{owner_role:?} {role:?} {said:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_a_grown_up_hides_from_somebody_no_auditor_sees_unasked() {
+        for owner_role in [None, Some(Role::Parent), Some(Role::Partner), Some(Role::Teen)] {
+            let held = Held {
+                is_hidden_from_somebody: true,
+                ..of(owner_role, None)
+            };
+            let is_a_grown_ups = matches!(owner_role, Some(Role::Parent | Role::Partner));
+            let expected = if is_a_grown_ups {
+                ShareLevel::None
+            } else {
+                ShareLevel::View
+            };
+            assert_eq!(held.level_for(member(2), Role::Auditor), expected, "{owner_role:?}");
+            let opened = Held {
+                said: Some(ShareLevel::Full),
+                ..held
+            };
+            assert_eq!(
+                opened.level_for(member(2), Role::Auditor),
+                ShareLevel::View,
+                "{owner_role:?}"
+            );
         }
     }
 }

@@ -155,6 +155,11 @@ pub async fn export(
     let mut text = String::new();
     format.head(&mut text, &whole);
     let mut exported = Exported::default();
+    // An export is of what there was when it was asked for, however long its reader takes.
+    if bounds.family_seq.is_none() {
+        let loaded = log.load(lane, family, &[]).await.map_err(ReplayError::Log)?;
+        bounds.family_seq = Some(loaded.head.family_seq);
+    }
     let mut pages = Pages::new(log, lane, family, bounds);
     while let Some(records) = pages.next().await? {
         for record in records.iter().filter(|record| as_of.counts(record.effective_on)) {

@@ -107,6 +107,7 @@ async fn viewer(
         role: role.unwrap_or(Role::Parent),
         // As shares were then: this is the operator's tool, who has the database.
         hidden_now: Vec::new(),
+        not_ranked_now: Vec::new(),
         now: moment(as_of, last, Utc::now()),
     };
     past.viewer(&onlooker)

@@ -4,4 +4,5 @@ mod answers;
 mod history;
 mod shares;
 mod unseen;
+mod ways_around;
 mod world;

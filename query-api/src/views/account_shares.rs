@@ -40,7 +40,7 @@ pub struct SharedAccount {
     pub name: String,
     /// The member whose own it is.
     pub owner: Option<MemberId>,
-    /// Everybody but its owner, in the order they came.
+    /// Everybody in the family but its owner, in the order they came.
     pub shares: Vec<Share>,
 }
 
@@ -62,21 +62,36 @@ impl View for AccountShares {
 
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<AccountSharesAnswer, QueryError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "select a.account_id, a.name, a.owner_id, o.role as owner_role, m.member_id, m.role, s.level
+            "select a.account_id, a.name, a.owner_id, case when os.has_left then null else o.role end as owner_role,
+                m.member_id, m.role, s.level,
+                exists (
+                    select from account_shares h
+                    where h.family_id = a.family_id and h.account_id = a.account_id and h.level = 'none'
+                ) as is_hidden_from_somebody
             from accounts a
             left join members o on o.family_id = a.family_id and o.member_id = a.owner_id
+            left join standings os on os.family_id = a.family_id and os.member_id = a.owner_id
             join members m on m.family_id = a.family_id and m.member_id is distinct from a.owner_id
             left join account_shares s
                 on s.family_id = a.family_id
                 and s.account_id = a.account_id
                 and s.member_id = m.member_id
             where a.family_id = $1
-                and (a.owner_id = $2 or ($3 and (a.owner_id is null or o.role in ('teen', 'child'))))
+                and (
+                    a.owner_id = $2
+                    or ($3 and (a.owner_id is null or (o.role in ('teen', 'child') and os.has_left is not true)))
+                )
+                and a.account_id <> all($4)
+                and not exists (
+                    select from standings ms
+                    where ms.family_id = m.family_id and ms.member_id = m.member_id and ms.has_left
+                )
             order by a.name, a.account_id, m.added_at, m.member_id",
         )
         .bind(viewer.family())
         .bind(viewer.member_id.uuid())
         .bind(viewer.role == Role::Parent)
+        .bind(&viewer.hidden_now)
         .fetch_all(tx)
         .await?;
         let mut accounts: Vec<SharedAccount> = Vec::new();
@@ -106,10 +121,16 @@ struct Row {
     member_id: Uuid,
     role: String,
     level: Option<String>,
+    is_hidden_from_somebody: bool,
 }
 
 fn share(row: &Row) -> Result<Share, QueryError> {
-    let held = held(row.owner_id, row.owner_role.as_deref(), row.level.as_deref())?;
+    let held = held(
+        row.owner_id,
+        row.owner_role.as_deref(),
+        row.level.as_deref(),
+        row.is_hidden_from_somebody,
+    )?;
     let member_id = MemberId::from_uuid(row.member_id);
     let role: Role = row.role.parse().map_err(|_| QueryError::Row { what: "members" })?;
     Ok(Share {

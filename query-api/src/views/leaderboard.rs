@@ -96,7 +96,7 @@ impl View for Leaderboard {
             "select count(*)
             from members m
             where m.family_id = $1
-                and not m.on_leaderboard
+                and (not m.on_leaderboard or m.member_id = any($2))
                 and m.role in ('teen', 'child')
                 and not exists (
                     select from standings s
@@ -104,6 +104,7 @@ impl View for Leaderboard {
                 )",
         )
         .bind(viewer.family())
+        .bind(&viewer.not_ranked_now)
         .fetch_one(tx)
         .await?;
         Ok(LeaderboardAnswer {
@@ -144,12 +145,14 @@ async fn points(
                 and not generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked)
                 and m.on_leaderboard
                 and m.role <> 'auditor'
+                and m.member_id <> all($4)
             group by m.member_id, m.display_name
             order by points desc, m.display_name, m.member_id",
         )
         .bind(viewer.family())
         .bind(first)
-        .bind(viewer.up_to(last)),
+        .bind(viewer.up_to(last))
+        .bind(&viewer.not_ranked_now),
         None => sqlx::query_as(
             "select m.member_id, m.display_name, coalesce(p.points, 0) as points
             from members m
@@ -160,9 +163,11 @@ async fn points(
                 and not generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked)
                 and m.on_leaderboard
                 and m.role <> 'auditor'
+                and m.member_id <> all($2)
             order by points desc, m.display_name, m.member_id",
         )
-        .bind(viewer.family()),
+        .bind(viewer.family())
+        .bind(&viewer.not_ranked_now),
     };
     Ok(shown.fetch_all(tx).await?)
 }

@@ -33,6 +33,7 @@ impl Decide for RejectChore {
             (ChoreStatus::Completed, Some(member_id)) => member_id,
             _ => return Err(ChoreRefusal::NotCompleted.into()),
         };
+        context.family()?.check_consent(member_id)?;
         let reason = text::note("reason", &self.reason)?;
         let mut decision = Decision::default();
         let rejected = ChoreRejected {

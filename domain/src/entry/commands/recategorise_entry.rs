@@ -7,7 +7,7 @@ use crate::{
     Money,
     category::{Category, CategoryRefusal},
     decide::{Context, Decide, Decision, Stop},
-    entry::{EntryRecategorised, EntryRefusal, shared_entry},
+    entry::{EntryRecategorised, EntryRefusal, check_consent_of_owners, shared_entry},
     id::EntryId,
     journal::{Equity, Posting, PostingAccount, post},
     ledger_account::ShareLevel,
@@ -32,6 +32,7 @@ impl Decide for RecategoriseEntry {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let entry = shared_entry(context, self.entry_id, ShareLevel::Annotate)?;
+        check_consent_of_owners(context, entry)?;
         let day = entry.effective_on().ok_or(EntryRefusal::UnknownEntry)?;
         if entry.is_reversed() {
             return Err(EntryRefusal::AlreadyReversed.into());

@@ -65,6 +65,8 @@ impl Decide for Transfer {
                 }
                 .into());
             }
+            // What arrives is the asking person's word; a pocket must not be filled by it.
+            Some(_) if context.asking_member()?.role.is_young() => return Err(EntryRefusal::ExchangeByYoung.into()),
             Some(received) => received,
         };
         if !self.money.is_positive() || !received.is_positive() {
@@ -98,8 +100,8 @@ mod tests {
     use crate::actor::Role;
     use crate::{
         journal::{is_balanced, postings_of},
-        ledger_account::AccountKind,
-        testing::{Scenario, account, currency, eur},
+        ledger_account::{AccountKind, ShareLevel, commands::ShareAccount},
+        testing::{Scenario, account, currency, eur, member_id},
     };
 
     fn scenario() -> Scenario {
@@ -160,6 +162,27 @@ mod tests {
                 ..command()
             })
             .refused("other-currency");
+    }
+
+    #[test]
+    fn the_young_do_not_say_what_an_exchange_brings() {
+        let share = ShareAccount {
+            account_id: account(3),
+            member_id: member_id(Role::Child),
+            level: ShareLevel::Full,
+        };
+        let exchange = Transfer {
+            from: account(2),
+            to: account(3),
+            received: Some(Money::parse("100000", currency("JPY")).expect("money")),
+            ..command()
+        };
+        let scenario = scenario().after(&command()).after(&share);
+        assert_eq!(scenario.when(&exchange).accepted().len(), 2);
+        scenario
+            .asked_by(Role::Child)
+            .when(&exchange)
+            .refused("exchange-by-young");
     }
 
     #[test]

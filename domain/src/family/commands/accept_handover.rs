@@ -75,9 +75,22 @@ mod tests {
     fn an_offer_ends_with_the_place_of_who_made_it() {
         let demote = ChangeRole {
             member_id: member_id(Role::Parent),
-            role: Role::Teen,
+            role: Role::Partner,
         };
         let scenario = offered().with_member(Role::Parent).asked_by_the_newest().after(&demote);
+        scenario
+            .asked_by(Role::Partner)
+            .when(&AcceptHandover {})
+            .refused("nothing-offered");
+    }
+
+    #[test]
+    fn an_offer_does_not_come_back_with_the_role() {
+        let become_ = |role| ChangeRole {
+            member_id: member_id(Role::Partner),
+            role,
+        };
+        let scenario = offered().after(&become_(Role::Auditor)).after(&become_(Role::Partner));
         scenario
             .asked_by(Role::Partner)
             .when(&AcceptHandover {})

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
-    family::{Family, FamilyRefusal, MemberRoleChanged},
+    family::{Family, FamilyRefusal, LeaderboardChoiceMade, MemberRoleChanged},
     id::MemberId,
     spending::{EndedBecause, requests::end_all},
 };
@@ -35,15 +35,29 @@ impl Decide for ChangeRole {
         if member.role == self.role {
             return Err(FamilyRefusal::SameRole.into());
         }
+        // An owner's word over their account is a grown-up's: it must not be undone by making them a child for a moment.
+        let grows_young = self.role.is_young() && !member.role.is_young();
+        if grows_young && member.user_id.is_some() {
+            return Err(FamilyRefusal::RemainsGrownUp.into());
+        }
         let mut decision = Decision::default();
         let changed = MemberRoleChanged {
             member_id: self.member_id,
             from: member.role,
             to: self.role,
         };
-        decision.record::<Family>(context.meta().family_id.uuid(), changed.into(), context.today()?);
+        let family_id = context.meta().family_id.uuid();
+        decision.record::<Family>(family_id, changed.into(), context.today()?);
         if !self.role.is_young() {
             end_all(context, &mut decision, self.member_id, EndedBecause::RoleChanged)?;
+        }
+        // A teen or child is on a leaderboard by a parent's word about a teen or child alone.
+        if grows_young && member.on_leaderboard {
+            let choice = LeaderboardChoiceMade {
+                member_id: self.member_id,
+                on_leaderboard: false,
+            };
+            decision.record::<Family>(family_id, choice.into(), context.today()?);
         }
         Ok(decision)
     }
@@ -52,7 +66,11 @@ impl Decide for ChangeRole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scenario, member_id};
+    use crate::{
+        event::LedgerEvent,
+        family::{FamilyEvent, commands::AddMember},
+        testing::{Scenario, member_id},
+    };
 
     #[test]
     fn a_teen_grows_up() {
@@ -64,6 +82,42 @@ mod tests {
             })
             .accepted();
         assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn who_took_a_place_as_a_grown_up_remains_one() {
+        let young = |role| ChangeRole {
+            member_id: member_id(Role::Partner),
+            role,
+        };
+        let scenario = Scenario::family().with_member(Role::Partner);
+        scenario.when(&young(Role::Teen)).refused("remains-grown-up");
+        scenario.when(&young(Role::Child)).refused("remains-grown-up");
+        let auditor = scenario.after(&young(Role::Auditor));
+        auditor.when(&young(Role::Teen)).refused("remains-grown-up");
+    }
+
+    #[test]
+    fn a_place_that_becomes_a_childs_is_on_no_leaderboard() {
+        let add = AddMember {
+            display_name: "Byron".to_owned(),
+            role: Role::Partner,
+            on_leaderboard: true,
+            until_on: None,
+            age_band: None,
+        };
+        let scenario = Scenario::family();
+        let added = scenario.when(&add).accepted();
+        let LedgerEvent::Family(FamilyEvent::MemberAdded(place)) = added[0].event.clone() else {
+            panic!("no place: {added:?}");
+        };
+        let become_child = ChangeRole {
+            member_id: place.member_id,
+            role: Role::Child,
+        };
+        let events = scenario.given(added).when(&become_child).accepted();
+        let kinds: Vec<_> = events.iter().map(|event| event.kind().0).collect();
+        assert_eq!(kinds, ["MemberRoleChanged", "LeaderboardChoiceMade"]);
     }
 
     #[test]

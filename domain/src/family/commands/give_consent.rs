@@ -57,14 +57,19 @@ mod tests {
     use crate::{
         actor::Role,
         category::CategoryKind,
-        chore::commands::OfferChore,
-        entry::commands::{AddExpense, AddIncome, Transfer},
+        chore::commands::{ClaimChore, CompleteChore, OfferChore, RejectChore},
+        entry::commands::{AddExpense, AddIncome, RecategoriseEntry, Transfer},
         family::{
             commands::{AddMember, ChangeNotice, ChooseLeaderboard, JoinFamily, RevokeConsent, SetAgeBand, SetCountry},
             consent::AgeBand,
         },
+        id::{ChoreId, EntryId},
         inbox::commands::MarkNotificationsRead,
-        ledger_account::{AccountKind, commands::OpenAccount},
+        journal::PostingAccount,
+        ledger_account::{
+            AccountKind, ShareLevel,
+            commands::{CloseAccount, OpenAccount, ShareAccount},
+        },
         rewards::commands::AwardBadge,
         testing::{Scenario, account, category, currency, eur, member_id},
     };
@@ -108,6 +113,7 @@ mod tests {
         };
         Scenario::family()
             .with_member(Role::Child)
+            .with_member(Role::Partner)
             .with_account(account(1), AccountKind::Bank, "EUR")
             .with_category(category(1), CategoryKind::Expense)
             .with_category(category(2), CategoryKind::Income)
@@ -169,6 +175,11 @@ mod tests {
             member_id: child,
             on_leaderboard: true,
         };
+        let hidden = ShareAccount {
+            account_id: account(2),
+            member_id: member_id(Role::Partner),
+            level: ShareLevel::View,
+        };
         let by_child = scenario.clone().asked_by(Role::Child);
         vec![
             by_child.when(&expense(2, "1")).code(),
@@ -182,6 +193,7 @@ mod tests {
             scenario.when(&chore).code(),
             scenario.when(&savings).code(),
             scenario.when(&shown).code(),
+            scenario.when(&hidden).code(),
         ]
     }
 
@@ -219,7 +231,54 @@ mod tests {
                 }
             }
         }
-        assert_eq!(cells, 11 * (6 * 10 + 10));
+        assert_eq!(cells, 12 * (6 * 10 + 10));
+    }
+
+    #[test]
+    fn what_is_said_of_a_childs_things_waits_too() {
+        let scenario = family().after(&country("PT")).after(&give(1));
+        let expense = AddExpense {
+            account_id: account(2),
+            money: eur("1"),
+            category_id: Some(category(1)),
+            splits: vec![],
+            effective_on: None,
+            payee: String::new(),
+            note: String::new(),
+        };
+        let spent = scenario.when(&expense).accepted();
+        let recategorise = RecategoriseEntry {
+            entry_id: EntryId::from_uuid(spent[0].stream.id),
+            from: None,
+            to: PostingAccount::Category(category(3)),
+        };
+        let scenario = scenario.given(spent).with_category(category(3), CategoryKind::Expense);
+        let chore = OfferChore {
+            title: "Dishes".to_owned(),
+            points: 1,
+            reward: None,
+            offered_to: None,
+            due_on: None,
+        };
+        let offered = scenario.when(&chore).accepted();
+        let chore_id = ChoreId::from_uuid(offered[0].stream.id);
+        let scenario = scenario
+            .given(offered)
+            .asked_by(Role::Child)
+            .after(&ClaimChore { chore_id })
+            .after(&CompleteChore { chore_id })
+            .asked_by(Role::Parent);
+        let reject = RejectChore {
+            chore_id,
+            reason: "still wet".to_owned(),
+        };
+        let close = CloseAccount { account_id: account(2) };
+        let said = |scenario: &Scenario| {
+            let (moved, rejected) = (scenario.when(&recategorise), scenario.when(&reject));
+            [moved.code(), rejected.code(), scenario.when(&close).code()]
+        };
+        assert_eq!(said(&scenario), [None, None, Some("wallet-not-empty")]);
+        assert_eq!(said(&scenario.after(&revoke())), [Some("consent-required"); 3]);
     }
 
     #[test]

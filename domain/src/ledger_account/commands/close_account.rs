@@ -23,6 +23,9 @@ impl Decide for CloseAccount {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let account = shared_account(context, self.account_id, ShareLevel::Full)?;
+        if let Some(owner) = account.owner() {
+            context.family()?.check_consent(owner)?;
+        }
         let currency = account.open_currency(self.account_id)?;
         let balance = account.wallet_balance(currency);
         if account.kind() == Some(AccountKind::Wallet) && !balance.is_zero() {

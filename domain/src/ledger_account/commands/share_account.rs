@@ -40,8 +40,12 @@ impl Decide for ShareAccount {
         if !is_manager {
             return Err(LedgerAccountRefusal::NotYoursToShare.into());
         }
-        let member = family.member(self.member_id)?;
-        if !held.may_be_said(member.member_id, member.role) {
+        let member = family.consented(self.member_id)?;
+        if let Some(owner) = account.owner() {
+            family.check_consent(owner)?;
+        }
+        let is_too_much = member.role == Role::Auditor && self.level > ShareLevel::View;
+        if is_too_much || !held.may_be_said(member.member_id, member.role) {
             return Err(LedgerAccountRefusal::ShareIsFixed {
                 role: member.role.as_str(),
             }

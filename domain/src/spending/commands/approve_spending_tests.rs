@@ -276,9 +276,6 @@ fn what_makes_a_request_pointless_ends_it_for_good() {
     // Another limit that leaves no room for it leaves it standing, and so does another young role.
     let still = scenario.clone().after(&limit("25.49")).after(&role(Role::Teen));
     assert_eq!(still.when(&approve(request_id)).accepted().len(), 3);
-    // Who came back to a young role asks anew.
-    let back = scenario.after(&role(Role::Partner)).after(&role(Role::Child));
-    back.when(&approve(request_id)).refused("request-done");
 }
 
 #[test]

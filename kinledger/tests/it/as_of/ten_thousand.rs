@@ -275,6 +275,7 @@ impl Home {
             member_id: self.founder().1,
             role: Role::Parent,
             hidden_now: Vec::new(),
+            not_ranked_now: Vec::new(),
             now,
         }
     }

@@ -1,0 +1,139 @@
+//! Leave to have a history delivered: asked for again while it is on its way, and given to a few at a time.
+//!
+//! A delivery takes as long as its reader does. Who is removed meanwhile, or from whom an account is hidden, gets no more of it;
+//! and who reads slowly keeps a place among the deliveries only, never one of those who have something replayed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use domain::{
+    access::Row,
+    id::{FamilyId, UserId},
+};
+use service_kit::problem::Problem;
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::AuditState;
+
+/// Leave is asked for again so often.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// The deliveries of one process.
+pub(super) struct Deliveries {
+    all: Arc<Semaphore>,
+    per_person: usize,
+    by_person: Mutex<HashMap<UserId, usize>>,
+}
+
+/// A place among them, until it is dropped.
+pub(super) struct Delivering {
+    deliveries: Arc<Deliveries>,
+    person: UserId,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deliveries {
+    pub(super) fn new(all: usize, per_person: usize) -> Arc<Self> {
+        Arc::new(Self {
+            all: Arc::new(Semaphore::new(all)),
+            per_person,
+            by_person: Mutex::default(),
+        })
+    }
+
+    /// A place for one more.
+    ///
+    /// # Errors
+    /// 429 when this person has theirs, or when all are taken.
+    pub(super) fn begin(self: &Arc<Self>, person: UserId) -> Result<Delivering, Problem> {
+        let busy = || Problem::too_fast(5, "several exports are on their way just now; try again shortly");
+        let place = Arc::clone(&self.all).try_acquire_owned().map_err(|_| busy())?;
+        let mut by_person = self.by_person.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_person.entry(person).or_default();
+        if *count >= self.per_person {
+            return Err(busy());
+        }
+        *count += 1;
+        drop(by_person);
+        Ok(Delivering {
+            deliveries: Arc::clone(self),
+            person,
+            _place: place,
+        })
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        let mut by_person = self.deliveries.by_person.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_person.get_mut(&self.person) {
+            *count -= 1;
+            if *count == 0 {
+                by_person.remove(&self.person);
+            }
+        }
+    }
+}
+
+/// Whether the person may still be given the whole of a family's history.
+pub(crate) struct Leave {
+    state: AuditState,
+    row: &'static Row,
+    family: FamilyId,
+    person: UserId,
+    asked_at: AsyncMutex<Instant>,
+}
+
+impl Leave {
+    /// Leave that was just given.
+    pub(super) fn given(state: &AuditState, row: &'static Row, family: FamilyId, person: UserId) -> Self {
+        Self {
+            state: state.clone(),
+            row,
+            family,
+            person,
+            asked_at: AsyncMutex::new(Instant::now()),
+        }
+    }
+
+    /// Is it there still? A database that does not answer takes nobody's leave.
+    pub(crate) async fn is_there(&self) -> bool {
+        let mut asked_at = self.asked_at.lock().await;
+        if asked_at.elapsed() < ASK_EVERY {
+            return true;
+        }
+        let admitted = self.state.admitted(self.row, self.family, self.person).await;
+        *asked_at = Instant::now();
+        match admitted {
+            Ok(opened) => opened.is_whole,
+            Err(problem) => problem.status().is_server_error(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn nobody_takes_the_places_of_all() {
+        let person = |number| UserId::from_uuid(Uuid::from_u128(number));
+        let deliveries = Deliveries::new(3, 2);
+        let first = deliveries.begin(person(1)).ok();
+        let _second = deliveries.begin(person(1)).ok().expect("two for each");
+        assert!(deliveries.begin(person(1)).is_err(), "and no third");
+        let _other = deliveries.begin(person(2)).ok().expect("the refused one took no place");
+        assert!(deliveries.begin(person(2)).is_err(), "all are taken");
+        drop(first);
+        assert!(deliveries.begin(person(1)).is_ok(), "whoever is done makes room");
+        assert_eq!(deliveries.by_person.lock().expect("counts").len(), 2);
+    }
+}

@@ -1,0 +1,154 @@
+//! Ways around what is hidden: changing somebody's role, sending them away, calling an auditor, repeating another's request.
+
+use axum::http::StatusCode;
+use domain::actor::Role;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::shares::{Story, eur, names};
+
+#[tokio::test]
+async fn an_owner_s_word_outlives_what_others_do_to_their_place() {
+    let mut story = Story::begin("outlives").await;
+    let (parent, partner) = (story.person(Role::Parent), story.person(Role::Partner));
+    let own = story.own.clone();
+    story.share(partner, &own, parent, "none").await;
+    let demote = json!({"member_id": partner.member, "role": "teen"});
+    let refused = story
+        .world
+        .command(&mut story.home, parent.user, "change-role", &demote)
+        .await;
+    assert_eq!(refused.code(), "remains-grown-up");
+    let remove = json!({"member_id": partner.member});
+    story
+        .world
+        .accepted(&mut story.home, parent.user, "remove-member", &remove)
+        .await;
+    story.world.project().await;
+    assert_eq!(names(&story.view(parent, "accounts").await), ["Household", "Pocket"]);
+    let shares = story.view(parent, "account-shares").await;
+    assert_eq!(names(&shares), ["Household", "Pocket"]);
+    let with = shares["accounts"][0]["shares"].as_array().unwrap();
+    assert!(
+        with.iter().all(|share| share["member_id"] != json!(partner.member)),
+        "{shares}"
+    );
+    story.world.stop().await;
+}
+
+#[tokio::test]
+async fn an_auditor_sees_what_a_grown_up_hides_only_if_they_say_so() {
+    let mut story = Story::begin("auditors").await;
+    let (parent, partner, auditor) = (
+        story.person(Role::Parent),
+        story.person(Role::Partner),
+        story.person(Role::Auditor),
+    );
+    let (own, export) = (story.own.clone(), story.home.path("audit/export?format=ndjson"));
+    assert_eq!(
+        names(&story.view(auditor, "accounts").await),
+        ["Household", "Mine", "Pocket"]
+    );
+    story.share(partner, &own, parent, "none").await;
+    assert_eq!(names(&story.view(auditor, "accounts").await), ["Household", "Pocket"]);
+    assert_eq!(story.world.get(auditor.user, &export).await.code(), "accounts-hidden");
+    let too_much = story.share(partner, &own, auditor, "full").await;
+    assert_eq!(too_much.code(), "share-is-fixed");
+    let opened = story.share(partner, &own, auditor, "view").await;
+    assert_eq!(opened.status, StatusCode::OK, "{opened}");
+    assert_eq!(
+        names(&story.view(auditor, "accounts").await),
+        ["Household", "Mine", "Pocket"]
+    );
+    assert_eq!(story.world.get(auditor.user, &export).await.status, StatusCode::OK);
+    story.world.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_tells_nobody_but_who_used_it() {
+    let mut story = Story::begin("keys").await;
+    let (parent, partner, teen) = (
+        story.person(Role::Parent),
+        story.person(Role::Partner),
+        story.person(Role::Teen),
+    );
+    let own = story.own.clone();
+    story.share(partner, &own, parent, "none").await;
+    let path = story.home.path("commands/add-expense");
+    let key = Uuid::new_v4();
+    let present = json!({"account_id": own, "money": eur("3"), "payee": "Jeweller", "category_id": story.groceries});
+    let first = story.world.post(partner.user, &path, key, &present).await;
+    assert_eq!(first.status, StatusCode::OK, "{first}");
+    assert_eq!(
+        story.world.post(partner.user, &path, key, &present).await.body,
+        first.body
+    );
+    // To those it is hidden from the account is unknown, whatever key they hold and whatever they say with it.
+    for other in [parent, teen] {
+        let another = json!({"account_id": own, "money": eur("4"), "category_id": story.groceries});
+        for body in [&present, &another] {
+            for key in [key, Uuid::new_v4()] {
+                let answer = story.world.post(other.user, &path, key, body).await;
+                assert_eq!(answer.code(), "unknown-account", "{answer}");
+            }
+        }
+    }
+    // Who may do it, and did not ask for it, used another's key.
+    let path = story.home.path("commands/set-budget");
+    let (key, budget) = (
+        Uuid::new_v4(),
+        json!({"category_id": story.groceries, "amount": eur("60")}),
+    );
+    assert_eq!(
+        story.world.post(parent.user, &path, key, &budget).await.status,
+        StatusCode::OK
+    );
+    let other = story.world.post(partner.user, &path, key, &budget).await;
+    assert_eq!(other.code(), "idempotency-key-reused");
+    assert_eq!(
+        story.world.post(teen.user, &path, key, &budget).await.code(),
+        "role-not-allowed"
+    );
+    story.world.stop().await;
+}
+
+#[tokio::test]
+async fn the_past_shows_a_teen_no_hash_and_nobody_who_is_on_no_leaderboard_now() {
+    let mut story = Story::begin("board").await;
+    let (parent, teen, child) = (
+        story.person(Role::Parent),
+        story.person(Role::Teen),
+        story.person(Role::Child),
+    );
+    for person in [teen, child] {
+        let shown = json!({"member_id": person.member, "on_leaderboard": true});
+        let _ = story
+            .world
+            .command(&mut story.home, parent.user, "choose-leaderboard", &shown)
+            .await;
+    }
+    let badge = json!({"member_id": child.member, "badge": "Reader", "points": 7});
+    let receipt = story
+        .world
+        .accepted(&mut story.home, parent.user, "award-badge", &badge)
+        .await;
+    let then = receipt["family_seq"].as_i64().unwrap();
+    let path = story
+        .home
+        .path(&format!("as-of/leaderboard?period=all&family_seq={then}"));
+    let ranked = async |story: &Story| {
+        let answer = story.world.get(teen.user, &path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer}");
+        assert!(!answer.headers.contains_key("kinledger-chain-hash"));
+        let places = answer.json()["places"].as_array().unwrap().clone();
+        places.iter().any(|place| place["member_id"] == json!(child.member))
+    };
+    assert!(ranked(&story).await);
+    let taken_off = json!({"member_id": child.member, "on_leaderboard": false});
+    story
+        .world
+        .accepted(&mut story.home, parent.user, "choose-leaderboard", &taken_off)
+        .await;
+    assert!(!ranked(&story).await);
+    story.world.stop().await;
+}
