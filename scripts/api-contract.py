@@ -126,9 +126,11 @@ class Household:
     def __init__(self, base):
         self.base = base
         self.tokens = {who: self.register(who) for who in ("parent", "child", "stranger", "loser")}
-        founded = self.post("parent", "/api/v1/families", {"name": "Contract", "currency": "EUR", "zone": "Europe/Lisbon"})
+        founded = self.post("parent", "/api/v1/families", {"name": "Contract", "currency": "EUR", "zone": "Europe/Lisbon", "country": "PT"})
         self.family = founded["family_id"]
-        added = self.command("add-member", {"display_name": "Child", "role": "child", "on_leaderboard": True})
+        consent = {"method": "signed-form", "notice_version": 1}
+        child = {"display_name": "Child", "role": "child", "on_leaderboard": True, "consent": consent}
+        added = self.command("add-member", child)
         self.member = payload(added, "MemberAdded")["member_id"]
         invited = self.post("parent", f"/api/v1/families/{self.family}/members/{self.member}/invitation", {})
         self.post("child", "/api/v1/auth/join", {"code": invited["code"]})

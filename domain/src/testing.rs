@@ -11,7 +11,10 @@ use crate::{
     calendar::WeekStart,
     category::{Category, CategoryAdded, CategoryKind},
     decide::{Context, Decide, Decision, NewEvent, Stop, Streams, decide},
-    family::{Family, FamilyCreated, FamilyEvent, MemberAdded, MemberJoined, WalletAssigned},
+    family::{
+        ConsentGiven, CountrySet, Family, FamilyCreated, FamilyEvent, MemberAdded, MemberJoined, WalletAssigned,
+        consent::{ConsentMethod, age_of_consent},
+    },
     id::{AccountId, CategoryId, CommandId, FamilyId, MemberId, UserId},
     ledger_account::{AccountKind, AccountOpened, LedgerAccount},
     refusal::Refusal,
@@ -92,13 +95,26 @@ impl Scenario {
         }
     }
 
-    /// A family in Berlin with euros and one parent, who asks.
+    /// A family in Berlin with euros and one parent, who asks. It has said its country, so that the young who come to it have the
+    /// parent's consent.
     pub fn family() -> Self {
         Self::family_in("Europe/Berlin", WeekStart::Monday)
     }
 
     /// The same elsewhere.
     pub fn family_in(zone: &str, week_start: WeekStart) -> Self {
+        Self::founded(zone, week_start).family_event(CountrySet {
+            country: "DE".to_owned(),
+            consent_age: age_of_consent("DE"),
+        })
+    }
+
+    /// A family that has not said its country, as those of a release before: the young in it have nobody's consent.
+    pub fn without_country() -> Self {
+        Self::founded("Europe/Berlin", WeekStart::Monday)
+    }
+
+    fn founded(zone: &str, week_start: WeekStart) -> Self {
         let created = FamilyCreated {
             family_id: family_id(),
             name: "Lovelace".to_owned(),
@@ -175,20 +191,39 @@ impl Scenario {
     }
 
     fn with_place_of(self, member_id: MemberId, role: Role) -> Self {
-        self.family_event(MemberAdded {
+        let scenario = self.family_event(MemberAdded {
             member_id,
             display_name: role.as_str().to_owned(),
             role,
             on_leaderboard: false,
+        });
+        let Some(rules) = scenario.state().and_then(|family| family.rules_said().ok()) else {
+            return scenario;
+        };
+        if !role.is_young() {
+            return scenario;
+        }
+        scenario.family_event(ConsentGiven {
+            member_id,
+            given_by: self::member_id(Role::Parent),
+            method: ConsentMethod::SignedForm,
+            notice_version: rules.notice_version,
         })
     }
 
-    fn has_member(&self, member: MemberId) -> bool {
+    fn state(&self) -> Option<&Family> {
         let stream = StreamId {
             kind: "family",
             id: family_id().uuid(),
         };
-        matches!(self.streams.get(&stream), Some((crate::aggregate::AggregateState::Family(family), _)) if family.member(member).is_ok())
+        match self.streams.get(&stream) {
+            Some((crate::aggregate::AggregateState::Family(family), _)) => Some(family),
+            _ => None,
+        }
+    }
+
+    fn has_member(&self, member: MemberId) -> bool {
+        self.state().is_some_and(|family| family.member(member).is_ok())
     }
 
     /// An open account in a currency.

@@ -36,4 +36,5 @@ pub const GROUP: &str = "views";
 /// an older one build theirs beside, and switch to them.
 ///
 /// - 2: entries know the day from which they are reversed.
-pub const VERSION: i32 = 2;
+/// - 3: notices are not written for a teen or child who waits for consent.
+pub const VERSION: i32 = 3;

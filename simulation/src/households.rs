@@ -155,6 +155,7 @@ impl Household {
                     zone: "UTC".to_owned(),
                     week_start: Default::default(),
                     display_name: None,
+                    country: Some("DE".to_owned()),
                     with_categories: false,
                 },
             ),
@@ -223,6 +224,7 @@ impl Household {
                     on_leaderboard: false,
                     until_on: None,
                     age_band: None,
+                    consent: None,
                 },
             ),
             14 if !self.entries.is_empty() => {

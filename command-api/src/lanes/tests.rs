@@ -81,6 +81,7 @@ fn founding() -> CreateFamily {
         zone: "UTC".to_owned(),
         week_start: Default::default(),
         display_name: None,
+        country: None,
         with_categories: false,
     }
 }

@@ -271,10 +271,14 @@ async fn found(database: &TestDatabase) -> Vec<Home> {
             let receipt = side.execute(id, name, &body).await.expect("accepted");
             receipt.events[0].aggregate_id.clone()
         };
-        run("create-family", json!({"name": "Lovelace", "currency": "EUR"})).await;
+        run(
+            "create-family",
+            json!({"name": "Lovelace", "currency": "EUR", "country": "DE"}),
+        )
+        .await;
         let open = json!({"name": "Current account", "kind": "bank", "opening_balance": euros("500.00")});
         let account = run("open-account", open).await;
-        let body = json!({"display_name": "Byron", "role": "child"});
+        let body = json!({"display_name": "Byron", "role": "child", "consent": {"method": "signed-form", "notice_version": 1}});
         let added = side.execute(id, "add-member", &body).await.expect("accepted");
         let payload: Value =
             serde_json::from_str(added.events[0].payload.as_ref().expect("a payload").get()).expect("JSON");

@@ -1,10 +1,12 @@
 //! A parent's consent to what the family keeps about a child, as a state machine in the log.
 //!
-//! A family that has said its country is under that country's age of consent. Each teen or child in it has an [`AgeBand`], which an
-//! adult gives instead of a date of birth; one without a band counts as the youngest. Below the age, the member is [`Consent::Pending`]
-//! until a parent gives consent to the notice as it is now, and again after the notice has changed or consent was revoked. Until then
-//! the family keeps of the member what consent needs (a name to call them by, the band, the consent), and every command by them or
-//! about them is refused with `consent-required`. From the age on a young person needs nobody's consent here. ADR 0040 has the choice.
+//! A family says its country, at its founding or later, and is under that country's age of consent; before it has, no teen or child is
+//! given a place, and those who have one from an earlier release are under the highest age there is. Each teen or child has an
+//! [`AgeBand`], which an adult gives instead of a date of birth; one without a band counts as the youngest. Below the age, the member
+//! is [`Consent::Pending`] until a parent gives consent to the notice as it is now, and again after the notice has changed or consent
+//! was revoked. Until then the family keeps of the member what consent needs (a name to call them by, the band, the consent), and
+//! every command by them or about them is refused with `consent-required`. From the age on a young person needs nobody's consent here.
+//! ADRs 0040 and 0044 have the choices.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,13 +105,22 @@ pub enum ConsentMethod {
     TextPlus,
 }
 
-/// What a family is under, once it has said its country.
+/// What a family is under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsentRules {
     /// Below this age a parent consents.
     pub age: u8,
     /// The version of the notice that counts.
     pub notice_version: u32,
+}
+
+impl ConsentRules {
+    /// What a family is under that has not said its country: the highest age, and a notice that nobody can have consented to, for
+    /// consent is given where a country was said.
+    pub const UNSAID: Self = Self {
+        age: AGE_OTHERWISE,
+        notice_version: super::NOTICE_FIRST,
+    };
 }
 
 /// What is known of one member's consent.
@@ -126,7 +137,7 @@ pub struct ConsentRecord {
 /// Where a member stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// An adult, or of age, or in a family that has not said its country.
+    /// An adult, or of age.
     NotNeeded,
     /// Nobody has consented to the notice as it is now.
     Pending,
@@ -137,11 +148,12 @@ pub enum Consent {
 }
 
 impl Consent {
-    /// Where a teen or child stands under these rules.
+    /// Where a teen or child stands under these rules; none are those of a family that has not said its country.
     pub fn of(rules: Option<ConsentRules>, is_young: bool, record: &ConsentRecord) -> Self {
-        let Some(rules) = rules.filter(|_| is_young) else {
+        if !is_young {
             return Self::NotNeeded;
-        };
+        }
+        let rules = rules.unwrap_or(ConsentRules::UNSAID);
         if record.band.map_or(0, AgeBand::youngest) >= rules.age {
             Self::NotNeeded
         } else if record.is_revoked {
@@ -169,6 +181,7 @@ mod tests {
         assert_eq!(ages, [13, 16, 14, 15, 13, 16]);
         assert!(AGES.is_sorted_by(|a, b| a.0 < b.0));
         assert!(AGES.iter().all(|(_, age)| (13..=16).contains(age)));
+        assert!(AGES.iter().all(|(_, age)| *age <= ConsentRules::UNSAID.age));
     }
 
     #[test]
@@ -189,7 +202,9 @@ mod tests {
                     let is_given = notice_version == Some(2) && !is_revoked;
                     assert_eq!(consent.is_enough(), is_of_age || is_given, "{age} {record:?}");
                     assert_eq!(Consent::of(Some(rules), false, &record), Consent::NotNeeded);
-                    assert_eq!(Consent::of(None, true, &record), Consent::NotNeeded);
+                    assert_eq!(Consent::of(None, false, &record), Consent::NotNeeded);
+                    let unsaid = Consent::of(Some(ConsentRules::UNSAID), true, &record);
+                    assert_eq!(Consent::of(None, true, &record), unsaid, "no country is the strictest");
                     cells += 1;
                 }
             }

@@ -24,7 +24,7 @@ pub use events::*;
 pub use refusals::FamilyRefusal;
 
 /// The notice of a family that has just said its country.
-const NOTICE_FIRST: u32 = 1;
+pub const NOTICE_FIRST: u32 = 1;
 
 /// A place in the family and, once taken, the person in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,9 +266,12 @@ impl Family {
         Consent::of(self.rules, member.role.is_young(), &member.consent)
     }
 
-    /// Under which rules of consent the family is, once it has said its country.
-    pub fn consent_rules(&self) -> Option<ConsentRules> {
-        self.rules
+    /// Under which rules of consent the family is that it has said itself.
+    ///
+    /// # Errors
+    /// [`FamilyRefusal::NoCountry`]: it has not said its country yet.
+    pub fn rules_said(&self) -> Result<ConsentRules, FamilyRefusal> {
+        self.rules.ok_or(FamilyRefusal::NoCountry)
     }
 
     /// One member about whom something may be kept.

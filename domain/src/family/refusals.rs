@@ -21,11 +21,11 @@ refusals! {
         NothingOffered = Rule, "nothing-offered", "nobody has offered you the family";
         NotAnAuditor = Rule, "not-an-auditor", "only an auditor looks for a term";
         TermOver = Rule, "term-over", "the last day of the term is today or later, and within two years";
-        ConsentRequired = Forbidden, "consent-required", "a parent has to consent first to what is kept about this child";
+        ConsentRequired = Forbidden, "consent-required", "a parent has to consent first to what is kept about this child (set-country once, then give-consent)";
         ConsentNotNeeded = Rule, "consent-not-needed", "nobody has to consent for this member";
         SameConsent = Rule, "same-consent", "this is so already";
         OldNotice = Rule, "old-notice", "consent is to the notice as it is now, and a changed notice has a higher version";
-        NoCountry = Rule, "no-country", "say the family's country first";
+        NoCountry = Rule, "no-country", "say the family's country first (set-country): it decides for which teens and children a parent has to consent";
         UnknownCountry = Rule, "unknown-country", "a country is two capital letters, as in ISO 3166-1";
         NotYoung = Rule, "not-young", "only a teen or child has an age band";
         NotYours = Forbidden, "not-yours", "a teen or child may only use what is their own";

@@ -95,9 +95,13 @@ impl Household {
         household.must(
             "parent",
             "create-family",
-            r#"{"name":"Lovelace","currency":"EUR","zone":"Europe/Berlin"}"#,
+            r#"{"name":"Lovelace","currency":"EUR","zone":"Europe/Berlin","country":"DE"}"#,
         );
-        household.must("parent", "add-member", r#"{"display_name":"Byron","role":"child"}"#);
+        household.must(
+            "parent",
+            "add-member",
+            r#"{"display_name":"Byron","role":"child","consent":{"method":"signed-form","notice_version":1}}"#,
+        );
         let child = household.keep("child", "member_id");
         let member_id: MemberId = child.parse().expect("a member");
         household.post("child", &JoinFamily { member_id });

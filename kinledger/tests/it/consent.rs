@@ -6,14 +6,16 @@ use std::{thread, time::Duration};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Reply, wait_until};
+use crate::support::{Household, Kinledger, Reply, consent, payload, register, wait_until};
 
+const COUNTRY: &str = "no-country";
 const REQUIRED: &str = "consent-required";
 
 struct Home {
     family: Household,
     wallet: String,
     bank: String,
+    unconnected: String,
     category: String,
 }
 
@@ -24,17 +26,30 @@ impl Home {
         let wallet = family.open_account(&wallet);
         let bank = json!({"name": "Child's bank", "kind": "bank", "owner": family.child.member_id});
         let bank = family.open_account(&bank);
+        let unconnected = json!({"name": "Child's card", "kind": "card", "owner": family.child.member_id});
+        let unconnected = family.open_account(&unconnected);
         let category = family.category("Leisure");
         Self {
             family,
             wallet,
             bank,
+            unconnected,
             category,
         }
     }
 
     fn give(&self, notice_version: u32) -> Value {
         json!({"member_id": self.family.child.member_id, "method": "signed-form", "notice_version": notice_version})
+    }
+
+    fn notice(&self, notice_version: u32) {
+        let changed = json!({"notice_version": notice_version});
+        self.family.accepted(&self.family.parent, "change-notice", &changed);
+    }
+
+    fn connect(&self) -> Reply {
+        let connect = json!({"account_id": self.unconnected});
+        self.family.command(&self.family.parent, "connect-bank", &connect)
     }
 
     fn spend(&self) -> Value {
@@ -104,20 +119,21 @@ fn a_child_without_consent_is_refused_with_one_code_on_every_channel() {
     let family = &home.family;
     home.everything_is(true);
 
-    family.accepted(&family.parent, "set-country", &json!({"country": "PT"}));
+    home.notice(2);
     let log = family.export();
     home.everything_is(false);
+    assert_eq!(home.connect().refused(), (403, REQUIRED.to_owned()));
     assert_eq!(family.export(), log, "nothing was kept");
 
-    family.accepted(&family.parent, "give-consent", &home.give(1));
+    family.accepted(&family.parent, "give-consent", &home.give(2));
     home.everything_is(true);
-    family.accepted(&family.parent, "change-notice", &json!({"notice_version": 2}));
+    home.notice(3);
     home.everything_is(false);
     assert_eq!(
-        family.refused(&family.parent, "give-consent", &home.give(1)).1,
+        family.refused(&family.parent, "give-consent", &home.give(2)).1,
         "old-notice"
     );
-    family.accepted(&family.parent, "give-consent", &home.give(2));
+    family.accepted(&family.parent, "give-consent", &home.give(3));
     home.everything_is(true);
     family.accepted(
         &family.parent,
@@ -133,24 +149,91 @@ fn a_child_without_consent_is_refused_with_one_code_on_every_channel() {
         &json!({"member_id": family.child.member_id, "band": "13"}),
     );
     home.everything_is(true);
+    assert_eq!(home.connect().status, 200);
+}
+
+#[test]
+fn no_teen_or_child_comes_into_a_family_that_has_not_said_its_country() {
+    let kinledger = Kinledger::start();
+    let parent = register(&kinledger, "Parent").client;
+    let founded = |country: Value| {
+        let mut body = json!({"name": "The Unsaid", "currency": "EUR"});
+        body["country"] = country;
+        parent.post("/api/v1/families", &body)
+    };
+    assert_eq!(
+        founded(json!("Portugal")).refused(),
+        (422, "unknown-country".to_owned())
+    );
+    let unsaid = founded(Value::Null).accepted();
+    let path = format!("/api/v1/families/{}", unsaid["family_id"].as_str().unwrap());
+    let command = |name: &str, body: &Value| parent.post(&format!("{path}/commands/{name}"), body);
+    let partner = command("add-member", &json!({"display_name": "P", "role": "partner"})).accepted();
+    let partner = payload(&partner, "MemberAdded")["member_id"].clone();
+    let young = ["teen", "child"].map(|role| {
+        [
+            (
+                "add-member",
+                json!({"display_name": "C", "role": role, "age_band": "16-or-over"}),
+            ),
+            (
+                "add-member",
+                json!({"display_name": "C", "role": role, "consent": consent()}),
+            ),
+            ("change-role", json!({"member_id": partner, "role": role})),
+        ]
+    });
+    let before = parent.get(&format!("{path}/audit/verify")).accepted();
+    for (name, body) in young.concat() {
+        assert_eq!(
+            command(name, &body).refused(),
+            (422, COUNTRY.to_owned()),
+            "{name} {body}"
+        );
+        let batch = json!([{"name": name, "idempotency_key": Uuid::new_v4(), "body": body}]);
+        let results = parent.post(&format!("{path}/commands"), &batch).json();
+        assert_eq!(results["results"][0]["problem"]["type"], format!("/problems/{COUNTRY}"));
+    }
+    assert_eq!(
+        command("change-notice", &json!({"notice_version": 2})).refused().1,
+        COUNTRY
+    );
+    assert_eq!(
+        parent.get(&format!("{path}/audit/verify")).accepted(),
+        before,
+        "nothing was kept"
+    );
+    command("set-country", &json!({"country": "PT"})).accepted();
+    for (name, body) in &young[1] {
+        assert_eq!(command(name, body).status, 200, "{name} {body}");
+    }
+
+    // One request founds a family that may have children.
+    let said = founded(json!("PT")).accepted();
+    let path = format!(
+        "/api/v1/families/{}/commands/add-member",
+        said["family_id"].as_str().unwrap()
+    );
+    let child = json!({"display_name": "C", "role": "child", "consent": consent()});
+    let added = parent.post(&path, &child).accepted();
+    assert_eq!(payload(&added, "ConsentGiven")["method"], "signed-form");
 }
 
 #[test]
 fn an_invitation_for_a_child_waits_for_consent() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Waiting", "EUR");
-    family.accepted(&family.parent, "set-country", &json!({"country": "DE"}));
     let added = json!({"display_name": "Newcomer", "role": "child", "age_band": "under-13"});
     let added = family.accepted(&family.parent, "add-member", &added);
-    let member_id = crate::support::payload(&added, "MemberAdded")["member_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
     let path = format!("{}/members/{member_id}/invitation", family.path());
-    assert_eq!(
-        family.parent.client.post(&path, &json!({})).refused(),
-        (403, REQUIRED.to_owned())
-    );
+    let pairing = format!("{}/members/{member_id}/pairing", family.path());
+    for path in [&path, &pairing] {
+        assert_eq!(
+            family.parent.client.post(path, &json!({})).refused(),
+            (403, REQUIRED.to_owned())
+        );
+    }
     let consent = json!({"member_id": member_id, "method": "government-id", "notice_version": 1});
     family.accepted(&family.parent, "give-consent", &consent);
     assert_eq!(family.parent.client.post(&path, &json!({})).status, 201);

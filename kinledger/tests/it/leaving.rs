@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, payload, today, wait_until};
+use crate::support::{Household, Kinledger, Person, consent, payload, today, wait_until};
 
 /// How long after a removal anything may still be answered.
 const OVER_WITHIN: Duration = Duration::from_secs(5);
@@ -61,11 +61,11 @@ fn add_category(family: &Household, person: &Person) -> Uuid {
 }
 
 fn invite(family: &Household, by: &Person, role: &str) -> (String, Value) {
-    let added = family.accepted(
-        &family.parent,
-        "add-member",
-        &json!({"display_name": "Newcomer", "role": role}),
-    );
+    let mut body = json!({"display_name": "Newcomer", "role": role});
+    if ["teen", "child"].contains(&role) {
+        body["consent"] = consent();
+    }
+    let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
     let path = format!("{}/members/{member_id}/invitation", family.path());
     let code = by.client.post(&path, &json!({})).accepted()["code"].clone();

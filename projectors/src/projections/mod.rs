@@ -16,6 +16,7 @@ mod inbox_marks;
 mod leaderboard;
 mod members;
 mod notifications;
+mod recipients;
 mod spending;
 mod spending_limits;
 mod spending_requests;

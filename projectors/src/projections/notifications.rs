@@ -15,10 +15,10 @@
 //! | spending approved or declined | who asked |
 //! | bank statement imported, import undone | the adults |
 //!
-//! Who is an adult is decided as of the event, so the fold keeps the roles in a table of its own: the members' table may be
-//! ahead of an event in the middle of a batch. Names and titles are looked up when a notification is read.
+//! Nobody is told who waits for a parent's consent after the event. Who is an adult, and who waits, is decided as of the event
+//! ([`super::recipients`]). Names and titles are looked up when a notification is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use domain::{
@@ -36,6 +36,7 @@ use domain::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::recipients::Recipients;
 use crate::{
     copy::{Columns, Copies},
     projection::{Fact, Projection, ProjectionError},
@@ -51,7 +52,12 @@ impl Projection for Notifications {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["notification_recipients", "notifications"]
+        &[
+            "notification_consents",
+            "notification_recipients",
+            "notification_rules",
+            "notifications",
+        ]
     }
 
     async fn project(&self, facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionError> {
@@ -108,12 +114,14 @@ async fn notices<'a>(facts: &'a [Fact], tx: &mut PgConnection) -> Result<Told<'a
     if concerned.is_empty() {
         return Ok(told);
     }
-    let mut roles = Roles::load(concerned, tx).await?;
+    let mut roles = Recipients::load(concerned, tx).await?;
     for fact in facts {
-        if let Some(notice) = notice(&fact.event, &roles, fact.family()) {
+        let notice = notice(&fact.event, &roles, fact.family());
+        roles.fold(fact);
+        if let Some(mut notice) = notice {
+            notice.to.retain(|to| roles.may_be_told(fact.family(), *to));
             told.push((fact, notice));
         }
-        roles.fold(fact);
     }
     roles.keep(tx).await?;
     Ok(told)
@@ -135,6 +143,11 @@ fn concerns(event: &LedgerEvent) -> bool {
                 | FamilyEvent::MemberRemoved(_)
                 | FamilyEvent::MemberErased(_)
                 | FamilyEvent::HandoverOffered(_)
+                | FamilyEvent::CountrySet(_)
+                | FamilyEvent::NoticeChanged(_)
+                | FamilyEvent::AgeBandSet(_)
+                | FamilyEvent::ConsentGiven(_)
+                | FamilyEvent::ConsentRevoked(_)
         ),
         LedgerEvent::Chore(event) => !matches!(event, ChoreEvent::ChoreClaimed(_)),
         LedgerEvent::Entry(event) => matches!(event, EntryEvent::ExpenseAdded(_)),
@@ -148,87 +161,6 @@ fn concerns(event: &LedgerEvent) -> bool {
         ),
         LedgerEvent::BankConnection(event) => !matches!(event, BankConnectionEvent::BankConnected(_)),
         _ => false,
-    }
-}
-
-/// In the place of a role: whoever has left is told nothing more.
-const GONE: &str = "gone";
-
-/// Roles by member of the families at hand.
-struct Roles {
-    of: BTreeMap<(Uuid, Uuid), String>,
-    changed: BTreeSet<(Uuid, Uuid)>,
-}
-
-impl Roles {
-    async fn load(families: BTreeSet<Uuid>, tx: &mut PgConnection) -> Result<Self, ProjectionError> {
-        let rows: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
-            "select family_id, member_id, role
-            from notification_recipients
-            where family_id = any($1)",
-        )
-        .bind(families.into_iter().collect::<Vec<_>>())
-        .fetch_all(tx)
-        .await?;
-        let of = rows
-            .into_iter()
-            .map(|(family, member, role)| ((family, member), role))
-            .collect();
-        Ok(Self {
-            of,
-            changed: BTreeSet::new(),
-        })
-    }
-
-    fn fold(&mut self, fact: &Fact) {
-        let (member_id, role) = match &fact.event {
-            LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => (added.member_id, added.role.as_str()),
-            LedgerEvent::Family(FamilyEvent::MemberRoleChanged(changed)) => (changed.member_id, changed.to.as_str()),
-            LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => (left.member_id, GONE),
-            LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => (removed.member_id, GONE),
-            LedgerEvent::Family(FamilyEvent::MemberErased(erased)) => (erased.member_id, GONE),
-            _ => return,
-        };
-        let key = (fact.family(), member_id.uuid());
-        self.of.insert(key, role.to_owned());
-        self.changed.insert(key);
-    }
-
-    fn with(&self, family: Uuid, roles: &[Role]) -> Vec<Uuid> {
-        let of_family = self.of.range((family, Uuid::nil())..=(family, Uuid::max()));
-        of_family
-            .filter(|(_, held)| roles.iter().any(|role| role.as_str() == *held))
-            .map(|((_, m), _)| *m)
-            .collect()
-    }
-
-    fn is_young(&self, family: Uuid, member: Uuid) -> bool {
-        self.of
-            .get(&(family, member))
-            .is_some_and(|role| role == Role::Teen.as_str() || role == Role::Child.as_str())
-    }
-
-    async fn keep(&self, tx: &mut PgConnection) -> Result<(), ProjectionError> {
-        if self.changed.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "insert into notification_recipients (family_id, member_id, role)
-            select * from unnest($1::uuid[], $2::uuid[], $3::text[])
-            on conflict (family_id, member_id) do update
-            set role = excluded.role",
-        )
-        .bind(self.changed.iter().map(|(family, _)| *family).collect::<Vec<_>>())
-        .bind(self.changed.iter().map(|(_, member)| *member).collect::<Vec<_>>())
-        .bind(
-            self.changed
-                .iter()
-                .filter_map(|key| self.of.get(key).cloned())
-                .collect::<Vec<_>>(),
-        )
-        .execute(tx)
-        .await?;
-        Ok(())
     }
 }
 
@@ -247,7 +179,7 @@ struct Notice {
     count: Option<i64>,
 }
 
-fn notice(event: &LedgerEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
+fn notice(event: &LedgerEvent, roles: &Recipients, family: Uuid) -> Option<Notice> {
     let adults = || roles.with(family, Role::ADULTS);
     Some(match event {
         LedgerEvent::Family(FamilyEvent::MemberAdded(added)) => Notice {
@@ -318,7 +250,7 @@ fn gone(member: Uuid, kind: &'static str, adults: &[Uuid]) -> Notice {
     }
 }
 
-fn chore_notice(event: &ChoreEvent, roles: &Roles, family: Uuid) -> Option<Notice> {
+fn chore_notice(event: &ChoreEvent, roles: &Recipients, family: Uuid) -> Option<Notice> {
     Some(match event {
         ChoreEvent::ChoreOffered(offered) => Notice {
             to: match offered.offered_to {
@@ -366,7 +298,7 @@ fn chore_notice(event: &ChoreEvent, roles: &Roles, family: Uuid) -> Option<Notic
     })
 }
 
-fn expense_notice(added: &ExpenseAdded, roles: &Roles, family: Uuid) -> Option<Notice> {
+fn expense_notice(added: &ExpenseAdded, roles: &Recipients, family: Uuid) -> Option<Notice> {
     let spender = added.entered_by?.uuid();
     if !roles.is_young(family, spender) {
         return None;

@@ -11,7 +11,7 @@ use domain::{
         BankTransactionBooked, EntryEvent, EntryRecategorised, EntryReversed, ExpenseAdded, IncomeAdded,
         OpeningBalanceRecorded, TransferMade,
     },
-    family::{FamilyCreated, FamilyEvent, MemberAdded, MemberJoined},
+    family::{ConsentGiven, CountrySet, FamilyCreated, FamilyEvent, MemberAdded, MemberJoined, consent::ConsentMethod},
     id::{AccountId, BudgetId, CategoryId, EntryId, FamilyId, ImportId, MemberId, UserId},
     journal::{Equity, Posting, PostingAccount, reversed},
     ledger_account::{AccountKind, AccountOpened, AccountShared, LedgerAccountEvent, ShareLevel},
@@ -69,6 +69,25 @@ pub fn member_added(family: FamilyId, number: u128, role: Role) -> Given {
         on_leaderboard: true,
     };
     family_event(family, added)
+}
+
+/// The family says a country in which a teen or child needs a parent's consent.
+pub fn country_set(family: FamilyId) -> Given {
+    let set = CountrySet {
+        country: "DE".to_owned(),
+        consent_age: 16,
+    };
+    family_event(family, set)
+}
+
+pub fn consent_given(family: FamilyId, number: u128) -> Given {
+    let given = ConsentGiven {
+        member_id: member(family, number),
+        given_by: member(family, 1),
+        method: ConsentMethod::SignedForm,
+        notice_version: 1,
+    };
+    family_event(family, given)
 }
 
 pub fn account_opened(family: FamilyId, number: u128, kind: AccountKind, owner: Option<MemberId>) -> Given {

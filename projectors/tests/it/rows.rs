@@ -5,7 +5,7 @@ use domain::{
     aggregate::LedgerEvent,
     bank_connection::BankSyncUndone,
     calendar::Period,
-    family::{LeaderboardChoiceMade, MemberRoleChanged},
+    family::{AgeBandSet, ConsentRevoked, LeaderboardChoiceMade, MemberRoleChanged, consent::AgeBand},
     id::{ConnectionId, ImportId},
     inbox::{InboxEvent, NotificationsRead},
     ledger_account::{AccountClosed, LedgerAccountEvent},
@@ -194,11 +194,14 @@ async fn a_chore_earns_points_and_tells_who_has_to_know() {
     let mut ledger = Ledger::new().await;
     let f = family(1);
     ledger.append(f, founding(f)).await;
+    ledger
+        .append(f, vec![country_set(f), consent_given(f, 3), consent_given(f, 4)])
+        .await;
     ledger.append(f, chore_story(f)).await;
     ledger.append(f, vec![badge(f)]).await;
     let read = NotificationsRead {
         member_id: member(f, 4),
-        up_to_family_seq: 18,
+        up_to_family_seq: 21,
     };
     ledger
         .append(
@@ -239,13 +242,51 @@ async fn a_chore_earns_points_and_tells_who_has_to_know() {
         ledger.value(&told(2)).await,
         "member-added member-added chore-completed chore-completed"
     );
-    assert_eq!(ledger.value(&told(3)).await, "member-added chore-offered");
+    assert_eq!(ledger.value(&told(3)).await, "chore-offered");
     assert_eq!(
         ledger.value(&told(4)).await,
         "chore-offered chore-rejected chore-approved badge-awarded"
     );
-    assert_eq!(ledger.value("select read_up_to from views.inbox_marks").await, "18");
+    assert_eq!(ledger.value("select read_up_to from views.inbox_marks").await, "21");
     ledger.database.drop().await;
+}
+
+/// Before a country is said, without consent, and after it was taken back; with consent, or of age, they are.
+#[tokio::test]
+async fn a_teen_or_child_who_waits_for_consent_is_told_nothing() {
+    for size in [1, 5_000] {
+        let mut ledger = Ledger::new().await;
+        let f = family(1);
+        ledger.append(f, founding(f)).await;
+        ledger.append(f, chore_story(f)).await;
+        ledger.append(f, vec![country_set(f), chore_offered(f, 2)]).await;
+        let revoked = ConsentRevoked {
+            member_id: member(f, 4),
+            revoked_by: member(f, 1),
+        };
+        let of_age = AgeBandSet {
+            member_id: member(f, 3),
+            band: AgeBand::From16,
+        };
+        ledger.append(f, vec![consent_given(f, 4), chore_offered(f, 3)]).await;
+        ledger
+            .append(
+                f,
+                vec![family_event(f, revoked), family_event(f, of_age), chore_offered(f, 4)],
+            )
+            .await;
+        ledger.project(size).await;
+        let told = "select string_agg(member_id || ' ' || chore_id, ', ' order by family_seq)
+            from views.notifications where kind = 'chore-offered'";
+        let (teen, child) = (member(f, 3).uuid(), member(f, 4).uuid());
+        assert_eq!(
+            ledger.value(told).await,
+            format!("{child} {}, {teen} {}", id(f, 0x5103), id(f, 0x5104))
+        );
+        let young = format!("select count(*) from views.notifications where member_id in ('{teen}', '{child}')");
+        assert_eq!(ledger.value(&young).await, "2", "and of nothing else");
+        ledger.database.drop().await;
+    }
 }
 
 #[tokio::test]

@@ -84,6 +84,21 @@ pub fn chore_story(f: FamilyId) -> Vec<Given> {
     ]
 }
 
+/// A chore for anybody.
+pub fn chore_offered(f: FamilyId, number: u128) -> Given {
+    chore_event(
+        f,
+        ChoreOffered {
+            chore_id: ChoreId::from_uuid(id(f, 0x5100 + number)),
+            title: "Rubbish".into(),
+            points: 1,
+            reward: None,
+            offered_to: None,
+            due_on: None,
+        },
+    )
+}
+
 pub fn badge(f: FamilyId) -> Given {
     let awarded = BadgeAwarded {
         award_id: AwardId::from_uuid(id(f, 0x6001)),

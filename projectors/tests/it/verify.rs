@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::{
     actor::Role,
     calendar::Period,
-    family::{AgeBandSet, CountrySet, MemberLeft, consent::AgeBand},
+    family::{AgeBandSet, MemberLeft, consent::AgeBand},
     id::FamilyId,
     ledger_account::ShareLevel,
 };
@@ -37,7 +37,9 @@ const ALTERED: &[(&str, &str, &str)] = &[
     ("leaderboard", "point_days", "points = points + 1"),
     ("leaderboard", "point_totals", "points = points - 1"),
     ("members", "members", "role = 'parent', display_name = 'Somebody'"),
+    ("notifications", "notification_consents", "is_revoked = not is_revoked"),
     ("notifications", "notification_recipients", "role = 'auditor'"),
+    ("notifications", "notification_rules", "age = age + 1"),
     ("notifications", "notifications", "subject = subject || '!'"),
     ("spending", "spending_days", "amount = amount + 1"),
     ("spending", "spending_months", "amount = 0.01 + amount"),
@@ -53,10 +55,6 @@ async fn full(ledger: &mut Ledger) {
     lived(ledger).await;
     for number in 1..=2 {
         let f = family(number);
-        let country = CountrySet {
-            country: "DE".to_owned(),
-            consent_age: 16,
-        };
         let band = AgeBandSet {
             member_id: member(f, 4),
             band: AgeBand::Of14,
@@ -66,7 +64,8 @@ async fn full(ledger: &mut Ledger) {
             account_shared(f, 1, 4, ShareLevel::View),
             account_shared(f, 1, 4, ShareLevel::Full),
             stories::inbox_read(f),
-            family_event(f, country),
+            country_set(f),
+            consent_given(f, 4),
             family_event(f, band),
             member_added(f, 9, Role::Partner),
             family_event(

@@ -141,6 +141,11 @@ impl Home {
         ))
         .await;
         self.run(&format!(
+            "insert into views.consent_rules (family_id, country, age, notice_version) values ('{}', 'DE', 16, 1)",
+            uuid(family),
+        ))
+        .await;
+        self.run(&format!(
             "insert into views.family_heads (family_id, lane, family_seq, chain_hash, recorded_at)
             values ('{}', 0, 100, '\\x00', now())",
             uuid(family),
@@ -158,6 +163,14 @@ impl Home {
             uuid(number),
         ))
         .await;
+        if ["teen", "child"].contains(&role) {
+            self.run(&format!(
+                "insert into views.consents (family_id, member_id, notice_version, is_revoked) values ('{}', '{}', 1, false)",
+                uuid(family),
+                uuid(number),
+            ))
+            .await;
+        }
     }
 
     pub async fn run(&self, statement: &str) {

@@ -47,6 +47,31 @@ async fn a_child_sees_the_chores_for_anybody_and_its_own_and_not_what_others_ear
     home.database.drop().await;
 }
 
+/// As after an upgrade from a release that asked for no country: nothing is lost, and nothing is shown to who waits.
+#[tokio::test]
+async fn in_a_family_that_has_not_said_its_country_the_young_wait_for_consent() {
+    let home = Home::new().await;
+    home.run("delete from views.consent_rules").await;
+    home.run("update views.consents set notice_version = null").await;
+    for who in [TEEN, CHILD] {
+        let path = format!("/api/v1/families/fam_{}/accounts", uuid(FAMILY));
+        let (status, _, body) = home.ask(who, &path, None).await;
+        assert_eq!(status, 403, "{body}");
+        assert!(body.to_string().contains("consent-required"), "{body}");
+    }
+    let members = home.view(PARENT, "members").await;
+    assert_eq!(
+        pick(&members["members"], "awaits_consent"),
+        ["false", "false", "true", "true", "false"]
+    );
+    let accounts = home.view(PARENT, "accounts").await;
+    assert!(pick(&accounts["accounts"], "name").contains(&"Child's".to_owned()));
+    // Of sixteen a young person needs nobody's consent, whichever the country.
+    home.run("update views.consents set youngest = 16").await;
+    assert_eq!(home.view(CHILD, "accounts").await["accounts"][0]["name"], "Child's");
+    home.database.drop().await;
+}
+
 async fn points(home: &Home, member: u128, on: &str, points: i64) {
     home.run(&format!(
         "insert into views.point_days (family_id, earned_on, member_id, source, points) values ('{}', '{on}', '{}', 'chore', {points})",

@@ -44,6 +44,9 @@ impl Decide for ConnectBank {
         if account.kind() == Some(AccountKind::Wallet) {
             return Err(BankConnectionRefusal::WalletNotConnectable.into());
         }
+        if let Some(owner) = account.owner() {
+            context.family()?.check_consent(owner)?;
+        }
         if !PROVIDERS.contains(&self.provider.as_str()) {
             return Err(BankConnectionRefusal::UnknownProvider {
                 provider: text::cleaned(&self.provider, 40),

@@ -4,11 +4,14 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::set_audit_term::term;
+use super::{give_consent::ConsentSaid, set_audit_term::term};
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
-    family::{AgeBandSet, Family, FamilyRefusal, MemberAdded, consent::AgeBand},
+    family::{
+        AgeBandSet, Family, FamilyRefusal, MemberAdded,
+        consent::{AgeBand, Consent, ConsentRecord},
+    },
     id::MemberId,
     text,
 };
@@ -25,7 +28,8 @@ pub struct AddMember {
     pub display_name: String,
     /// What the member may do. A partner may add teens and children only.
     pub role: Role,
-    /// Show the member on the leaderboard? A teen or child is shown only when a parent says so here or by `choose-leaderboard`.
+    /// Show the member on the leaderboard? A teen or child is shown only when a parent says so here or by `choose-leaderboard`, and
+    /// one who waits for consent only by the latter, afterwards.
     #[serde(default)]
     pub on_leaderboard: bool,
     /// For an auditor: the last day they may look, in the family's calendar.
@@ -34,6 +38,9 @@ pub struct AddMember {
     /// For a teen or child: how old, as little of it as has to be known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_band: Option<AgeBand>,
+    /// A parent's consent to what is kept about a teen or child below the country's age; without it they wait for `give-consent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentSaid>,
 }
 
 impl Decide for AddMember {
@@ -61,6 +68,25 @@ impl Decide for AddMember {
             return Err(FamilyRefusal::NotYoung.into());
         }
         let member_id = MemberId::from_uuid(context.new_id(0));
+        let mut stands = Consent::NotNeeded;
+        if is_young {
+            let record = ConsentRecord {
+                band: self.age_band,
+                ..ConsentRecord::default()
+            };
+            stands = Consent::of(Some(family.rules_said()?), true, &record);
+        }
+        if self.consent.is_some() && asking.role != Role::Parent {
+            return Err(FamilyRefusal::RoleNotAllowed {
+                role: asking.role.as_str(),
+                command: "give-consent",
+            }
+            .into());
+        }
+        let given = self
+            .consent
+            .map(|said| said.given(context, member_id, stands))
+            .transpose()?;
         let mut decision = Decision::default();
         let added = MemberAdded {
             member_id,
@@ -68,12 +94,16 @@ impl Decide for AddMember {
             role: self.role,
             on_leaderboard: self.on_leaderboard
                 && (asking.role == Role::Parent || !is_young)
+                && (stands.is_enough() || given.is_some())
                 && self.role != Role::Auditor,
         };
         decision.record::<Family>(context.meta().family_id.uuid(), added.into(), context.today()?);
         if let Some(band) = self.age_band {
             let set = AgeBandSet { member_id, band };
             decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
+        }
+        if let Some(given) = given {
+            decision.record::<Family>(context.meta().family_id.uuid(), given.into(), context.today()?);
         }
         if let Some(until_on) = self.until_on {
             let set = term(context, member_id, until_on)?;
@@ -86,7 +116,11 @@ impl Decide for AddMember {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Scenario;
+    use crate::{
+        aggregate::LedgerEvent,
+        family::{FamilyEvent, consent::ConsentMethod},
+        testing::Scenario,
+    };
 
     fn command(role: Role) -> AddMember {
         AddMember {
@@ -95,6 +129,7 @@ mod tests {
             on_leaderboard: false,
             until_on: None,
             age_band: None,
+            consent: None,
         }
     }
 
@@ -113,6 +148,44 @@ mod tests {
         for role in [Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor] {
             assert_eq!(Scenario::family().when(&command(role)).accepted().len(), 1);
         }
+    }
+
+    #[test]
+    fn a_parent_consents_with_the_place_and_only_then_a_child_is_shown() {
+        let said = |notice_version| ConsentSaid {
+            method: ConsentMethod::SignedForm,
+            notice_version,
+        };
+        let add = |role, consent, age_band| AddMember {
+            on_leaderboard: true,
+            age_band,
+            consent,
+            ..command(role)
+        };
+        let is_shown = |command: &AddMember| {
+            let events = Scenario::family().when(command).accepted();
+            let names: Vec<_> = events.iter().map(|event| event.kind().0).collect();
+            let LedgerEvent::Family(FamilyEvent::MemberAdded(added)) = &events[0].event else {
+                panic!("{names:?}")
+            };
+            (added.on_leaderboard, names.contains(&"ConsentGiven"))
+        };
+        assert_eq!(is_shown(&add(Role::Child, None, None)), (false, false));
+        assert_eq!(is_shown(&add(Role::Child, Some(said(1)), None)), (true, true));
+        assert_eq!(is_shown(&add(Role::Teen, None, Some(AgeBand::From16))), (true, false));
+        assert_eq!(is_shown(&add(Role::Partner, None, None)), (true, false));
+        let refused = |command: AddMember, code| Scenario::family().when(&command).refused(code);
+        refused(add(Role::Child, Some(said(2)), None), "old-notice");
+        refused(
+            add(Role::Teen, Some(said(1)), Some(AgeBand::From16)),
+            "consent-not-needed",
+        );
+        refused(add(Role::Partner, Some(said(1)), None), "consent-not-needed");
+        Scenario::family()
+            .with_member(Role::Partner)
+            .asked_by(Role::Partner)
+            .when(&add(Role::Child, Some(said(1)), None))
+            .refused("role-not-allowed");
     }
 
     #[test]

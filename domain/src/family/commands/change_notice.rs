@@ -21,7 +21,7 @@ impl Decide for ChangeNotice {
     const SUMMARY: &'static str = "Ask for consent again: the notice about children's data has changed";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        let rules = context.family()?.consent_rules().ok_or(FamilyRefusal::NoCountry)?;
+        let rules = context.family()?.rules_said()?;
         if self.notice_version <= rules.notice_version {
             return Err(FamilyRefusal::OldNotice.into());
         }

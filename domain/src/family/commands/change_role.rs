@@ -35,6 +35,9 @@ impl Decide for ChangeRole {
         if member.role == self.role {
             return Err(FamilyRefusal::SameRole.into());
         }
+        if self.role.is_young() {
+            family.rules_said()?;
+        }
         // An owner's word over their account is a grown-up's: it must not be undone by making them a child for a moment.
         let grows_young = self.role.is_young() && !member.role.is_young();
         if grows_young && member.user_id.is_some() {

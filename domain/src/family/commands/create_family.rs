@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::set_country::country_set;
 use crate::{
     Currency,
     actor::Role,
@@ -52,6 +53,11 @@ pub struct CreateFamily {
     #[serde(default)]
     #[schemars(length(max = 120))]
     pub display_name: Option<String>,
+    /// Which country's law the family is under, ISO 3166-1, two capital letters. It may be said later, by `set-country`; before, no
+    /// teen or child is given a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 2))]
+    pub country: Option<String>,
     /// Start with the usual categories?
     #[serde(default = "yes")]
     pub with_categories: bool,
@@ -110,6 +116,9 @@ impl Decide for CreateFamily {
             user_id: context.meta().user_id,
         };
         decision.record::<Family>(family_id.uuid(), joined.into(), today);
+        if let Some(country) = &self.country {
+            decision.record::<Family>(family_id.uuid(), country_set(country)?.into(), today);
+        }
         let usual = USUAL_CATEGORIES.iter().filter(|_| self.with_categories);
         for (name, kind) in usual {
             let category_id = CategoryId::of_name(family_id, *kind, name);
@@ -136,6 +145,7 @@ mod tests {
             zone: "Europe/Berlin".to_owned(),
             week_start: WeekStart::Monday,
             display_name: Some("Ada".to_owned()),
+            country: None,
             with_categories: false,
         }
     }
@@ -148,6 +158,18 @@ mod tests {
             events.iter().map(|e| e.kind().0).collect::<Vec<_>>(),
             ["FamilyCreated", "MemberAdded", "MemberJoined"]
         );
+    }
+
+    #[test]
+    fn a_country_may_be_said_at_once() {
+        let of = |country: &str| CreateFamily {
+            country: Some(country.to_owned()),
+            ..command()
+        };
+        let events = Scenario::empty().when(&of("PT")).accepted();
+        let names: Vec<_> = events.iter().map(|event| event.kind().0).collect();
+        assert_eq!(names, ["FamilyCreated", "MemberAdded", "MemberJoined", "CountrySet"]);
+        Scenario::empty().when(&of("Portugal")).refused("unknown-country");
     }
 
     #[test]

@@ -24,28 +24,54 @@ pub struct GiveConsent {
     pub notice_version: u32,
 }
 
+/// What a parent says who consents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentSaid {
+    /// How it was verified that it is the parent.
+    pub method: ConsentMethod,
+    /// The version of the notice that was read: the one that counts now, 1 in a family whose notice has not changed.
+    pub notice_version: u32,
+}
+
+impl ConsentSaid {
+    /// What is recorded of consent for a member who stands like this.
+    pub(super) fn given(
+        self,
+        context: &Context<'_>,
+        member_id: MemberId,
+        stands: Consent,
+    ) -> Result<ConsentGiven, Stop> {
+        match stands {
+            Consent::NotNeeded => return Err(FamilyRefusal::ConsentNotNeeded.into()),
+            Consent::Given => return Err(FamilyRefusal::SameConsent.into()),
+            Consent::Pending | Consent::Revoked => {}
+        }
+        if self.notice_version != context.family()?.rules_said()?.notice_version {
+            return Err(FamilyRefusal::OldNotice.into());
+        }
+        Ok(ConsentGiven {
+            member_id,
+            given_by: context.asking_member()?.member_id,
+            method: self.method,
+            notice_version: self.notice_version,
+        })
+    }
+}
+
 impl Decide for GiveConsent {
     const NAME: &'static str = "give-consent";
     const SUMMARY: &'static str = "Consent to what is kept about a child";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
-        match family.consent_of(family.member(self.member_id)?) {
-            Consent::NotNeeded => return Err(FamilyRefusal::ConsentNotNeeded.into()),
-            Consent::Given => return Err(FamilyRefusal::SameConsent.into()),
-            Consent::Pending | Consent::Revoked => {}
-        }
-        let rules = family.consent_rules().ok_or(FamilyRefusal::NoCountry)?;
-        if self.notice_version != rules.notice_version {
-            return Err(FamilyRefusal::OldNotice.into());
-        }
-        let mut decision = Decision::default();
-        let given = ConsentGiven {
-            member_id: self.member_id,
-            given_by: context.asking_member()?.member_id,
+        let stands = family.consent_of(family.member(self.member_id)?);
+        let said = ConsentSaid {
             method: self.method,
             notice_version: self.notice_version,
         };
+        let given = said.given(context, self.member_id, stands)?;
+        let mut decision = Decision::default();
         decision.record::<Family>(context.meta().family_id.uuid(), given.into(), context.today()?);
         Ok(decision)
     }
@@ -56,11 +82,15 @@ mod tests {
     use super::*;
     use crate::{
         actor::Role,
+        bank_connection::commands::ConnectBank,
         category::CategoryKind,
         chore::commands::{ClaimChore, CompleteChore, OfferChore, RejectChore},
         entry::commands::{AddExpense, AddIncome, RecategoriseEntry, Transfer},
         family::{
-            commands::{AddMember, ChangeNotice, ChooseLeaderboard, JoinFamily, RevokeConsent, SetAgeBand, SetCountry},
+            commands::{
+                AddMember, ChangeNotice, ChangeRole, ChooseLeaderboard, JoinFamily, RevokeConsent, SetAgeBand,
+                SetCountry,
+            },
             consent::AgeBand,
         },
         id::{ChoreId, EntryId},
@@ -94,6 +124,10 @@ mod tests {
         }
     }
 
+    fn notice(notice_version: u32) -> ChangeNotice {
+        ChangeNotice { notice_version }
+    }
+
     fn band(band: AgeBand) -> SetAgeBand {
         SetAgeBand {
             member_id: member_id(Role::Child),
@@ -101,7 +135,7 @@ mod tests {
         }
     }
 
-    /// A family whose child has a wallet with money, before it has said its country.
+    /// A family whose child has a wallet with money and an account at a bank, with consent to the first notice.
     fn family() -> Scenario {
         let pocket_money = Transfer {
             from: account(1),
@@ -118,6 +152,7 @@ mod tests {
             .with_category(category(1), CategoryKind::Expense)
             .with_category(category(2), CategoryKind::Income)
             .with_wallet(account(2), Role::Child)
+            .with_account_of(account(3), AccountKind::Bank, Role::Child)
             .after(&pocket_money)
     }
 
@@ -175,9 +210,19 @@ mod tests {
             member_id: child,
             on_leaderboard: true,
         };
+        let connected = ConnectBank {
+            account_id: account(3),
+            provider: "statement-file".to_owned(),
+            institution: String::new(),
+        };
         let hidden = ShareAccount {
             account_id: account(2),
             member_id: member_id(Role::Partner),
+            level: ShareLevel::View,
+        };
+        let shared = ShareAccount {
+            account_id: account(1),
+            member_id: child,
             level: ShareLevel::View,
         };
         let by_child = scenario.clone().asked_by(Role::Child);
@@ -194,6 +239,8 @@ mod tests {
             scenario.when(&savings).code(),
             scenario.when(&shown).code(),
             scenario.when(&hidden).code(),
+            scenario.when(&connected).code(),
+            scenario.when(&shared).code(),
         ]
     }
 
@@ -202,20 +249,20 @@ mod tests {
         let mut cells = 0;
         for (code, age) in [("US", 13), ("AT", 14), ("FR", 15), ("DE", 16)] {
             for of_band in AgeBand::ALL {
-                let begun = family().after(&country(code)).after(&band(of_band));
+                let begun = family().after(&country(code)).after(&band(of_band)).after(&notice(2));
                 let is_of_age = of_band.youngest() >= age;
                 if is_of_age {
-                    begun.when(&give(1)).refused("consent-not-needed");
+                    begun.when(&give(2)).refused("consent-not-needed");
                     begun.when(&revoke()).refused("consent-not-needed");
                     assert!(everything(&begun).iter().all(Option::is_none), "{code} {of_band:?}");
                     cells += everything(&begun).len();
                     continue;
                 }
-                let given = begun.clone().after(&give(1));
-                let changed = given.clone().after(&ChangeNotice { notice_version: 2 });
-                let again = changed.clone().after(&give(2));
+                let given = begun.clone().after(&give(2));
+                let changed = given.clone().after(&notice(3));
+                let again = changed.clone().after(&give(3));
                 let revoked = given.clone().after(&revoke());
-                let back = revoked.clone().after(&give(1));
+                let back = revoked.clone().after(&give(2));
                 for (state, is_enough) in [
                     (begun, false),
                     (given, true),
@@ -231,12 +278,12 @@ mod tests {
                 }
             }
         }
-        assert_eq!(cells, 12 * (6 * 10 + 10));
+        assert_eq!(cells, 14 * (6 * 10 + 10));
     }
 
     #[test]
     fn what_is_said_of_a_childs_things_waits_too() {
-        let scenario = family().after(&country("PT")).after(&give(1));
+        let scenario = family().after(&country("PT"));
         let expense = AddExpense {
             account_id: account(2),
             money: eur("1"),
@@ -286,13 +333,13 @@ mod tests {
         let join = JoinFamily {
             member_id: member_id(Role::Child),
         };
-        let scenario = Scenario::family().with_place(Role::Child).after(&country("PT"));
+        let scenario = Scenario::family().with_place(Role::Child).after(&notice(2));
         scenario
             .clone()
             .asked_by_stranger()
             .when(&join)
             .refused("consent-required");
-        let scenario = scenario.after(&give(1)).asked_by_stranger();
+        let scenario = scenario.after(&give(2)).asked_by_stranger();
         assert_eq!(scenario.when(&join).accepted().len(), 1);
     }
 
@@ -304,6 +351,7 @@ mod tests {
             on_leaderboard: false,
             until_on: None,
             age_band: Some(AgeBand::Of14),
+            consent: None,
         };
         assert_eq!(Scenario::family().when(&add(Role::Teen)).accepted().len(), 2);
         Scenario::family().when(&add(Role::Partner)).refused("not-young");
@@ -311,20 +359,71 @@ mod tests {
 
     #[test]
     fn consent_is_to_the_notice_of_today_and_once() {
-        let scenario = family().after(&country("DE"));
-        scenario.when(&give(2)).refused("old-notice");
-        scenario.when(&ChangeNotice { notice_version: 1 }).refused("old-notice");
-        let given = scenario.after(&give(1));
-        given.when(&give(1)).refused("same-consent");
+        let scenario = family().after(&notice(2));
+        scenario.when(&give(1)).refused("old-notice");
+        scenario.when(&give(3)).refused("old-notice");
+        scenario.when(&notice(2)).refused("old-notice");
+        let given = scenario.after(&give(2));
+        given.when(&give(2)).refused("same-consent");
         given.after(&revoke()).when(&revoke()).refused("same-consent");
     }
 
+    /// As after an upgrade from a release that asked for no country.
     #[test]
-    fn before_a_country_is_said_nobody_needs_consent() {
-        family().when(&give(1)).refused("consent-not-needed");
-        family().when(&ChangeNotice { notice_version: 2 }).refused("no-country");
-        family().when(&country("Portugal")).refused("unknown-country");
-        assert!(everything(&family()).iter().all(Option::is_none));
+    fn before_a_country_is_said_everybody_young_waits_and_nobody_young_comes() {
+        let before = Scenario::without_country()
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .with_category(category(1), CategoryKind::Expense)
+            .with_category(category(2), CategoryKind::Income)
+            .with_member(Role::Partner)
+            .with_member(Role::Teen)
+            .with_member(Role::Child)
+            .with_place(Role::Auditor)
+            .with_wallet(account(2), Role::Child)
+            .with_account_of(account(3), AccountKind::Bank, Role::Child);
+        let said = everything(&before);
+        assert!(said.iter().all(|code| *code == Some("consent-required")), "{said:?}");
+        before.when(&give(1)).refused("no-country");
+        before.when(&notice(2)).refused("no-country");
+        before.when(&country("Portugal")).refused("unknown-country");
+        for role in [Role::Teen, Role::Child] {
+            let add = AddMember {
+                display_name: "Byron".to_owned(),
+                role,
+                on_leaderboard: false,
+                until_on: None,
+                age_band: Some(AgeBand::From16),
+                consent: None,
+            };
+            before.when(&add).refused("no-country");
+            before.clone().asked_by(Role::Partner).when(&add).refused("no-country");
+            let place = ChangeRole {
+                member_id: member_id(Role::Auditor),
+                role,
+            };
+            before.when(&place).refused("no-country");
+            let after = before.clone().after(&country("DE"));
+            assert_eq!(after.when(&add).accepted().len(), 2);
+            assert_eq!(after.when(&place).accepted().len(), 1);
+        }
+        // Above every country's age nobody waits for one.
+        let of_age = before.clone().after(&band(AgeBand::From16));
+        assert_eq!(
+            of_age
+                .asked_by(Role::Child)
+                .when(&MarkNotificationsRead { up_to_family_seq: 1 })
+                .code(),
+            None
+        );
+        // What was kept is there again with consent.
+        let after = before.after(&country("DE")).after(&give(1));
+        assert_eq!(
+            after
+                .asked_by(Role::Child)
+                .when(&MarkNotificationsRead { up_to_family_seq: 1 })
+                .code(),
+            None
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use choose_leaderboard::ChooseLeaderboard;
 pub use create_family::CreateFamily;
 pub use delete_family::DeleteFamily;
 pub use erase_member::EraseMember;
-pub use give_consent::GiveConsent;
+pub use give_consent::{ConsentSaid, GiveConsent};
 pub use hand_over_family::HandOverFamily;
 pub use join_family::JoinFamily;
 pub use leave_family::LeaveFamily;

@@ -97,6 +97,7 @@ mod tests {
             on_leaderboard: false,
             until_on: None,
             age_band: None,
+            consent: None,
         };
         let events = scenario.when(&again).accepted();
         let join = JoinFamily {

@@ -8,7 +8,7 @@ use crate::{
     family::{CountrySet, Family, FamilyRefusal, consent::age_of_consent},
 };
 
-/// A parent says which country's law the family is under. From then on teens and children below its age of consent need a parent's.
+/// A parent says which country's law the family is under: teens and children below its age of consent need a parent's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetCountry {
@@ -23,15 +23,20 @@ impl Decide for SetCountry {
         "Say which country's law the family is under: it decides from which age on nobody has to consent";
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
-        if self.country.len() != 2 || !self.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(FamilyRefusal::UnknownCountry.into());
-        }
+        let set = country_set(&self.country)?;
         let mut decision = Decision::default();
-        let set = CountrySet {
-            country: self.country.clone(),
-            consent_age: age_of_consent(&self.country),
-        };
         decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
         Ok(decision)
     }
+}
+
+/// What is recorded of a country that a family says.
+pub(super) fn country_set(country: &str) -> Result<CountrySet, FamilyRefusal> {
+    if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(FamilyRefusal::UnknownCountry);
+    }
+    Ok(CountrySet {
+        country: country.to_owned(),
+        consent_age: age_of_consent(country),
+    })
 }

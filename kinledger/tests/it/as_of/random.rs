@@ -174,10 +174,17 @@ impl Sketch {
                     "payee": format!("Shop {}", number % 9), "note": "naïve ☂ \"quoted\"",
                 })
             }
-            "add-member" => json!({
-                "display_name": format!("Member {number}"), "role": one(random, &["partner", "teen", "child", "auditor"]),
-                "on_leaderboard": random.random_bool(0.5),
-            }),
+            "add-member" => {
+                let role = one(random, &["partner", "teen", "child", "auditor"]);
+                let mut body = json!({
+                    "display_name": format!("Member {number}"), "role": role, "on_leaderboard": random.random_bool(0.5),
+                });
+                // One in four of the young waits for consent.
+                if ["teen", "child"].contains(&role) && random.random_bool(0.75) {
+                    body["consent"] = crate::support::consent();
+                }
+                body
+            }
             "approve-chore" | "claim-chore" | "complete-chore" | "reject-chore" => {
                 // The newest are the likeliest to be ready for it.
                 let recent = self.chores.len().saturating_sub(6);

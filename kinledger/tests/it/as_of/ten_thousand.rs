@@ -210,7 +210,8 @@ async fn found(stack: &Stack, seed: u64) -> Vec<Home> {
         let (zone, currencies) = FAMILIES[number % FAMILIES.len()];
         let family = FamilyId::from_uuid(Uuid::from_u128((u128::from(seed) << 32) + number as u128 + 1));
         let founder = UserId::from_uuid(Uuid::new_v4());
-        let body = json!({"name": format!("Family {number}"), "currency": currencies[0], "zone": zone});
+        let body =
+            json!({"name": format!("Family {number}"), "currency": currencies[0], "zone": zone, "country": "DE"});
         stack.command(family, founder, "create-family", &body).await.unwrap();
         let lane = stack.api.lane_of(family).await.unwrap().unwrap();
         let mut checkpoint = stack.applier.checkpoint(lane).await.unwrap();
@@ -224,7 +225,10 @@ async fn found(stack: &Stack, seed: u64) -> Vec<Home> {
         home.fold(stack, &mut checkpoint).await;
         home.sketch.people.push((founder, home.sketch.members[0]));
         for role in JOINING {
-            let body = json!({"display_name": role.as_str(), "role": role, "on_leaderboard": true});
+            let mut body = json!({"display_name": role.as_str(), "role": role, "on_leaderboard": true});
+            if role.is_young() {
+                body["consent"] = crate::support::consent();
+            }
             stack.command(family, founder, "add-member", &body).await.unwrap();
             home.fold(stack, &mut checkpoint).await;
             let (user, member) = (UserId::from_uuid(Uuid::new_v4()), *home.sketch.members.last().unwrap());

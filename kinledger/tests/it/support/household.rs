@@ -79,10 +79,10 @@ pub struct Household {
 }
 
 impl Household {
-    /// Founds a family and lets partner, teen and child join by invitation.
+    /// Founds a family and lets partner, teen and child join by invitation. The young have the parent's consent.
     pub fn found(kinledger: &impl Entrance, name: &str, currency: &str) -> Self {
         let mut parent = register(kinledger, "Parent");
-        let body = json!({"name": name, "currency": currency, "zone": "Europe/Lisbon"});
+        let body = json!({"name": name, "currency": currency, "zone": "Europe/Lisbon", "country": "PT"});
         let founded = parent.client.post("/api/v1/families", &body).accepted();
         let id = founded["family_id"].as_str().unwrap().to_owned();
         parent.member_id = payload(&founded, "MemberAdded")["member_id"]
@@ -120,11 +120,11 @@ impl Household {
 
     /// Adds a member, hands the code to a new person, who joins with it.
     pub fn invite(&self, kinledger: &impl Entrance, name: &str, role: &str) -> Person {
-        let added = self.accepted(
-            &self.parent,
-            "add-member",
-            &json!({"display_name": name, "role": role, "on_leaderboard": true}),
-        );
+        let mut body = json!({"display_name": name, "role": role, "on_leaderboard": true});
+        if ["teen", "child"].contains(&role) {
+            body["consent"] = consent();
+        }
+        let added = self.accepted(&self.parent, "add-member", &body);
         let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
         let path = format!("{}/members/{member_id}/invitation", self.path());
         let invitation = self.parent.client.post(&path, &json!({})).accepted();
@@ -289,6 +289,11 @@ impl Household {
         self.seen_seq
             .fetch_max(answer["family_seq"].as_i64().unwrap(), Ordering::SeqCst);
     }
+}
+
+/// A parent's consent to the first notice, as `add-member` takes it.
+pub fn consent() -> Value {
+    json!({"method": "signed-form", "notice_version": 1})
 }
 
 /// The payload of a receipt's first event of a kind.

@@ -5,7 +5,7 @@ mod household;
 mod process;
 
 pub use client::{Client, Reply, Route};
-pub use household::{Entrance, Household, PASSWORD, Person, amount, dec, payload, register, today};
+pub use household::{Entrance, Household, PASSWORD, Person, amount, consent, dec, payload, register, today};
 pub use process::{Kinledger, program, signal};
 
 use std::{

@@ -18,7 +18,7 @@ use event_store::Lane;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::as_of::stack::Stack;
+use crate::{as_of::stack::Stack, support::consent};
 
 /// A tick of the log's clock is a second, so that no two events are of one instant.
 const CLOCK: &str = r"
@@ -144,7 +144,7 @@ impl World {
             keys: 0,
         };
         let key = home.key();
-        let body = json!({"name": "Lovelace", "currency": "EUR", "zone": "Europe/Berlin"});
+        let body = json!({"name": "Lovelace", "currency": "EUR", "zone": "Europe/Berlin", "country": "DE"});
         let founded = self.post(founder, "/api/v1/families", key, &body).await;
         assert_eq!(founded.status, StatusCode::CREATED, "{founded}");
         let founded = founded.json();
@@ -160,7 +160,10 @@ impl World {
             member: member_of(&founded),
         });
         for (number, role) in roles.iter().enumerate().skip(1) {
-            let body = json!({"display_name": format!("{} {number}", role.as_str()), "role": role, "on_leaderboard": number % 2 == 0});
+            let mut body = json!({"display_name": format!("{} {number}", role.as_str()), "role": role, "on_leaderboard": number % 2 == 0});
+            if role.is_young() {
+                body["consent"] = consent();
+            }
             let added = self.accepted(&mut home, founder, "add-member", &body).await;
             let (user, member) = (user(number), member_of(&added));
             let key = CommandId::from_uuid(home.key());

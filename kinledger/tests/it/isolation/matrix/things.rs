@@ -10,7 +10,7 @@ use super::{
     },
     families::{Asking, Family},
 };
-use crate::support::{Person, Reply, payload};
+use crate::support::{Person, Reply, consent, payload};
 
 /// Whose the thing is that a request is about. For an operation whose cell says `part`, what is another's is outside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,7 +358,10 @@ fn role_of(family: &Family, person: &Person) -> &'static str {
 }
 
 fn add_member(family: &Family, role: &str) -> String {
-    let body = json!({"display_name": "Invited", "role": role});
+    let mut body = json!({"display_name": "Invited", "role": role});
+    if ["teen", "child"].contains(&role) {
+        body["consent"] = consent();
+    }
     let added = family.household.accepted(&family.household.parent, "add-member", &body);
     payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned()
 }
