@@ -3,8 +3,11 @@
 //! Two stores are touched, so the order matters: the code is taken in the database first, which only one person can do, then
 //! the join goes into the log under a command id made from the code and the person. Whoever took the code may ask again after
 //! any failure and joins once; nobody else can. When the log refuses the join for good, the code is given back.
+//!
+//! A code that was sent by mail is taken only for an account that has verified the address it was sent to; to any other account it
+//! reads as unknown, unless the account has this address and has not verified it yet: then it is told to.
 
-use axum::{Json, extract::State, response::Response};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use chrono::{DateTime, Utc};
 use domain::id::{CommandId, FamilyId, MemberId, UserId};
 use schemars::JsonSchema;
@@ -16,7 +19,7 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
-    invitations::{INVITE, code_hash},
+    invitations::{Offer, code::code_hash, end_of_gone_maker, mail},
     private,
     security_events::{self, Kind, SecurityEvent},
 };
@@ -36,9 +39,8 @@ pub(super) struct Join {
 }
 
 struct Place {
-    family_id: FamilyId,
-    member_id: MemberId,
-    invited_by: UserId,
+    invitation_id: Uuid,
+    offer: Offer,
     joined_at: Option<DateTime<Utc>>,
 }
 
@@ -56,11 +58,15 @@ pub(super) async fn join(
     let hash = code_hash(&request.code);
     let taken = match request.code.len() {
         0..=CODE_BYTES_MAX => take(&identity, &hash, user_id).await,
-        _ => Ok(None),
+        _ => Ok(Taken::Unknown),
     };
     let place = match taken {
-        Ok(Some(place)) => place,
-        Ok(None) => {
+        Ok(Taken::Place(place)) => place,
+        Ok(Taken::Unverified) => {
+            attempt.forgiven();
+            return Err(unverified());
+        }
+        Ok(Taken::Unknown) => {
             attempt.failed();
             return Err(unknown());
         }
@@ -71,9 +77,25 @@ pub(super) async fn join(
     };
     attempt.forgiven();
 
-    if place.joined_at.is_none() && !is_still_offered(&identity, &place).await? {
-        give_back(&identity, &hash, user_id).await?;
+    if place.joined_at.is_some() && !is_in_it(&identity, &place, user_id).await? {
         return Err(unknown());
+    }
+    if place.joined_at.is_none() {
+        match place.offer.stands(&identity).await {
+            Ok(true) => {}
+            Ok(false) => {
+                end_of_gone_maker(identity.pool(), place.invitation_id)
+                    .await
+                    .map_err(IdentityError::Database)?;
+                return Err(unknown());
+            }
+            Err(problem) => {
+                if is_final(&problem) {
+                    give_back(&identity, &hash, user_id).await?;
+                }
+                return Err(problem);
+            }
+        }
     }
     let command_id = CommandId::from_uuid(Uuid::new_v5(
         &COMMANDS,
@@ -81,7 +103,7 @@ pub(super) async fn join(
     ));
     let joined = identity
         .families()
-        .join(place.family_id, place.member_id, user_id, command_id)
+        .join(place.offer.family_id, place.offer.member_id, user_id, command_id)
         .await;
     let answer = match joined {
         Ok(answer) => answer,
@@ -94,7 +116,7 @@ pub(super) async fn join(
     };
     if place.joined_at.is_none() {
         let event = SecurityEvent::about(Kind::Joined, user_id)
-            .in_family(place.family_id)
+            .in_family(place.offer.family_id)
             .in_session(signed_in.session_id)
             .from_address(identity.address_hash(client.address));
         finish(&identity, &hash, user_id, event).await?;
@@ -102,31 +124,89 @@ pub(super) async fn join(
     Ok(private(Json(answer)))
 }
 
+/// What a code is to a person.
+enum Taken {
+    Place(Place),
+    /// It was sent to the address that they say is theirs.
+    Unverified,
+    Unknown,
+}
+
+/// As the table has it: the invitation, family, place and its role, who made it and from which place, and when it was joined with.
+type Row = (
+    Uuid,
+    Uuid,
+    Uuid,
+    Option<String>,
+    Uuid,
+    Option<Uuid>,
+    Option<DateTime<Utc>>,
+);
+
 /// Takes the code for this person, or finds that they took it before.
-async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<Option<Place>, sqlx::Error> {
-    let row: Option<(Uuid, Uuid, Uuid, Option<DateTime<Utc>>)> = sqlx::query_as(
+async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<Taken, sqlx::Error> {
+    let account: Option<(Option<String>, bool)> =
+        sqlx::query_as("select email, email_verified_at is not null from identity.users where user_id = $1")
+            .bind(user_id.uuid())
+            .fetch_optional(identity.pool())
+            .await?;
+    let (email, is_verified) = account.unwrap_or((None, false));
+    let address = email.map(|email| mail::hash(identity, &email));
+    let row: Option<Row> = sqlx::query_as(
         "update identity.invitations
          set used_at = coalesce(used_at, clock_timestamp()), used_by = $2
          where code_hash = $1
-             and (used_by = $2 or (used_by is null and expires_at > clock_timestamp()))
-         returning family_id, member_id, created_by, joined_at",
+             and (
+                 used_by = $2
+                 or (
+                     used_by is null and ended_at is null and expires_at > clock_timestamp()
+                     and (sent_to is null or ($4 and sent_to = $3))
+                 )
+             )
+         returning invitation_id, family_id, member_id, role, created_by, made_from, joined_at",
     )
     .bind(hash)
     .bind(user_id.uuid())
+    .bind(address)
+    .bind(is_verified)
     .fetch_optional(identity.pool())
     .await?;
-    Ok(row.map(|(family_id, member_id, invited_by, joined_at)| Place {
-        family_id: FamilyId::from_uuid(family_id),
-        member_id: MemberId::from_uuid(member_id),
-        invited_by: UserId::from_uuid(invited_by),
-        joined_at,
-    }))
+    if let Some((invitation_id, family_id, member_id, role, made_by, made_from, joined_at)) = row {
+        return Ok(Taken::Place(Place {
+            invitation_id,
+            offer: Offer {
+                family_id: FamilyId::from_uuid(family_id),
+                member_id: MemberId::from_uuid(member_id),
+                made_by: UserId::from_uuid(made_by),
+                made_from: made_from.map(MemberId::from_uuid),
+                role,
+            },
+            joined_at,
+        }));
+    }
+    let (is_theirs_unverified,): (bool,) = sqlx::query_as(
+        "select not $3 and exists (
+             select from identity.invitations
+             where code_hash = $1 and sent_to = $2 and used_by is null and ended_at is null
+                 and expires_at > clock_timestamp()
+         )",
+    )
+    .bind(hash)
+    .bind(address)
+    .bind(is_verified)
+    .fetch_one(identity.pool())
+    .await?;
+    Ok(if is_theirs_unverified {
+        Taken::Unverified
+    } else {
+        Taken::Unknown
+    })
 }
 
-/// An offer stands as long as whoever made it may still make it: an adult who left takes their codes with them.
-async fn is_still_offered(identity: &Identity, place: &Place) -> Result<bool, Problem> {
-    let role = identity.families().role_of(place.family_id, place.invited_by).await?;
-    Ok(role.is_some_and(|(_, role)| INVITE.allows(role)))
+/// Who joined with the code is told so again as long as they are in the place: it tells of a family, and they may have left.
+async fn is_in_it(identity: &Identity, place: &Place, user_id: UserId) -> Result<bool, Problem> {
+    let held = identity.families().role_of(place.offer.family_id, user_id).await?;
+    Ok(held.is_some_and(|(member_id, _)| member_id == place.offer.member_id))
 }
 
 /// A refusal that asking again will not change.
@@ -171,7 +251,15 @@ async fn finish(
     Ok(())
 }
 
-/// Unknown, expired and taken by somebody else read the same.
+/// Unknown, over, taken by somebody else and sent to somebody else read the same.
 fn unknown() -> Problem {
     Problem::unknown("unknown-invitation", "this code opens nothing; ask for a new one")
+}
+
+fn unverified() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "email-not-verified",
+        "this code was sent to your e-mail address: verify the address first",
+    )
 }

@@ -246,6 +246,7 @@ struct Inner {
     refresh_key: [u8; 32],
     address_key: [u8; 32],
     trail_key: [u8; 32],
+    invited_key: [u8; 32],
     seeds: Sealing,
     relying_party: RelyingParty,
     providers: SignInProviders,
@@ -283,6 +284,7 @@ impl Identity {
             refresh_key: secret.derive("refresh-tokens/1"),
             address_key: secret.derive("network-addresses/1"),
             trail_key: secret.derive("security-trail/1"),
+            invited_key: secret.derive("invited-addresses/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             providers: SignInProviders::new(&config.sign_in_providers, secret),
@@ -376,6 +378,11 @@ impl Identity {
         &self.inner.trail_key
     }
 
+    /// What tells an address again that somebody was invited at.
+    fn invited_key(&self) -> &[u8; 32] {
+        &self.inner.invited_key
+    }
+
     /// Who we are to an authenticator.
     fn relying_party(&self) -> &RelyingParty {
         &self.inner.relying_party
@@ -418,12 +425,9 @@ pub fn router(identity: Identity) -> Router {
             get(profile::profile).put(profile::change_profile),
         )
         .route("/api/v1/auth/join", post(join::join))
-        .route(
-            "/api/v1/families/{family_id}/members/{member_id}/invitation",
-            post(invitations::invite),
-        )
         .route("/.well-known/jwks.json", get(jwks))
         .merge(api_keys::routes())
+        .merge(invitations::routes())
         .merge(factors::routes())
         .merge(pairing::routes())
         .merge(account::routes())

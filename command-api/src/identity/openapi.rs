@@ -4,8 +4,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    account, api_keys, factors,
-    invitations::Invitation,
+    account, api_keys, factors, invitations,
     join::Join,
     pairing,
     profile::{NewProfile, Profile},
@@ -110,6 +109,7 @@ fn routes() -> Vec<Route> {
     let mut routes = first_routes();
     routes.extend(api_keys::paths());
     routes.extend(factors::paths());
+    routes.extend(invitations::paths());
     routes.extend(pairing::paths());
     routes.extend(account::paths());
     routes.extend(providers::paths());
@@ -232,31 +232,12 @@ fn first_routes() -> Vec<Route> {
             problems: &[MALFORMED, NOT_SIGNED_IN, TOO_LARGE],
         },
         Route {
-            path: "/api/v1/families/{family_id}/members/{member_id}/invitation",
-            method: "post",
-            operation_id: "invite",
-            summary: "Make an invitation code for a member's place",
-            description: "Who may call: a parent of the family, a partner for teens and children, with a proof of the last ten minutes. The code opens the place once, within a \
-                week; a new code for the same place ends the one before. It is shown only in this answer.",
-            caller: Caller::SignedIn,
-            parameters: json!([id_parameter("family_id", "fam"), id_parameter("member_id", "mem")]),
-            body: None,
-            success: (201, "The code to pass on.", Some(schema::<Invitation>())),
-            problems: &[
-                NOT_SIGNED_IN,
-                (403, "The person is neither parent nor partner."),
-                (404, "There is no such family for this person, or no such member in it."),
-                (422, "Somebody has taken the place."),
-                (503, "The ledger cannot be reached just now."),
-            ],
-        },
-        Route {
             path: "/api/v1/auth/join",
             method: "post",
             operation_id: "join",
             summary: "Take the place an invitation opens",
             description: "Who may call: any signed-in person with a code. Of two people with one code, one joins; the \
-                same person may repeat the request.",
+                same person may repeat the request. A code that was sent by mail is for whoever has verified that address.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<Join>(), true)),
@@ -264,7 +245,12 @@ fn first_routes() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                (404, "The code is unknown, over, or was taken by somebody else."),
+                (
+                    403,
+                    "`email-not-verified`: the code was sent to the person's address, which they have not verified; or a parent \
+                     has to consent first.",
+                ),
+                (404, "The code is unknown, over, or for somebody else."),
                 (409, "Something else changed the family at that moment; ask again."),
                 TOO_LARGE,
                 (

@@ -88,6 +88,8 @@ macro_rules! matrix {
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "import"                 POST "/imports"
                                         [Yes     Yes      No    No     No       No ] "";
+                "invitations"            GET "/invitations"
+                                        [Yes     No       No    No     No       No ] "";
                 "invite"                 POST "/members/{member_id}/invitation" step_up
                                         [Yes     Part     No    No     No       No ] "A partner invites teens and children.";
                 "member-export"          GET "/members/{member_id}/export" step_up
@@ -104,6 +106,8 @@ macro_rules! matrix {
                                         [Yes     Yes      No    No     Yes      No ] "";
                 "receipt"                GET "/commands/{command_id}"
                                         [Yes     Yes      Own   Own    Yes      No ] "A teen or child sees what came of their own commands.";
+                "revoke-invitation"      DELETE "/invitations/{invitation_id}"
+                                        [Yes     No       No    No     No       No ] "";
                 "security-events"        GET "/security-events"
                                         [Yes     No       No    No     No       No ] "Of other adults only what concerns the family.";
                 "statement"              GET "/audit/as-of"

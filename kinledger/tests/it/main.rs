@@ -22,6 +22,7 @@ mod races;
 mod rebuild;
 mod renaming;
 mod session;
+mod several;
 mod spending;
 mod support;
 mod trail;

@@ -271,7 +271,7 @@ fn without_consent_nothing_is_asked_for_limited_or_approved_and_what_waited_when
     let family = &home.family;
     let child = &family.child;
     let before = home.asks("25.50");
-    family.accepted(&family.parent, "set-country", &json!({"country": "PT"}));
+    family.accepted(&family.parent, "change-notice", &json!({"notice_version": 2}));
     let batch = json!([{"name": "request-spending", "idempotency_key": Uuid::new_v4(), "body": home.spend("30")}]);
     let path = format!("{}/commands", family.path());
     let of_batch = child.client.post(&path, &batch).json()["results"][0]["problem"]["type"].clone();
@@ -294,7 +294,7 @@ fn without_consent_nothing_is_asked_for_limited_or_approved_and_what_waited_when
     ] {
         assert_eq!(family.refused(person, name, body), (403, REQUIRED.to_owned()), "{name}");
     }
-    let consent = json!({"member_id": child.member_id, "method": "signed-form", "notice_version": 1});
+    let consent = json!({"member_id": child.member_id, "method": "signed-form", "notice_version": 2});
     family.accepted(&family.parent, "give-consent", &consent);
     let revoked = home.asks("30");
     family.accepted(&family.parent, "revoke-consent", &json!({"member_id": child.member_id}));

@@ -25,6 +25,9 @@ const GONE: &str = "gone";
 /// A member of a family.
 type Key = (Uuid, Uuid);
 
+/// What is known of a member: the youngest they can be, the notice consented to, and whether that was taken back.
+type Known = (Uuid, Uuid, Option<i16>, Option<i64>, bool);
+
 /// Everybody of the families at hand.
 pub(super) struct Recipients {
     roles: BTreeMap<Key, String>,
@@ -46,7 +49,7 @@ impl Recipients {
         .bind(&families)
         .fetch_all(&mut *tx)
         .await?;
-        let consents: Vec<(Uuid, Uuid, Option<i16>, Option<i64>, bool)> = sqlx::query_as(
+        let consents: Vec<Known> = sqlx::query_as(
             "select family_id, member_id, youngest, notice_version, is_revoked
             from notification_consents
             where family_id = any($1)",

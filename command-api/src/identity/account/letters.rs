@@ -80,6 +80,19 @@ pub(super) fn already_registered(link: &str, token: &str, useful_for: Duration) 
     )
 }
 
+/// Without the family's name: whoever invites must not be able to send strangers words of their own.
+pub(in super::super) fn invited(link: &str, code: &str) -> Letter {
+    letter(
+        "You are invited to a family's ledger",
+        Duration::from_secs(7 * 24 * 60 * 60),
+        format!(
+            "Somebody, hopefully one you know, invites you to their family's ledger at Kinledger.\n\nTo take your place, open \
+             within a week:\n\n{link}\n\nor enter this code, signed in to an account with this address:\n\n{code}\n\nIf you \
+             do not know why, do nothing.\n"
+        ),
+    )
+}
+
 pub(super) fn password_changed() -> Letter {
     letter(
         "Your password was changed",

@@ -16,7 +16,7 @@ use super::{
     super::{
         Identity, IdentityError,
         address::Client,
-        invitations::{code_hash, random_code},
+        invitations::code::{code_hash, random_code},
         openapi::{Caller, NOT_SIGNED_IN, Route, STEP_UP, schema},
         private,
         security_events::{self, Kind, SecurityEvent},

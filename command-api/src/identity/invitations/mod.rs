@@ -1,161 +1,108 @@
-//! An adult invites somebody to a place in the family.
+//! Invitations to places in a family: made, sent, listed and taken back.
 //!
-//! The code is 140 random bits in letters and digits that cannot be mistaken for each other (Crockford's base 32). It is shown
-//! once and stored as SHA-256; it opens one place, once, within a week. A new code for a place ends the one before.
+//! An invitation is a code that opens one place, once, within a week. The code is 140 random bits in letters and digits that cannot
+//! be mistaken for each other (Crockford's base 32), stored as SHA-256. Either its maker is shown it, once, and passes it on; or it
+//! is sent by mail, its maker never sees it, and only an account that has verified this address may use it ([`super::join`]).
+//! Of the address a keyed hash is kept, and as much as a parent needs to tell one invitation from another.
+//!
+//! It is over when it was used, when its week is, when a newer one for the same place was made, when a parent takes it back, when
+//! its maker has left, was removed or may no longer invite to this place, and when the place has another role or is gone. The last is looked at whenever somebody would use or list
+//! it, and written down then, so that it does not come back with its maker's role.
+
+pub(super) mod code;
+mod invite;
+mod list;
+pub(super) mod mail;
 
 use axum::{
-    Json,
-    extract::{Path, State, rejection::PathRejection},
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    Router,
+    routing::{delete, get, post},
 };
-use chrono::{DateTime, Utc};
 use domain::{
     access::{Cell, Row},
-    id::{FamilyId, MemberId},
+    id::{FamilyId, MemberId, UserId},
 };
-use schemars::JsonSchema;
-use serde::Serialize;
-use service_kit::{access, auth::SignedIn, problem::Problem};
+use service_kit::problem::Problem;
+use sqlx::PgPool;
+use uuid::Uuid;
 
-use super::{
-    Identity, IdentityError,
-    address::Client,
-    private,
-    security_events::{self, Kind, SecurityEvent},
-    sessions::hash_of,
-};
+use super::{Identity, openapi::Route};
 
 /// Who may invite.
-pub(super) const INVITE: &Row = domain::access::route("invite");
-/// A code opens its place for so many days.
-const VALID_DAYS: i32 = 7;
-/// Characters of a code, five bits each.
-const CODE_CHARACTERS: usize = 28;
-/// Characters between two hyphens.
-const GROUP_CHARACTERS: usize = 4;
-/// Digits and letters without I, L, O and U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const INVITE: &Row = domain::access::route("invite");
+/// Invitations are listed for so many days after they were made.
+const LISTED_DAYS: i32 = 30;
 
-/// A code to pass on. It has no `Debug`: nothing may print it.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Invitation {
-    /// For the invited person, by whatever way reaches only them.
-    code: String,
-    /// Until when it opens the place (UTC).
-    expires_at: DateTime<Utc>,
+pub(super) fn routes() -> Router<Identity> {
+    Router::new()
+        .route(
+            "/api/v1/families/{family_id}/members/{member_id}/invitation",
+            post(invite::invite),
+        )
+        .route("/api/v1/families/{family_id}/invitations", get(list::list))
+        .route(
+            "/api/v1/families/{family_id}/invitations/{invitation_id}",
+            delete(list::revoke),
+        )
 }
 
-/// `POST /api/v1/families/{family_id}/members/{member_id}/invitation`: a parent of the family, a partner for teens and children.
-pub(super) async fn invite(
-    State(identity): State<Identity>,
-    signed_in: SignedIn,
-    client: Client,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Response, Problem> {
-    access::check_proof(INVITE, signed_in, identity.verifier().now())?;
-    let Path((family_id, member_id)) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
-    let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-    let (_, role) = identity
-        .families()
-        .role_of(family_id, signed_in.user_id)
-        .await?
-        .ok_or_else(Problem::unknown_family)?;
-    let may = access::check(INVITE, role)?;
-    let member_id: MemberId = member_id
-        .parse()
-        .map_err(|_| Problem::unknown("unknown-member", "there is no such member"))?;
-    let place = identity.families().open_place(family_id, member_id).await?;
-    if may == Cell::Part && !place.is_young() {
-        return Err(Problem::not_allowed(format!(
-            "a {} invites teens and children",
-            role.as_str()
-        )));
-    }
+pub(super) fn paths() -> Vec<Route> {
+    let mut paths = vec![invite::path()];
+    paths.extend(list::paths());
+    paths
+}
 
-    let code = random_code(CODE_CHARACTERS);
-    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+/// Who made an invitation, to which place.
+pub(super) struct Offer {
+    pub family_id: FamilyId,
+    pub member_id: MemberId,
+    pub made_by: UserId,
+    /// The maker's own place then; none of what an older release made.
+    pub made_from: Option<MemberId>,
+    /// The role that the place had then; none of what an older release made.
+    pub role: Option<String>,
+}
+
+impl Offer {
+    /// An offer stands as long as whoever made it may still make it, to a place that is what it was.
+    ///
+    /// # Errors
+    /// What the family says when it cannot be asked.
+    pub(super) async fn stands(&self, identity: &Identity) -> Result<bool, Problem> {
+        let families = identity.families();
+        let maker = match families.role_of(self.family_id, self.made_by).await {
+            Ok(maker) => maker,
+            // Whoever waits for a parent's consent is no adult any more.
+            Err(problem) if problem.status().as_u16() == 403 => None,
+            Err(problem) => return Err(problem),
+        };
+        let Some((place, role)) = maker else {
+            return Ok(false);
+        };
+        if self.made_from.is_some_and(|made_from| made_from != place) {
+            return Ok(false);
+        }
+        let (role_now, _) = families.member(self.family_id, self.member_id).await?;
+        if self.role.as_deref().is_some_and(|role| role != role_now.as_str()) {
+            return Ok(false);
+        }
+        Ok(match INVITE.of(role) {
+            Cell::No => false,
+            Cell::Part => role_now.is_young(),
+            _ => true,
+        })
+    }
+}
+
+/// Writes down that an invitation is over because of who made it.
+pub(super) async fn end_of_gone_maker(pool: &PgPool, invitation_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update identity.invitations
-         set expires_at = clock_timestamp()
-         where family_id = $1 and member_id = $2 and used_at is null and expires_at > clock_timestamp()",
+         set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'maker-gone'
+         where invitation_id = $1 and joined_at is null and ended_at is null",
     )
-    .bind(family_id.uuid())
-    .bind(member_id.uuid())
-    .execute(&mut *tx)
-    .await
-    .map_err(IdentityError::Database)?;
-    let (expires_at,): (DateTime<Utc>,) = sqlx::query_as(
-        "insert into identity.invitations (code_hash, family_id, member_id, created_by, expires_at)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5))
-         returning expires_at",
-    )
-    .bind(code_hash(&code))
-    .bind(family_id.uuid())
-    .bind(member_id.uuid())
-    .bind(signed_in.user_id.uuid())
-    .bind(VALID_DAYS)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(IdentityError::Database)?;
-    let address_hash = identity.address_hash(client.address);
-    let event = SecurityEvent::about(Kind::Invited, signed_in.user_id)
-        .in_family(family_id)
-        .in_session(signed_in.session_id)
-        .from_address(address_hash)
-        .with("member_id", member_id.to_string());
-    security_events::record(&mut *tx, event)
-        .await
-        .map_err(IdentityError::Database)?;
-    tx.commit().await.map_err(IdentityError::Database)?;
-    Ok(private(
-        (StatusCode::CREATED, Json(Invitation { code, expires_at })).into_response(),
-    ))
-}
-
-/// A code of so many characters, five random bits each.
-pub(super) fn random_code(characters: usize) -> String {
-    let random: Vec<u8> = (0..characters).map(|_| rand::random()).collect();
-    // 256 is a multiple of 32: every character is as likely as any other.
-    let characters: Vec<char> = random
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
-        .collect();
-    let groups: Vec<String> = characters
-        .chunks(GROUP_CHARACTERS)
-        .map(|group| group.iter().collect())
-        .collect();
-    groups.join("-")
-}
-
-/// The hash of a code however it was typed: in any case, with or without hyphens, O for 0 and I or L for 1.
-pub(super) fn code_hash(typed: &str) -> [u8; 32] {
-    let plain: String = typed
-        .chars()
-        .filter(|c| !c.is_whitespace() && *c != '-')
-        .map(|c| match c.to_ascii_uppercase() {
-            'O' => '0',
-            'I' | 'L' => '1',
-            other => other,
-        })
-        .collect();
-    hash_of(&plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_is_typed_as_people_type() {
-        let code = "01AB-CDEF-GHJK-MNPQ-RSTV-WXYZ-2345";
-        assert_eq!(code_hash(code), code_hash("oiab cdef ghjk mnpq rstv wxyz 2345"));
-        assert_ne!(code_hash(code), code_hash("01AB-CDEF-GHJK-MNPQ-RSTV-WXYZ-2346"));
-    }
-
-    #[test]
-    fn codes_are_long_and_differ() {
-        assert_eq!(random_code(CODE_CHARACTERS).len(), 34);
-        assert_ne!(random_code(CODE_CHARACTERS), random_code(CODE_CHARACTERS));
-    }
+    .bind(invitation_id)
+    .execute(pool)
+    .await?;
+    Ok(())
 }

@@ -192,8 +192,9 @@ async fn confirm(
     let (_, holder) = young_member(&identity, family_id, member_id).await?;
     let user_id = match holder {
         Some(user_id) => user_id,
-        None => new_account(&identity, pairing_id, family_id, member_id).await?,
+        None => join(&identity, pairing_id, family_id, member_id).await?,
     };
+    has_account(&identity, user_id).await?;
     let device_id = Uuid::new_v5(&pairing_id, b"device");
     let stored = async {
         let mut tx = identity.pool().begin().await?;
@@ -253,15 +254,25 @@ async fn confirm(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
-/// An account without e-mail and password, in the member's place. Its id follows from the pairing, so that asking again after any
-/// failure makes one account and joins once.
-async fn new_account(
+/// Puts somebody new in the member's place. Who that is follows from the pairing, so that asking again after any failure joins once.
+async fn join(
     identity: &Identity,
     pairing_id: Uuid,
     family_id: FamilyId,
     member_id: MemberId,
 ) -> Result<UserId, Problem> {
     let user_id = UserId::from_uuid(Uuid::new_v5(&pairing_id, b"account"));
+    let command_id = CommandId::from_uuid(Uuid::new_v5(&pairing_id, b"join"));
+    identity
+        .families()
+        .join(family_id, member_id, user_id, command_id)
+        .await?;
+    Ok(user_id)
+}
+
+/// An account without e-mail and password, if the member has none. It is made once the family has let them in, so that a refused
+/// join leaves none; a process that ends in between leaves a member without one, who gets it with the next pairing.
+async fn has_account(identity: &Identity, user_id: UserId) -> Result<(), Problem> {
     sqlx::query(
         "insert into identity.users (user_id, email, display_name, password_hash)
          values ($1, null, $2, null)
@@ -272,13 +283,7 @@ async fn new_account(
     .execute(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let command_id = CommandId::from_uuid(Uuid::new_v5(&pairing_id, b"join"));
-    let joined = identity
-        .families()
-        .join(family_id, member_id, user_id, command_id)
-        .await;
-    joined?;
-    Ok(user_id)
+    Ok(())
 }
 
 async fn own(identity: &Identity, pairing_id: Uuid, user_id: UserId) -> Result<Claimed, Problem> {

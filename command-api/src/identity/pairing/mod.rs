@@ -90,7 +90,8 @@ async fn young_member(
                 .fetch_optional(identity.pool())
                 .await
                 .map_err(IdentityError::Database)?;
-        if has_email != Some((false,)) {
+        // No account at all is one that was not made yet, by a process that ended in between.
+        if has_email == Some((true,)) {
             return Err(Problem::conflict(
                 "has-own-account",
                 "this member signs in with an account of their own",

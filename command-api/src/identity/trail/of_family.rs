@@ -35,6 +35,7 @@ const CONCERNS_THE_FAMILY: &[Kind] = &[
     Kind::Erased,
     Kind::ErasureAsked,
     Kind::Exported,
+    Kind::InvitationRevoked,
     Kind::Invited,
     Kind::KeyRotated,
 ];

@@ -9,7 +9,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, App};
+use service_kit::testing::{TestDatabase, mailbox::Mailbox};
+
+use super::{Answer, App, mailing};
 
 /// A parent's family with one free place.
 struct Household {
@@ -82,6 +84,12 @@ async fn an_invited_person_joins_once_and_may_ask_again() {
         (late.status, late.problem()),
         (StatusCode::NOT_FOUND, "/problems/unknown-invitation")
     );
+    app.places.put(home.family_id, home.free_place, Role::Partner, None);
+    let removed = join(&app, &partner, code).await;
+    assert_eq!(
+        (removed.status, removed.problem()),
+        (StatusCode::NOT_FOUND, "/problems/unknown-invitation")
+    );
     app.end().await;
 }
 
@@ -91,7 +99,7 @@ async fn of_people_racing_with_one_code_one_joins() {
     let home = household(&app).await;
     let invitation = invite(&app, &home.parent, home.family_id, home.free_place).await;
     let mut people = Vec::new();
-    for number in 0..8 {
+    for number in 0..50 {
         people.push(person(&app, &format!("person{number}@example.org")).await);
     }
     let answers = join_all(people.iter().map(|person| join(&app, person, &invitation.body["code"]))).await;
@@ -100,6 +108,7 @@ async fn of_people_racing_with_one_code_one_joins() {
         .filter(|answer| answer.status == StatusCode::OK)
         .collect();
     assert_eq!(joined.len(), 1);
+    assert_eq!(answers.len(), 50);
     assert!(
         answers
             .iter()
@@ -222,7 +231,7 @@ async fn a_join_that_the_family_refuses_gives_the_code_back() {
         home.family_id,
         home.free_place,
         Role::Partner,
-        Some(home.parent.user_id),
+        Some(UserId::from_uuid(Uuid::new_v4())),
     );
     assert_eq!(
         join(&app, &partner, &invitation.body["code"]).await.status,
@@ -245,5 +254,323 @@ async fn guessing_codes_waits() {
     let second = join(&app, &stranger, &json!("0000-0000-0000-0000-0000-0000-0001")).await;
     assert_eq!(second.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(second.retry_after_s.is_some());
+    app.end().await;
+}
+
+async fn invite_at(app: &App, home: &Household, place: MemberId, email: &str) -> Answer {
+    let path = format!("/api/v1/families/{}/members/{place}/invitation", home.family_id);
+    app.post_as(&home.parent.token, &path, json!({"email": email})).await
+}
+
+async fn listed(app: &App, home: &Household) -> Vec<Value> {
+    let path = format!("/api/v1/families/{}/invitations", home.family_id);
+    let answer = app.get_as(&home.parent.token, &path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.body["invitations"].as_array().unwrap().clone()
+}
+
+async fn states(app: &App, home: &Household) -> Vec<String> {
+    let state = |one: &Value| one["state"].as_str().unwrap().to_owned();
+    listed(app, home).await.iter().map(state).collect()
+}
+
+async fn revoke(app: &App, home: &Household, invitation: &Value) -> Answer {
+    let id = invitation["invitation_id"].as_str().unwrap();
+    let path = format!("/api/v1/families/{}/invitations/{id}", home.family_id);
+    app.delete_as(&home.parent.token, &path).await
+}
+
+fn place(app: &App, home: &Household, role: Role) -> MemberId {
+    let place = MemberId::from_uuid(Uuid::new_v4());
+    app.places.put(home.family_id, place, role, None);
+    place
+}
+
+async fn run(app: &App, statement: &str) {
+    let pool = app.database.superuser().await;
+    sqlx::query(statement).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+async fn with_mail() -> (App, Mailbox) {
+    let mailbox = Mailbox::start();
+    let app = App::on(TestDatabase::create().await, &mailing(&mailbox), [7; 32]).await;
+    (app, mailbox)
+}
+
+/// The code of the newest invitation that was mailed there.
+async fn mailed(mailbox: &Mailbox, to: &'static str, count: usize) -> Value {
+    let mailbox = mailbox.clone();
+    let mails = tokio::task::spawn_blocking(move || mailbox.wait_for(to, count))
+        .await
+        .unwrap();
+    let invited: Vec<_> = mails
+        .iter()
+        .filter(|mail| mail.text.contains("/#/join?token="))
+        .collect();
+    json!(invited.last().unwrap().after("https://money.example.org/#/join?token="))
+}
+
+#[tokio::test]
+async fn an_invitation_by_mail_is_for_whoever_verified_the_address_and_its_maker_never_sees_the_code() {
+    let (app, mailbox) = with_mail().await;
+    let home = household(&app).await;
+    let invited = invite_at(&app, &home, home.free_place, " Gran@Example.org ").await;
+    assert_eq!(invited.status, StatusCode::CREATED, "{invited:?}");
+    assert_eq!(
+        (&invited.body["code"], &invited.body["sent_to"]),
+        (&json!(""), &json!("g…@example.org"))
+    );
+    let code = mailed(&mailbox, "gran@example.org", 1).await;
+    let open = &listed(&app, &home).await[0];
+    assert_eq!(
+        (&open["sent_to"], &open["role"], &open["state"]),
+        (&json!("g…@example.org"), &json!("partner"), &json!("open"))
+    );
+    assert!(!open.to_string().contains(code.as_str().unwrap()));
+
+    // Whoever reads somebody else's mail has the code, and not the address.
+    let thief = person(&app, "thief@example.org").await;
+    run(
+        &app,
+        "update identity.users set email_verified_at = now() where email = 'thief@example.org'",
+    )
+    .await;
+    let theirs = join(&app, &thief, &code).await;
+    assert_eq!(
+        (theirs.status, theirs.problem()),
+        (StatusCode::NOT_FOUND, "/problems/unknown-invitation")
+    );
+    let gran = person(&app, "gran@example.org").await;
+    let early = join(&app, &gran, &code).await;
+    assert_eq!(
+        (early.status, early.problem()),
+        (StatusCode::FORBIDDEN, "/problems/email-not-verified")
+    );
+    run(
+        &app,
+        "update identity.users set email_verified_at = now() where email = 'gran@example.org'",
+    )
+    .await;
+    assert_eq!(join(&app, &gran, &code).await.status, StatusCode::OK);
+    assert_eq!(app.places.holder(home.family_id, home.free_place), Some(gran.user_id));
+    assert_eq!(states(&app, &home).await, ["used"]);
+
+    // Neither the address nor the code is in the database.
+    let pool = app.database.superuser().await;
+    let (dump,): (String,) = sqlx::query_as("select string_agg(row_to_json(t)::text, '') from identity.invitations t")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert!(
+        !dump.contains("gran@") && !dump.contains(code.as_str().unwrap()),
+        "{dump}"
+    );
+    pool.close().await;
+    app.end().await;
+}
+
+#[tokio::test]
+async fn without_mail_an_invitation_by_mail_says_so_and_a_code_works() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let refused = invite_at(&app, &home, home.free_place, "gran@example.org").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem()),
+        (422, "/problems/mail-not-configured")
+    );
+    let wrong = invite_at(&app, &home, home.free_place, "gran").await;
+    assert_eq!(wrong.status.as_u16(), 422);
+    assert!(states(&app, &home).await.is_empty());
+    assert_eq!(
+        invite(&app, &home.parent, home.family_id, home.free_place).await.status,
+        StatusCode::CREATED
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn parents_list_invitations_and_take_them_back() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let partner = person(&app, "partner@example.org").await;
+    app.places.put(
+        home.family_id,
+        MemberId::from_uuid(Uuid::new_v4()),
+        Role::Partner,
+        Some(partner.user_id),
+    );
+    let older = invite(&app, &home.parent, home.family_id, home.free_place).await;
+    let newer = invite(&app, &home.parent, home.family_id, home.free_place).await;
+    assert_eq!(states(&app, &home).await, ["open", "replaced"]);
+    assert_eq!(revoke(&app, &home, &newer.body).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(revoke(&app, &home, &newer.body).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(revoke(&app, &home, &older.body).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(states(&app, &home).await, ["revoked", "replaced"]);
+    let late = person(&app, "late@example.org").await;
+    assert_eq!(
+        join(&app, &late, &newer.body["code"]).await.status,
+        StatusCode::NOT_FOUND
+    );
+
+    let path = format!("/api/v1/families/{}/invitations", home.family_id);
+    assert_eq!(app.get_as(&partner.token, &path).await.status, StatusCode::FORBIDDEN);
+    let stranger = person(&app, "stranger@example.org").await;
+    assert_eq!(app.get_as(&stranger.token, &path).await.status, StatusCode::NOT_FOUND);
+    let nothing = json!({"invitation_id": Uuid::new_v4()});
+    assert_eq!(revoke(&app, &home, &nothing).await.status, StatusCode::NOT_FOUND);
+
+    run(
+        &app,
+        "update identity.invitations set expires_at = clock_timestamp(), ended_at = null, end_reason = null",
+    )
+    .await;
+    assert_eq!(states(&app, &home).await, ["expired", "expired"]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn an_invitation_ends_for_good_with_what_its_maker_may_do() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let maker = person(&app, "maker@example.org").await;
+    let their_place = MemberId::from_uuid(Uuid::new_v4());
+    let put = |role| app.places.put(home.family_id, their_place, role, Some(maker.user_id));
+    put(Role::Parent);
+    let for_an_adult = invite(&app, &maker, home.family_id, home.free_place).await;
+    let child = place(&app, &home, Role::Child);
+    let for_a_child = invite(&app, &maker, home.family_id, child).await;
+    assert_eq!(states(&app, &home).await, ["open", "open"]);
+    // A partner invites teens and children.
+    put(Role::Partner);
+    assert_eq!(states(&app, &home).await, ["open", "maker-gone"]);
+    put(Role::Parent);
+    let joiner = person(&app, "joiner@example.org").await;
+    assert_eq!(
+        join(&app, &joiner, &for_an_adult.body["code"]).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let another = person(&app, "another@example.org").await;
+    // Who left and came back has another place.
+    app.places.put(home.family_id, their_place, Role::Parent, None);
+    app.places.put(
+        home.family_id,
+        MemberId::from_uuid(Uuid::new_v4()),
+        Role::Parent,
+        Some(maker.user_id),
+    );
+    assert_eq!(
+        join(&app, &another, &for_a_child.body["code"]).await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(states(&app, &home).await, ["maker-gone", "maker-gone"]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn open_invitations_and_mails_have_an_end() {
+    let (app, mailbox) = with_mail().await;
+    let home = household(&app).await;
+    for number in 0..20 {
+        let place = place(&app, &home, Role::Partner);
+        let email = if number < 10 {
+            "gran@example.org"
+        } else {
+            "uncle@example.org"
+        };
+        assert_eq!(
+            invite_at(&app, &home, place, email).await.status,
+            StatusCode::CREATED,
+            "{number}"
+        );
+    }
+    let one_more = place(&app, &home, Role::Partner);
+    let full = invite(&app, &home.parent, home.family_id, one_more).await;
+    assert_eq!(
+        (full.status.as_u16(), full.problem()),
+        (422, "/problems/invitations-max")
+    );
+    // At once or one after the other.
+    run(
+        &app,
+        "delete from identity.invitations where ctid in (select ctid from identity.invitations limit 3)",
+    )
+    .await;
+    let places: Vec<_> = (0..12).map(|_| place(&app, &home, Role::Partner)).collect();
+    let answers = join_all(
+        places
+            .iter()
+            .map(|place| invite(&app, &home.parent, home.family_id, *place)),
+    )
+    .await;
+    let made = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED)
+        .count();
+    assert_eq!(made, 3);
+
+    // Twenty mails a family and day, five an address.
+    run(
+        &app,
+        "update identity.invitations set ended_at = now(), end_reason = 'revoked'",
+    )
+    .await;
+    for _ in 0..3 {
+        let place = place(&app, &home, Role::Partner);
+        assert_eq!(
+            invite_at(&app, &home, place, "aunt@example.org").await.status,
+            StatusCode::CREATED
+        );
+    }
+    let many = invite_at(&app, &home, one_more, "aunt@example.org").await;
+    assert_eq!(many.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(many.retry_after_s.is_some());
+    mailed(&mailbox, "aunt@example.org", 3).await;
+    let sent_to = |to: &str| mailbox.mails().iter().filter(|mail| mail.to == to).count();
+    assert_eq!((sent_to("gran@example.org"), sent_to("uncle@example.org")), (5, 5));
+    app.end().await;
+}
+
+#[tokio::test]
+async fn of_using_a_code_and_taking_it_back_at_once_one_is_first() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let mut outcomes = [0, 0];
+    for round in 0..20 {
+        let place = place(&app, &home, Role::Partner);
+        let invited = invite(&app, &home.parent, home.family_id, place).await;
+        let joiner = person(&app, &format!("joiner{round}@example.org")).await;
+        let (joined, revoked) = tokio::join!(
+            join(&app, &joiner, &invited.body["code"]),
+            revoke(&app, &home, &invited.body)
+        );
+        match (joined.status.as_u16(), revoked.status.as_u16()) {
+            (200, 409) => {
+                assert_eq!(app.places.holder(home.family_id, place), Some(joiner.user_id));
+                outcomes[0] += 1;
+            }
+            (404, 204) => {
+                assert_eq!(app.places.holder(home.family_id, place), None);
+                outcomes[1] += 1;
+            }
+            other => panic!("{other:?}: {joined:?} {revoked:?}"),
+        }
+    }
+    println!("joined first {}, revoked first {}", outcomes[0], outcomes[1]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn of_invitations_to_one_place_made_at_once_one_is_left_open() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let made = join_all((0..10).map(|_| invite(&app, &home.parent, home.family_id, home.free_place))).await;
+    assert!(
+        made.iter().all(|answer| answer.status == StatusCode::CREATED),
+        "{made:?}"
+    );
+    let states = states(&app, &home).await;
+    let open = states.iter().filter(|state| *state == "open").count();
+    assert_eq!((open, states.len()), (1, 10), "{states:?}");
     app.end().await;
 }

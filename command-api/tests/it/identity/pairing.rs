@@ -221,6 +221,37 @@ async fn a_child_without_e_mail_gets_a_place_by_a_parent_s_pairing() {
 }
 
 #[tokio::test]
+async fn a_join_that_fails_leaves_no_account_and_asked_again_makes_one() {
+    let home = Home::with(Role::Child).await;
+    let device = Device::new();
+    let pairing = home.start().await;
+    let claimed = home.app.post(CLAIM, device.claim(&text(&pairing["secret"]))).await;
+    home.app.places.stumble(1);
+    let failed = home.confirm(&pairing, &claimed.body["match_code"]).await;
+    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(home.count("select count(*) from identity.users").await, 1);
+    let confirmed = home.confirm(&pairing, &claimed.body["match_code"]).await;
+    assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
+    let finished = home.finish(&device, &claimed.body["claim"], PIN).await;
+    assert_eq!(finished.status, StatusCode::OK, "{finished:?}");
+    assert_eq!(home.count("select count(*) from identity.users").await, 2);
+    home.app.end().await;
+}
+
+/// As when a process ends after the family let the child in and before the account was there.
+#[tokio::test]
+async fn a_member_whose_account_was_not_made_gets_it_with_the_next_pairing() {
+    let home = Home::with(Role::Child).await;
+    let nobody = UserId::from_uuid(Uuid::new_v4());
+    home.app
+        .places
+        .put(home.family_id, home.child, Role::Child, Some(nobody));
+    let finished = home.paired(&Device::new(), PIN).await;
+    assert_eq!(finished["tokens"]["user_id"], nobody.to_string());
+    home.app.end().await;
+}
+
+#[tokio::test]
 async fn a_second_device_of_a_child_is_the_same_person() {
     let home = Home::with(Role::Teen).await;
     let pin = "27491308";

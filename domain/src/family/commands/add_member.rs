@@ -35,7 +35,7 @@ pub struct AddMember {
     /// For an auditor: the last day they may look, in the family's calendar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_on: Option<NaiveDate>,
-    /// For a teen or child: how old, as little of it as has to be known.
+    /// For a teen or child: how old, as little of it as has to be known. A parent says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_band: Option<AgeBand>,
     /// A parent's consent to what is kept about a teen or child below the country's age; without it they wait for `give-consent`.
@@ -76,12 +76,19 @@ impl Decide for AddMember {
             };
             stands = Consent::of(Some(family.rules_said()?), true, &record);
         }
-        if self.consent.is_some() && asking.role != Role::Parent {
-            return Err(FamilyRefusal::RoleNotAllowed {
-                role: asking.role.as_str(),
-                command: "give-consent",
+        // What a parent alone may say later, a parent alone may say now.
+        let for_parents = [
+            (self.age_band.is_some(), "set-age-band"),
+            (self.consent.is_some(), "give-consent"),
+        ];
+        for (_, command) in for_parents.into_iter().filter(|(is_said, _)| *is_said) {
+            if asking.role != Role::Parent {
+                return Err(FamilyRefusal::RoleNotAllowed {
+                    role: asking.role.as_str(),
+                    command,
+                }
+                .into());
             }
-            .into());
         }
         let given = self
             .consent
@@ -185,6 +192,20 @@ mod tests {
             .with_member(Role::Partner)
             .asked_by(Role::Partner)
             .when(&add(Role::Child, Some(said(1)), None))
+            .refused("role-not-allowed");
+    }
+
+    #[test]
+    fn how_old_somebody_is_a_parent_says() {
+        let of_age = AddMember {
+            age_band: Some(AgeBand::From16),
+            ..command(Role::Teen)
+        };
+        let scenario = Scenario::family().with_member(Role::Partner);
+        assert_eq!(scenario.when(&of_age).accepted().len(), 2);
+        scenario
+            .asked_by(Role::Partner)
+            .when(&of_age)
             .refused("role-not-allowed");
     }
 

@@ -118,10 +118,8 @@ mod tests {
 
     #[test]
     fn a_child_that_waits_for_consent_may_be_called_rightly_but_does_not_act() {
-        let country = crate::family::commands::SetCountry {
-            country: "DE".to_owned(),
-        };
-        let waiting = family().after(&country);
+        let notice = crate::family::commands::ChangeNotice { notice_version: 2 };
+        let waiting = family().after(&notice);
         assert_eq!(waiting.when(&rename(Role::Child, "Byron")).accepted().len(), 1);
         waiting
             .asked_by(Role::Child)

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use async_trait::async_trait;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::{
     Router,
@@ -25,6 +26,7 @@ use event_store::{Lane, Log, Record, keys::encryption::KeyEncryptions};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use projectors::{apply::Applier, generation};
 use query_api::QueryState;
+use reactors::imports::{Caller, Commands, ImportState};
 use replay_api::{ReplayLimits, ReplayState};
 use serde_json::{Value, json};
 use service_kit::{
@@ -46,6 +48,37 @@ pub struct Stack {
     key: EncodingKey,
     routes: Router,
 }
+
+/// The command side, for imports.
+struct Local(CommandApi);
+
+#[async_trait]
+impl Commands for Local {
+    async fn execute(
+        &self,
+        caller: &Caller,
+        family_id: FamilyId,
+        command_id: CommandId,
+        name: &str,
+        body: Value,
+    ) -> Result<Value, Problem> {
+        let parsed = (find(name).unwrap().parse)(&body.to_string());
+        let request = dispatch::Request {
+            family_id,
+            command_id,
+            signed_in: caller.signed_in,
+            command: Arc::from(parsed.map_err(|error| Problem::malformed(error.to_string()))?),
+            if_match: None,
+            bytes: 0,
+            traceparent: TRACE.to_owned(),
+        };
+        let receipt = self.0.execute(request).await?;
+        Ok(serde_json::to_value(receipt).unwrap())
+    }
+}
+
+/// The trace of every request.
+const TRACE: &str = "00-00000000000000000000000000000001-0000000000000001-01";
 
 /// What this ledger's texts are sealed under, in the end.
 pub const KEY: &[u8; 32] = b"Six zebras quickly jump 1032 kg!";
@@ -84,6 +117,11 @@ impl Stack {
                 Arc::clone(&verifier),
                 limits,
             )))
+            .merge(reactors::imports::router(ImportState {
+                log: log.clone(),
+                commands: Arc::new(Local(api.clone())),
+                verifier: Arc::clone(&verifier),
+            }))
             .merge(command_api::audit::router(AuditState::new(
                 log,
                 families,
@@ -118,7 +156,7 @@ impl Stack {
             command,
             if_match: None,
             bytes: 0,
-            traceparent: "00-00000000000000000000000000000001-0000000000000001-01".to_owned(),
+            traceparent: TRACE.to_owned(),
         };
         self.api.execute(request).await.map(|_| ())
     }

@@ -66,7 +66,8 @@ pub fn send(client: &Client, route: &Route, path: &Ids, ids: &Ids, extra: &[(&st
     let mut address = route.path.replace("{family_id}", &path.family);
     address = address
         .replace("{member_id}", &path.member)
-        .replace("{command_id}", &path.command);
+        .replace("{command_id}", &path.command)
+        .replace("{invitation_id}", &path.invitation);
     let query = query(route, ids);
     if !query.is_empty() {
         address = format!("{address}?{query}");

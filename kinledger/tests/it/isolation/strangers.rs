@@ -87,6 +87,7 @@ fn our_own_commands_cannot_name_their_things(
     let changes_no_thing = [
         "add-category",
         "add-member",
+        "change-notice",
         "create-family",
         "mark-notifications-read",
         "set-country",

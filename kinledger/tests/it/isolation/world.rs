@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger};
+use crate::support::{Household, Kinledger, payload};
 
 /// Words and amounts that only adults may see.
 pub const CANARIES: &[&str] = &["Canary", "canary", "31415.92", "27182.81", "16180.33", "14142.13"];
@@ -62,6 +62,7 @@ pub struct Ids {
     pub import: String,
     pub connection: String,
     pub command: String,
+    pub invitation: String,
 }
 
 impl Ids {
@@ -81,11 +82,12 @@ impl Ids {
             import: fresh("imp"),
             connection: fresh("con"),
             command: Uuid::new_v4().to_string(),
+            invitation: Uuid::new_v4().to_string(),
         }
     }
 
     /// Ids that name things, as texts to look for.
-    pub fn all(&self) -> [&String; 12] {
+    pub fn all(&self) -> [&String; 13] {
         [
             &self.family,
             &self.account,
@@ -99,6 +101,7 @@ impl Ids {
             &self.import,
             &self.connection,
             &self.command,
+            &self.invitation,
         ]
     }
 }
@@ -145,6 +148,10 @@ pub fn furnish(family: &Household) -> Ids {
         "award-badge",
         &json!({"member_id": family.teen.member_id, "badge": "Patient", "points": 1}),
     );
+    let place = json!({"display_name": "Guest", "role": "auditor"});
+    let place = payload(&family.accepted(&family.parent, "add-member", &place), "MemberAdded")["member_id"].clone();
+    let invite = format!("{}/members/{}/invitation", family.path(), text(&place));
+    let invited = family.parent.client.post(&invite, &json!({})).accepted();
     let connections = family.view(&family.parent, "bank-connections");
     Ids {
         family: family.id.clone(),
@@ -159,6 +166,7 @@ pub fn furnish(family: &Household) -> Ids {
         import: text(&import["import_id"]),
         connection: text(&connections["bank_connections"][0]["connection_id"]),
         command: command.to_string(),
+        invitation: text(&invited["invitation_id"]),
     }
 }
 

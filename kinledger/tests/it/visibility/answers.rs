@@ -165,7 +165,13 @@ pub async fn ask(world: &World, by: domain::id::UserId, paths: &[String]) -> Vec
 }
 
 /// What the seer may try on things that are hidden from them, and on some that are not: what each is answered with.
-pub async fn attempts(world: &World, told: &mut Told, words: &[String], booked: &[String]) -> Vec<(String, Answer)> {
+/// `booked` are entries of bank rows, and `files` what was uploaded to hidden accounts, in either world.
+pub async fn attempts(
+    world: &World,
+    told: &mut Told,
+    words: &[String],
+    (booked, files): (&[String], &[String]),
+) -> Vec<(String, Answer)> {
     let mut asked: Vec<(&str, Value)> = Vec::new();
     let seer = told.seer;
     let seen = (0..told.accounts.len())
@@ -232,6 +238,45 @@ pub async fn attempts(world: &World, told: &mut Told, words: &[String], booked: 
     for (name, body) in asked {
         let answer = world.command(&mut told.home, seer.user, name, &body).await;
         answers.push((format!("{name} {body}"), answer));
+    }
+    answers.extend(uploads(world, told, files, (&hidden, &seen)).await);
+    answers
+}
+
+/// Files for accounts that are hidden, for one that nobody has, and for one that is seen: sound ones, those that were uploaded to
+/// hidden accounts before, and such as are refused. What was booked is taken back.
+async fn uploads(
+    world: &World,
+    told: &mut Told,
+    files: &[String],
+    (hidden, seen): (&[String], &String),
+) -> Vec<(String, Answer)> {
+    let own = "Date,Payee,Memo,Amount\n2026-08-03,Bakery,rolls,-1.25\n2026-08-04,Library,fine,-0.50\n";
+    let wrong = [
+        "",
+        "Date,Payee,Memo,Amount\n2026-08-03,Bakery,rolls,many\n",
+        "Date,Payee,Memo,Amount,Balance\n2026-08-03,Bakery,rolls,-1.25,10.00\n2026-08-04,Bakery,rolls,-1.25,10.00\n",
+        "Date,Payee,Memo,Amount,Currency\n2026-08-03,Bakery,rolls,-1.25,USD\n",
+    ];
+    let all: Vec<&str> = [own]
+        .into_iter()
+        .chain(wrong)
+        .chain(files.iter().map(String::as_str))
+        .collect();
+    let mut answers = Vec::new();
+    for account in hidden.iter().chain([seen]) {
+        for (number, file) in all.iter().enumerate() {
+            let answer = world.upload(&mut told.home, told.seer.user, account, file).await;
+            let import = answer.status.is_success().then(|| answer.json()["import_id"].clone());
+            answers.push((format!("imports?account_id={account} file {number}"), answer));
+            if let Some(import) = import {
+                let body = json!({"import_id": import});
+                let undone = world
+                    .command(&mut told.home, told.seer.user, "undo-import", &body)
+                    .await;
+                answers.push((format!("undo-import {body}"), undone));
+            }
+        }
     }
     answers
 }

@@ -55,6 +55,8 @@ pub struct Told {
     /// Entries whose ids are made of what they say: of bank rows.
     pub booked: Vec<String>,
     pub imports: Vec<String>,
+    /// Files that were uploaded to hidden accounts.
+    pub files: Vec<String>,
     pub chores: Vec<String>,
     /// Requests to spend from a hidden pocket, and who asked.
     pub requests: Vec<String>,
@@ -132,6 +134,7 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
             entries: Vec::new(),
             booked: Vec::new(),
             imports: Vec::new(),
+            files: Vec::new(),
             chores: Vec::new(),
             requests: Vec::new(),
             asker,
@@ -443,13 +446,21 @@ impl Teller<'_> {
         let index = self.shared.random_range(0..self.fed.len());
         let account = self.fed[index].0;
         let day = NaiveDate::from_ymd_opt(2026, 8, 2).unwrap() + Days::new(2 * self.steps as u64);
+        let is_file = self.shared.random_bool(0.5);
         let mut rows = Vec::new();
+        let mut file = "Date,Payee,Memo,Amount\n".to_owned();
         for _ in 0..self.shared.random_range(1..4) {
             let sign = if self.shared.random_bool(0.7) { -1 } else { 1 };
             let amount = sign * self.secret.random_range(1..5_000);
+            let (payee, memo) = (self.word(), self.word());
+            file += &format!("{day},{payee},{memo},{}\n", eur(amount)["amount"].as_str().unwrap());
             rows.push(json!({
-                "booked_on": day, "amount": eur(amount), "counterparty": self.word(), "remittance": self.word(),
+                "booked_on": day, "amount": eur(amount), "counterparty": payee, "remittance": memo,
             }));
+        }
+        if is_file {
+            self.upload(index, file).await;
+            return;
         }
         let account_id: domain::id::AccountId = self.told.accounts[account].parse().unwrap();
         let body = json!({
@@ -467,6 +478,18 @@ impl Teller<'_> {
         self.told
             .booked
             .extend(booked.map(|event| event["aggregate_id"].as_str().unwrap().to_owned()));
+        self.told.imports.push(import.clone());
+        self.fed[index].1.push(import);
+    }
+
+    async fn upload(&mut self, index: usize, file: String) {
+        let (founder, account) = (self.told.founder.user, self.told.accounts[self.fed[index].0].clone());
+        let answer = self.world.upload(&mut self.told.home, founder, &account, &file).await;
+        assert_eq!(answer.status, axum::http::StatusCode::OK, "{answer}");
+        let report = answer.json();
+        let import = report["import_id"].as_str().unwrap().to_owned();
+        self.told.events = report["family_seq"].as_i64().unwrap();
+        self.told.files.push(file);
         self.told.imports.push(import.clone());
         self.fed[index].1.push(import);
     }

@@ -118,9 +118,10 @@ async fn compare(one: &mut World, other: &mut World, seed: u64, seer: usize, sho
     shown.extend(differ.iter().filter_map(|path| view_of(path)));
 
     let booked: Vec<String> = left.booked.iter().chain(&right.booked).cloned().collect();
+    let files: Vec<String> = left.files.iter().chain(&right.files).cloned().collect();
     let tried = (
-        attempts(one, &mut left, &words, &booked).await,
-        attempts(other, &mut right, &words, &booked).await,
+        attempts(one, &mut left, &words, (&booked, &files)).await,
+        attempts(other, &mut right, &words, (&booked, &files)).await,
     );
     compared += same(&what, &tried.0, &tried.1);
     let again: Vec<String> = paths

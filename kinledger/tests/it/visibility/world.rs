@@ -200,6 +200,18 @@ impl World {
         read(self.stack.answer(request).await).await
     }
 
+    /// Uploads a bank's file under a fresh key.
+    pub async fn upload(&self, home: &mut Home, by: UserId, account: &str, file: &str) -> Answer {
+        let key = home.key();
+        let request = Request::post(home.path(&format!("imports?account_id={account}")))
+            .header("content-type", "text/csv")
+            .header("idempotency-key", key.to_string())
+            .header("authorization", format!("Bearer {}", self.stack.token(by)))
+            .body(Body::from(file.to_owned()))
+            .unwrap();
+        read(self.stack.answer(request).await).await
+    }
+
     pub async fn get(&self, by: UserId, path: &str) -> Answer {
         read(self.stack.send(by, path).await).await
     }

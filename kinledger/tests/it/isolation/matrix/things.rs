@@ -125,6 +125,17 @@ pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -
             let member = add_member(family, role);
             Some(Prepared::post(at(&format!("/members/{member}/invitation")), &json!({})))
         }
+        ("/invitations/{invitation_id}", Whose::Own) => {
+            let member = add_member(family, "partner");
+            let invite = at(&format!("/members/{member}/invitation"));
+            let invited = family.household.parent.client.post(&invite, &json!({})).accepted();
+            let invitation = invited["invitation_id"].as_str().unwrap();
+            Some(Prepared {
+                method: "DELETE".to_owned(),
+                ..Prepared::get(at(&format!("/invitations/{invitation}")))
+            })
+        }
+        ("/invitations/{invitation_id}", Whose::Anothers) => None,
         ("/members/{member_id}/pairing", _) => {
             let member = add_member(family, "child");
             Some(Prepared::post(at(&format!("/members/{member}/pairing")), &json!({})))
