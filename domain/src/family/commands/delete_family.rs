@@ -67,6 +67,7 @@ mod tests {
             zone: "UTC".to_owned(),
             week_start: Default::default(),
             display_name: None,
+            country: None,
             with_categories: false,
         };
         after.when(&again).refused("unknown-family");

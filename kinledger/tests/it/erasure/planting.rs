@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, payload, register};
+use crate::support::{Household, Kinledger, Person, consent, payload, register};
 
 const PIN: &str = "27491308";
 
@@ -52,7 +52,7 @@ pub fn plant(kinledger: &Kinledger, family: &Household) -> Planted {
 
 /// A teen with an account of their own.
 fn teen(kinledger: &Kinledger, family: &Household, planted: &mut Planted) -> Person {
-    let body = json!({"display_name": planted.text(), "role": "teen", "on_leaderboard": true});
+    let body = json!({"display_name": planted.text(), "role": "teen", "on_leaderboard": true, "consent": consent()});
     let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
     let path = format!("{}/members/{member_id}/invitation", family.path());
@@ -150,7 +150,7 @@ impl Device {
 }
 
 fn devices(kinledger: &Kinledger, family: &Household, planted: &mut Planted) {
-    let body = json!({"display_name": planted.text(), "role": "teen"});
+    let body = json!({"display_name": planted.text(), "role": "teen", "consent": consent()});
     let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
     let anybody = kinledger.client();
