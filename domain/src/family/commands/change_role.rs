@@ -108,6 +108,7 @@ mod tests {
             on_leaderboard: true,
             until_on: None,
             age_band: None,
+            consent: None,
         };
         let scenario = Scenario::family();
         let added = scenario.when(&add).accepted();
