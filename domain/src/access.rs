@@ -251,6 +251,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/login/passkey/options"),
     ("POST", "/api/v1/auth/pairing/claim"),
     ("POST", "/api/v1/auth/pairing/finish"),
+    ("POST", "/api/v1/auth/phone/finish"),
+    ("POST", "/api/v1/auth/phone/start"),
     ("POST", "/api/v1/auth/providers/{provider}/callback"),
     ("POST", "/api/v1/auth/providers/{provider}/finish"),
     ("POST", "/api/v1/auth/providers/{provider}/start"),

@@ -3,7 +3,7 @@
 //! Beside the pace that `throttle` keeps in memory, each guess is counted in the database before it is looked at; a right one is
 //! taken back. Who is a stranger shares one count for an account, whatever their address. A device that the owner signed in on
 //! before has a count of its own, and so has an address they were at lately: a stranger who uses up theirs does not lock the owner
-//! out of either. Addresses without an account are counted alike, so the answer tells nothing.
+//! out of either. So has each session, for whoever steals one guesses with it. Addresses without an account are counted alike, so the answer tells nothing.
 
 use service_kit::problem::Problem;
 use sqlx::PgPool;
@@ -19,6 +19,8 @@ const GUESSES_PER_DAY_MAX: i32 = 100;
 pub(super) enum Guesser {
     /// Somebody on a device that has signed in to the account.
     Device(Uuid),
+    /// Somebody in a session of the account.
+    Session(Uuid),
     /// Somebody at an address, given by its keyed hash, that the account was used from lately.
     Address([u8; 32]),
     /// Anybody else.
@@ -50,6 +52,9 @@ impl Guesses {
     pub async fn count(&self, subject: &str, guesser: Guesser) -> Result<Guess, Problem> {
         let at = match guesser {
             Guesser::Device(device_id) => keyed_hash(&self.key, &[subject.as_bytes(), b"device", device_id.as_bytes()]),
+            Guesser::Session(session_id) => {
+                keyed_hash(&self.key, &[subject.as_bytes(), b"session", session_id.as_bytes()])
+            }
             Guesser::Address(hash) => keyed_hash(&self.key, &[subject.as_bytes(), b"address", &hash]),
             Guesser::Stranger => keyed_hash(&self.key, &[subject.as_bytes(), b"stranger"]),
         };

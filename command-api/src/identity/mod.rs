@@ -18,6 +18,7 @@ mod openapi;
 mod pairing;
 mod password_policy;
 mod passwords;
+mod phone;
 mod profile;
 mod providers;
 mod refresh;
@@ -63,6 +64,7 @@ use factors::passkeys::RelyingParty;
 use guesses::Guesses;
 use keys::KeyRing;
 use passwords::Passwords;
+use phone::Phones;
 use providers::SignInProviders;
 use sealing::Sealing;
 use throttle::Throttle;
@@ -250,6 +252,7 @@ struct Inner {
     seeds: Sealing,
     relying_party: RelyingParty,
     providers: SignInProviders,
+    phones: Phones,
 }
 
 impl Identity {
@@ -288,6 +291,7 @@ impl Identity {
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             providers: SignInProviders::new(&config.sign_in_providers, secret),
+            phones: Phones::new(secret),
             pool,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -361,6 +365,11 @@ impl Identity {
         &self.inner.providers
     }
 
+    /// What numbers are looked up and kept by.
+    fn phones(&self) -> &Phones {
+        &self.inner.phones
+    }
+
     fn errands(&self) -> &Errands {
         &self.inner.errands
     }
@@ -431,6 +440,7 @@ pub fn router(identity: Identity) -> Router {
         .merge(factors::routes())
         .merge(pairing::routes())
         .merge(account::routes())
+        .merge(phone::routes())
         .merge(providers::routes())
         .merge(session_list::routes())
         .merge(step_up::routes())

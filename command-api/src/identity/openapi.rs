@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     account, api_keys, factors, invitations,
     join::Join,
-    pairing,
+    pairing, phone,
     profile::{NewProfile, Profile},
     providers,
     refresh::Refresh,
@@ -112,6 +112,7 @@ fn routes() -> Vec<Route> {
     routes.extend(invitations::paths());
     routes.extend(pairing::paths());
     routes.extend(account::paths());
+    routes.extend(phone::paths());
     routes.extend(providers::paths());
     routes.extend(session_list::paths());
     routes.extend(step_up::paths());

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Identity, IdentityError,
     body::Body,
-    private,
+    phone, private,
     providers::{Linked, linked},
     register::normal_display_name,
 };
@@ -35,6 +35,8 @@ pub(super) struct Profile {
     session_id: Uuid,
     /// The accounts elsewhere that sign in to this one, the oldest first.
     linked: Vec<Linked>,
+    /// The phone that signs in by codes, all but its first and last digits left out; none without one.
+    phone: Option<String>,
 }
 
 /// What a person may change of themself at any time; the whole of it.
@@ -109,6 +111,7 @@ async fn answer(identity: &Identity, signed_in: &SignedIn, row: Option<Row>) -> 
         created_at: row.created_at,
         session_id: signed_in.session_id,
         linked,
+        phone: phone::masked(identity, signed_in.user_id).await?,
     })))
 }
 

@@ -52,6 +52,17 @@ const TERMS: &[Term] = &[
                   select state_hash from identity.provider_flows where expires_at < clock_timestamp() limit $1
               )",
     },
+    // Limits of messages look back a day.
+    Term {
+        of: "phone-codes",
+        sql: "delete from identity.phone_codes
+              where challenge_hash in (
+                  select challenge_hash
+                  from identity.phone_codes
+                  where created_at < clock_timestamp() - interval '1 day'
+                  limit $1
+              )",
+    },
     Term {
         of: "guesses",
         sql: "delete from identity.guesses

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Identity, IdentityError, address::Client, devices, private, secret::keyed_hash};
+use super::{Identity, IdentityError, address::Client, devices, phone, private, secret::keyed_hash};
 
 /// A session lives so many days, however often it is refreshed.
 const SESSION_DAYS_MAX: i32 = 60;
@@ -50,9 +50,13 @@ pub(super) struct Tokens {
 
 /// The answer that hands tokens over.
 pub(super) fn handed_over(status: StatusCode, tokens: Tokens) -> Response {
-    let cookie = tokens.device_token.as_deref().and_then(devices::set_cookie);
-    let mut response = private((status, Json(tokens)));
-    if let Some(cookie) = cookie {
+    let device_token = tokens.device_token.clone();
+    with_device(private((status, Json(tokens))), device_token.as_deref())
+}
+
+/// An answer that lets a browser keep the token of its device, where there is a new one.
+pub(super) fn with_device(mut response: Response, device_token: Option<&str>) -> Response {
+    if let Some(cookie) = device_token.and_then(devices::set_cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
@@ -109,7 +113,8 @@ pub(super) struct AccessToken {
     pub expires_in: i64,
 }
 
-/// Opens a session for somebody who has just proven who they are, by these methods.
+/// Opens a session for somebody who has just proven who they are, by these methods. The code of a text message alone proves too
+/// little for anything dangerous.
 pub(super) async fn open(
     identity: &Identity,
     user_id: UserId,
@@ -121,8 +126,11 @@ pub(super) async fn open(
     let address_hash = identity.address_hash(client.address);
     let device = devices::open_in_tx(&mut tx, user_id, client, session_id, address_hash).await?;
     let proof: Proof = sqlx::query_as(
-        "insert into identity.sessions (session_id, user_id, device, address_hash, expires_at, proven_by, device_id)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7)
+        "insert into identity.sessions
+             (session_id, user_id, device, address_hash, expires_at, proven_by, device_id, proven_at)
+         values
+             ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7,
+              case when $8 then clock_timestamp() else to_timestamp(0) end)
          returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
     )
     .bind(session_id)
@@ -132,6 +140,7 @@ pub(super) async fn open(
     .bind(SESSION_DAYS_MAX)
     .bind(proven_by)
     .bind(device.device_id)
+    .bind(proven_by != [phone::METHOD])
     .fetch_one(&mut *tx)
     .await?;
     let refresh_token = RefreshToken::random();

@@ -5,7 +5,6 @@
 //! not do then, for it may be what was stolen.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
-use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -16,6 +15,7 @@ use super::{
     address::Client,
     body::Body,
     factors::{self, Offered},
+    guesses::Guesser,
     openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
     passwords::{CHARACTERS_MAX, Verdict},
     private,
@@ -96,7 +96,7 @@ pub(super) async fn proven(
     let (is_right, method) = match (request.password, offer) {
         (Some(password), None) => {
             factors::refuse_password_alone(identity.pool(), user_id).await?;
-            (password_is_right(identity, user_id, password, client).await?, "pwd")
+            (password_is_right(identity, signed_in, password, client).await?, "pwd")
         }
         (None, Some(offer)) => {
             let subject = factors::throttle_subject(user_id);
@@ -135,7 +135,7 @@ pub(super) async fn proven(
 
 async fn password_is_right(
     identity: &Identity,
-    user_id: UserId,
+    signed_in: &SignedIn,
     password: String,
     client: &Client,
 ) -> Result<bool, Problem> {
@@ -144,6 +144,7 @@ async fn password_is_right(
             "password: at most {CHARACTERS_MAX} characters"
         )));
     }
+    let user_id = signed_in.user_id;
     let (email, password_hash): (Option<String>, Option<String>) =
         sqlx::query_as("select email, password_hash from identity.users where user_id = $1")
             .bind(user_id.uuid())
@@ -154,16 +155,26 @@ async fn password_is_right(
     // Who has no password has none that is right, and it takes as long to say so.
     let subject = email.unwrap_or_else(|| user_id.to_string());
     let attempt = identity.throttle().admit(&subject, client.address, true)?;
+    let guesser = Guesser::Session(signed_in.session_id);
+    let guess = match identity.guesses().count(&subject, guesser).await {
+        Ok(guess) => guess,
+        Err(problem) => {
+            attempt.forgiven();
+            return Err(problem);
+        }
+    };
     let verdict = match identity.passwords().verify(password, password_hash).await {
         Ok(verdict) => verdict,
         Err(busy) => {
             attempt.forgiven();
+            guess.take_back().await;
             return Err(busy);
         }
     };
     let is_right = verdict != Verdict::Wrong;
     if is_right {
         attempt.succeeded();
+        guess.take_back().await;
     } else {
         attempt.failed();
     }

@@ -115,6 +115,16 @@ impl Throttle {
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
+    /// Admits an attempt at what nobody guesses, such as a key's signature: counted by address alone, with its patience.
+    ///
+    /// # Errors
+    /// 429 while earlier failures from there keep this one waiting.
+    pub fn admit_here(&self, address: Option<IpAddr>) -> Result<Attempt, Problem> {
+        let here = address.map(|address| address.to_string());
+        let keys = here.iter().map(|here| key(Scope::Here, &[here])).collect();
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
+    }
+
     fn admit_at(&self, keys: Vec<Key>, now: Instant) -> Result<Attempt, Duration> {
         let mut counts = self.lock();
         for key in &keys {

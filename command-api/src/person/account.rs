@@ -84,6 +84,15 @@ pub(super) static SECTIONS: &[AccountSection] = &[
     },
     AccountSection {
         section: Section {
+            name: "phones",
+            heading: "The phone that you sign in by",
+            columns: &["verified_at"],
+        },
+        sql: "select json_build_object('verified_at', verified_at)
+             from identity.phones where user_id = $1 order by verified_at",
+    },
+    AccountSection {
+        section: Section {
             name: "api_keys",
             heading: "Your API keys",
             columns: &["name", "scopes", "created_at", "expires_at", "last_used_at", "ended_at"],

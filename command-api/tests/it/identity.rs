@@ -14,6 +14,7 @@ mod invitations;
 mod keys;
 mod pairing;
 mod passkeys;
+mod phone;
 mod providers;
 mod retention;
 mod sessions;
@@ -56,6 +57,7 @@ struct Answer {
     status: StatusCode,
     retry_after_s: Option<u64>,
     caching: Option<String>,
+    cookie: Option<String>,
     body: Value,
 }
 
@@ -162,12 +164,14 @@ impl Answer {
         };
         let retry_after_s = text(header::RETRY_AFTER).and_then(|value| value.parse().ok());
         let caching = text(header::CACHE_CONTROL);
+        let cookie = text(header::SET_COOKIE);
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Self {
             status,
             retry_after_s,
             caching,
+            cookie,
             body,
         }
     }

@@ -11,6 +11,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        guesses::Guesser,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         passwords::{CHARACTERS_MAX, Verdict},
         private,
@@ -148,14 +149,24 @@ async fn prove(
         )));
     }
     let attempt = identity.throttle().admit(email, client.address, true)?;
+    let guesser = Guesser::Session(signed_in.session_id);
+    let counted = match identity.guesses().count(email, guesser).await {
+        Ok(counted) => counted,
+        Err(problem) => {
+            attempt.forgiven();
+            return Err(problem);
+        }
+    };
     match identity.passwords().verify(guess, stored).await {
         Ok(Verdict::Wrong) => attempt.failed(),
         Ok(_) => {
             attempt.succeeded();
+            counted.take_back().await;
             return Ok(());
         }
         Err(busy) => {
             attempt.forgiven();
+            counted.take_back().await;
             return Err(busy);
         }
     }

@@ -141,3 +141,21 @@ pub(in super::super) fn sign_in_unlinked() -> Letter {
         format!("An account elsewhere does not sign in to your account at Kinledger any more.\n\n{NOT_YOU}"),
     )
 }
+
+/// A phone signs in from now on.
+pub(in super::super) fn phone_added() -> Letter {
+    letter(
+        "A phone was added to your account",
+        NOTICE,
+        format!("Your account at Kinledger can be signed in to by a code to a phone now.\n\n{NOT_YOU}"),
+    )
+}
+
+/// A phone does not sign in any more.
+pub(in super::super) fn phone_removed() -> Letter {
+    letter(
+        "The phone of your account was removed",
+        NOTICE,
+        format!("Your account at Kinledger cannot be signed in to by a code to a phone any more.\n\n{NOT_YOU}"),
+    )
+}

@@ -1,7 +1,9 @@
 //! Where identity's letters are put in: never waited for, and refused at once where no mail is set up.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use connectors::channels::{MAIL, Message, Outbox};
+use connectors::channels::{MAIL, Message, Outbox, SMS};
 use service_kit::problem::Problem;
 use uuid::Uuid;
 
@@ -10,9 +12,10 @@ use super::{
     letters::Letter,
 };
 
-/// The installation's mail.
+/// The installation's mail and text messages.
 pub(in super::super) struct Postbox {
     mail: Option<Outbox>,
+    sms: Option<Outbox>,
     public_url: String,
 }
 
@@ -21,8 +24,9 @@ impl Postbox {
     /// [`IdentityError::Settings`] when the installation's address is none that links may begin with.
     pub fn try_new(config: &IdentityConfig) -> Result<Self, IdentityError> {
         let mail = config.channels.get(MAIL).cloned();
+        let sms = config.channels.get(SMS).cloned();
         let public_url = sound_url(&config.public_url)?;
-        Ok(Self { mail, public_url })
+        Ok(Self { mail, sms, public_url })
     }
 
     /// Whether mails can be sent.
@@ -41,6 +45,36 @@ impl Postbox {
             "mail-not-configured",
             "this installation sends no mail; ask whoever runs it",
         ))
+    }
+
+    /// # Errors
+    /// 422 `sms-not-configured` when nobody has set up a gateway.
+    pub fn require_sms(&self) -> Result<(), Problem> {
+        if self.sms.is_some() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "sms-not-configured",
+            "this installation sends no text messages; sign in another way",
+        ))
+    }
+
+    /// Puts a text message in, as [`Self::post`] a letter.
+    pub fn text(&self, number: &str, text: String, useful_for: Duration) {
+        let Some(sms) = &self.sms else {
+            return;
+        };
+        let message = Message {
+            id: Uuid::new_v4(),
+            to: number.to_owned(),
+            subject: String::new(),
+            text,
+            useful_for,
+        };
+        if sms.post(message).is_err() {
+            // The outbox has logged and counted it.
+        }
     }
 
     /// A link that hands a token to the page that asks for it.

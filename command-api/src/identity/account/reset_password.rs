@@ -4,7 +4,7 @@
 //! they are, so that whoever reads somebody's mail has still to get past them.
 //!
 //! An account whose address nobody had verified may have been made by somebody else, waiting for the owner of the address to take it
-//! over. Accounts elsewhere that were linked with it until then sign in to it no more.
+//! over. Accounts elsewhere and phones that were linked with it until then sign in to it no more.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
 use schemars::JsonSchema;
@@ -22,7 +22,7 @@ use super::{
         address::Client,
         body::Body,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
-        private, providers,
+        phone, private, providers,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
         sessions,
@@ -156,6 +156,9 @@ async fn reset(
             .map_err(IdentityError::Database)?;
     if !was_verified {
         providers::forget_in_tx(&mut tx, holder.user_id)
+            .await
+            .map_err(IdentityError::Database)?;
+        phone::forget_in_tx(&mut tx, holder.user_id)
             .await
             .map_err(IdentityError::Database)?;
     }

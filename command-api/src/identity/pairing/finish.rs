@@ -19,7 +19,7 @@ use super::{
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
-        sessions::{Tokens, hash_of},
+        sessions::{Tokens, hash_of, with_device},
     },
     device_key::DeviceKey,
     device_session,
@@ -171,7 +171,9 @@ async fn finish(
     let tokens = device_session::open(&identity, user_id, device_id, &client)
         .await?
         .ok_or_else(unknown)?;
-    Ok(private(Json(Paired { device_id, tokens })))
+    let device_token = tokens.device_token.clone();
+    let answer = private(Json(Paired { device_id, tokens }));
+    Ok(with_device(answer, device_token.as_deref()))
 }
 
 /// Whether a PIN may be taken: digits, as many as the age asks for, and not the first that anybody tries.

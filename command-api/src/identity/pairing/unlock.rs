@@ -18,7 +18,7 @@ use super::{
         passwords::Verdict,
         private,
         security_events::{self, Kind, SecurityEvent},
-        sessions::{Tokens, hash_of},
+        sessions::{Tokens, handed_over, hash_of},
     },
     device_key::DeviceKey,
     device_session,
@@ -219,7 +219,7 @@ async fn unlock(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    Ok(private(Json(tokens)))
+    Ok(handed_over(StatusCode::OK, tokens))
 }
 
 /// Counts a try before it is looked at, so that many at once are no more than many after another; the hash to compare with.

@@ -200,6 +200,11 @@ async fn a_child_without_e_mail_gets_a_place_by_a_parent_s_pairing() {
     let finished = home.finish(&device, &claimed.body["claim"], PIN).await;
     assert_eq!(finished.status, StatusCode::OK, "{finished:?}");
     assert_eq!(finished.caching.as_deref(), Some("no-store"));
+    let cookie = finished.cookie.as_deref().unwrap_or_default();
+    assert!(
+        cookie.starts_with("__Secure-kinledger-device=kld_") && cookie.contains("HttpOnly"),
+        "{cookie}"
+    );
     let twice = home.finish(&device, &claimed.body["claim"], PIN).await;
     assert_eq!(twice.problem(), "/problems/unknown-pairing");
 
@@ -591,5 +596,25 @@ async fn a_parent_reads_of_a_childs_pairing_sign_ins_and_wrong_pins_with_the_dev
         (&paired["kind"], &paired["is_by_another"]),
         (&json!("device-paired"), &json!(true))
     );
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn unlocking_hands_the_token_of_a_new_device_over_as_a_cookie_too_and_once() {
+    let home = Home::with(Role::Child).await;
+    let device = Device::new();
+    let paired = home.paired(&device, PIN).await;
+    let elsewhere = home.unlock(&device, &paired["device_id"], PIN).await;
+    assert_eq!(elsewhere.status, StatusCode::OK, "{elsewhere:?}");
+    assert!(
+        elsewhere
+            .cookie
+            .unwrap()
+            .contains(elsewhere.body["device_token"].as_str().unwrap())
+    );
+    let body = home.unlocking(&device, &paired["device_id"], PIN).await;
+    let known = [("kinledger-device", paired["tokens"]["device_token"].as_str().unwrap())];
+    let here = home.app.send(json_request(UNLOCK, &body, &known)).await;
+    assert_eq!((here.status, here.cookie), (StatusCode::OK, None));
     home.app.end().await;
 }

@@ -81,3 +81,50 @@ async fn a_session_that_has_ended_proves_nothing() {
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     app.end().await;
 }
+
+#[tokio::test]
+async fn a_stolen_session_has_a_hundred_guesses_a_day_at_its_owners_password_and_slows_nobody_else() {
+    let app = App::start().await;
+    let stolen = app.register("ada@example.org").await;
+    let stolen = stolen["access_token"].as_str().unwrap();
+    let wrong = app
+        .post_as(stolen, "/api/v1/auth/step-up", json!({"password": "wrong horse"}))
+        .await;
+    assert_eq!(
+        (wrong.status, wrong.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-credentials")
+    );
+    let pool = app.database.superuser().await;
+    let (guesses,): (i32,) = sqlx::query_as("update identity.guesses set guesses = guesses + 98 returning guesses")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(guesses, 99);
+    // A restart forgives the wait, and not the count; both ways of guessing share it.
+    let app = App::on(app.database, &super::quick(), [7; 32]).await;
+    let change = json!({"old_password": "wrong horse", "new_password": "a horse of another colour"});
+    let last = app
+        .post_as(stolen, "/api/v1/auth/change-password", change.clone())
+        .await;
+    assert_eq!(
+        (last.status, last.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-credentials")
+    );
+    let app = App::on(app.database, &super::quick(), [7; 32]).await;
+    for (path, body) in [
+        ("/api/v1/auth/step-up", json!({"password": PASSWORD})),
+        ("/api/v1/auth/change-password", change),
+    ] {
+        let over = app.post_as(stolen, path, body).await;
+        assert_eq!(over.status, StatusCode::TOO_MANY_REQUESTS, "{over:?}");
+        assert!(over.retry_after_s.unwrap() > 10, "until midnight, not for a moment");
+    }
+    let owner = app.sign_in("ada@example.org", PASSWORD).await;
+    let token = owner.body["access_token"].as_str().unwrap();
+    let proven = app
+        .post_as(token, "/api/v1/auth/step-up", json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(proven.status, StatusCode::OK, "{proven:?}");
+    pool.close().await;
+    app.end().await;
+}

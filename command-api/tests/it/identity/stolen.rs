@@ -25,6 +25,7 @@ fn body_for(operation: &str) -> Option<Value> {
         }),
         "rename-passkey" => json!({"name": "phone"}),
         "confirm-pairing" => json!({"match_code": "42"}),
+        "change-phone" => json!({"number": "+491701234567"}),
         "make-api-key" => json!({"name": "script", "scopes": ["read"]}),
         _ => return None,
     })
@@ -42,6 +43,8 @@ async fn everything(app: &App) -> String {
         "passkey_challenges",
         "api_keys",
         "linked_sign_ins",
+        "phones",
+        "phone_codes",
         "provider_flows",
         "pairings",
         "paired_devices",
@@ -149,6 +152,8 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
         "unlock-paired-device",
         "link-provider",
         "unlink-provider",
+        "change-phone",
+        "remove-phone",
     ] {
         assert!(refused.iter().any(|refused| refused == name), "{name}: {refused:?}");
     }

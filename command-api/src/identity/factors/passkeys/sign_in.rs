@@ -76,6 +76,7 @@ pub(super) fn paths() -> Vec<Route> {
                 MALFORMED,
                 (401, "The passkey is unknown, or its answer does not fit the challenge."),
                 TOO_LARGE,
+                TOO_FAST,
             ],
         },
         Route {
@@ -113,14 +114,24 @@ async fn sign_in(
     client: Client,
     Body(request): Body<SignInByPasskey>,
 ) -> Result<Response, Problem> {
-    let user_id = use_assertion(&identity, Purpose::SignIn, &request.credential).await?;
-    let user_id = user_id.ok_or_else(|| {
-        Problem::new(
+    // A signature is not guessed; what waits is an address that keeps us busy.
+    let attempt = identity.throttle().admit_here(client.address)?;
+    let user_id = match use_assertion(&identity, Purpose::SignIn, &request.credential).await {
+        Ok(user_id) => user_id,
+        Err(problem) => {
+            attempt.forgiven();
+            return Err(problem.into());
+        }
+    };
+    let Some(user_id) = user_id else {
+        attempt.failed();
+        return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "wrong-passkey",
             "this passkey does not sign in here; begin again",
-        )
-    })?;
+        ));
+    };
+    attempt.succeeded();
     admission::open(&identity, user_id, &[PASSKEY_METHOD], &client).await
 }
 

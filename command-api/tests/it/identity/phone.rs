@@ -1,0 +1,396 @@
+//! Codes by text message, at a gateway that keeps what it takes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Form, Router,
+    extract::{ConnectInfo, State},
+    http::StatusCode,
+    routing::post,
+};
+use command_api::identity::IdentityConfig;
+use connectors::channels::{Channels, Settings};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use service_kit::testing::TestDatabase;
+
+use super::{Answer, App, PASSWORD, json_request, quick};
+
+const EMAIL: &str = "ada@example.org";
+const NUMBER: &str = "+491701234567";
+const START: &str = "/api/v1/auth/phone/start";
+const FINISH: &str = "/api/v1/auth/phone/finish";
+const PHONE: &str = "/api/v1/auth/profile/phone";
+const CONFIRM: &str = "/api/v1/auth/profile/phone/confirm";
+
+type Messages = Arc<Mutex<Vec<(String, String)>>>;
+
+/// A gateway, and an app that sends by it.
+struct Sending {
+    app: App,
+    messages: Messages,
+}
+
+impl Sending {
+    async fn start() -> Self {
+        let messages = Messages::default();
+        let take = async |State(messages): State<Messages>, Form(form): Form<HashMap<String, String>>| {
+            messages
+                .lock()
+                .unwrap()
+                .push((form["To"].clone(), form["Body"].clone()));
+            StatusCode::CREATED
+        };
+        let router = Router::new()
+            .route("/Messages.json", post(take))
+            .with_state(Arc::clone(&messages));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/Messages.json", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let settings = Settings {
+            sms_url: Some(url),
+            sms_from: Some("+15005550006".to_owned()),
+            ..Settings::default()
+        };
+        let config = IdentityConfig {
+            channels: Channels::open(&settings).unwrap(),
+            ..quick()
+        };
+        Self {
+            app: App::on(TestDatabase::create().await, &config, [7; 32]).await,
+            messages,
+        }
+    }
+
+    /// The code of the message of this number, once there are so many messages.
+    async fn code(&self, count: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let last = {
+                let messages = self.messages.lock().unwrap();
+                assert!(messages.len() <= count, "{messages:?}");
+                messages.get(count - 1).cloned()
+            };
+            if let Some((to, text)) = last {
+                assert_eq!(to, NUMBER);
+                let code = text.split(' ').next().unwrap().to_owned();
+                assert!(
+                    code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()),
+                    "{text}"
+                );
+                return code;
+            }
+            assert!(Instant::now() < deadline, "no message came");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn put(&self, token: &str, number: &str) -> Answer {
+        let mut request = json_request(
+            PHONE,
+            &json!({"number": number}),
+            &[("authorization", &format!("Bearer {token}"))],
+        );
+        *request.method_mut() = axum::http::Method::PUT;
+        self.app.send(request).await
+    }
+
+    /// Ada, with her number confirmed; the first message is used.
+    async fn ada(&self) -> Value {
+        let ada = self.app.register(EMAIL).await;
+        let token = ada["access_token"].as_str().unwrap();
+        let asked = self.put(token, " +49 (170) 123-4567 ").await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+        let code = self.code(1).await;
+        let answered = json!({"challenge": asked.body["challenge"], "code": code});
+        let confirmed = self.app.post_as(token, CONFIRM, answered).await;
+        assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
+        ada
+    }
+
+    async fn ask(&self) -> Value {
+        let asked = self.app.post(START, json!({"number": NUMBER})).await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+        asked.body["challenge"].clone()
+    }
+
+    async fn finish(&self, challenge: &Value, code: &str) -> Answer {
+        self.app
+            .post(FINISH, json!({"challenge": challenge, "code": code}))
+            .await
+    }
+
+    async fn change(&self, statement: &str) {
+        let pool = self.app.database.superuser().await;
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+}
+
+fn other_than(code: &str) -> String {
+    format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000)
+}
+
+fn is_wrong(answer: &Answer) -> bool {
+    (answer.status, answer.problem()) == (StatusCode::UNAUTHORIZED, "/problems/wrong-code")
+}
+
+#[tokio::test]
+async fn a_number_is_confirmed_and_signs_in_and_proves_nothing_beyond_it() {
+    let sending = Sending::start().await;
+    let ada = sending.ada().await;
+    let token = ada["access_token"].as_str().unwrap();
+    let profile = sending.app.get_as(token, "/api/v1/auth/profile").await.body;
+    assert_eq!(profile["phone"], "+49…567");
+    let challenge = sending.ask().await;
+    let signed_in = sending.finish(&challenge, &sending.code(2).await).await;
+    assert_eq!(signed_in.status, StatusCode::OK, "{signed_in:?}");
+    assert_eq!(signed_in.body["user_id"], ada["user_id"]);
+    assert!(
+        signed_in
+            .cookie
+            .as_ref()
+            .unwrap()
+            .starts_with("__Secure-kinledger-device=")
+    );
+    let by_phone = signed_in.body["access_token"].as_str().unwrap();
+    assert!(sending.app.is_signed_in(&signed_in.body["access_token"]).await);
+    for refused in [
+        sending.put(by_phone, "+491709999999").await,
+        sending.app.delete_as(by_phone, PHONE).await,
+        sending
+            .app
+            .post_as(
+                by_phone,
+                "/api/v1/auth/change-password",
+                json!({"new_password": "a horse of Eve's own"}),
+            )
+            .await,
+    ] {
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::FORBIDDEN, "/problems/step-up-required")
+        );
+    }
+    let proven = sending
+        .app
+        .post_as(by_phone, "/api/v1/auth/step-up", json!({"password": PASSWORD}))
+        .await;
+    let proven = proven.body["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(
+        sending.app.delete_as(&proven, PHONE).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        sending.app.delete_as(&proven, PHONE).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let pool = sending.app.database.superuser().await;
+    let kinds: Vec<(String,)> = sqlx::query_as("select kind from identity.security_events order by event_id")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    for kind in ["phone-verified", "signed-in", "phone-removed"] {
+        assert!(kinds.iter().any(|(told,)| told == kind), "{kind}: {kinds:?}");
+    }
+    pool.close().await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_number_nobody_has_is_answered_alike_and_gets_no_message() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let known = sending.app.post(START, json!({"number": NUMBER})).await;
+    let unknown = sending.app.post(START, json!({"number": "+491709999999"})).await;
+    sending.code(2).await;
+    assert_eq!(
+        (known.status, unknown.status),
+        (StatusCode::ACCEPTED, StatusCode::ACCEPTED)
+    );
+    let form = |answer: &Answer| -> BTreeMap<String, usize> {
+        let members = answer.body.as_object().unwrap();
+        members
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string().len()))
+            .collect()
+    };
+    assert_eq!(form(&known), form(&unknown));
+    let wrong = other_than(&sending.code(2).await);
+    let refused = [&known, &unknown].map(|asked| sending.finish(&asked.body["challenge"], &wrong));
+    let refused = join_all(refused).await;
+    assert!(refused.iter().all(is_wrong), "{refused:?}");
+    assert_eq!(refused[0].body, refused[1].body);
+    // Also when somebody guesses right: there is nobody to sign in.
+    assert_eq!(sending.messages.lock().unwrap().len(), 2);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_for_five_tries_ten_minutes_and_its_own_challenge() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let challenge = sending.ask().await;
+    let code = sending.code(2).await;
+    for _ in 0..5 {
+        assert!(is_wrong(&sending.finish(&challenge, &other_than(&code)).await));
+    }
+    assert!(
+        is_wrong(&sending.finish(&challenge, &code).await),
+        "five tries were used up"
+    );
+
+    let challenge = sending.ask().await;
+    let code = sending.code(3).await;
+    assert!(is_wrong(&sending.finish(&json!("klt_made-up"), &code).await));
+    // One of many at once gets in.
+    let answers = join_all((0..5).map(|_| sending.finish(&challenge, &code))).await;
+    let let_in = answers.iter().filter(|answer| answer.status == StatusCode::OK).count();
+    assert_eq!(let_in, 1, "{answers:?}");
+    assert!(is_wrong(&sending.finish(&challenge, &code).await));
+
+    let challenge = sending.ask().await;
+    let code = sending.code(4).await;
+    sending
+        .change("update identity.phone_codes set expires_at = expires_at - interval '10 minutes'")
+        .await;
+    assert!(
+        is_wrong(&sending.finish(&challenge, &code).await),
+        "ten minutes are over"
+    );
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn messages_are_few_for_a_number_and_an_address_and_strangers_do_not_use_up_the_owners() {
+    let sending = Sending::start().await;
+    let ada = sending.ada().await;
+    for number in [NUMBER, "+491709999999"] {
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(sending.app.post(START, json!({"number": number})).await.status.as_u16());
+        }
+        assert_eq!(answers, [202, 202, 202, 429], "{number}");
+    }
+    let device = ada["device_token"].as_str().unwrap();
+    let request = json_request(START, &json!({"number": NUMBER}), &[("kinledger-device", device)]);
+    let owner = sending.app.send(request).await;
+    assert_eq!(owner.status, StatusCode::ACCEPTED, "{owner:?}");
+    // A day has six: an hour later there are three more, and that was it.
+    for expected in [[202, 202, 202, 429], [429; 4]] {
+        sending
+            .change("update identity.phone_codes set created_at = created_at - interval '61 minutes'")
+            .await;
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(sending.app.post(START, json!({"number": NUMBER})).await.status.as_u16());
+        }
+        assert_eq!(answers, expected);
+    }
+    // An address asks for ten an hour, whatever numbers it names.
+    let mut answers = Vec::new();
+    for number in 0..11 {
+        let body = json!({"number": format!("+49170000{number:04}")});
+        let mut request = json_request(START, &body, &[]);
+        let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        answers.push(sending.app.send(request).await.status.as_u16());
+    }
+    assert_eq!((&answers[..10], answers[10]), (&[202; 10][..], 429));
+    assert!(sending.messages.lock().unwrap().len() <= 8);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_second_factor_is_asked_for_after_a_code_too() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    sending
+        .change(
+            "insert into identity.totp_factors (user_id, sealed_seed, confirmed_at)
+             select user_id, decode(repeat('00', 60), 'hex'), clock_timestamp() from identity.users",
+        )
+        .await;
+    let challenge = sending.ask().await;
+    let answer = sending.finish(&challenge, &sending.code(2).await).await;
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (StatusCode::UNAUTHORIZED, "/problems/factor-required")
+    );
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_number_belongs_to_one_account_and_its_code_to_who_asked() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let eve = sending.app.register("eve@example.org").await;
+    let eve = eve["access_token"].as_str().unwrap();
+    let asked = sending.put(eve, NUMBER).await;
+    let answered = json!({"challenge": asked.body["challenge"], "code": sending.code(2).await});
+    // It neither signs in, nor is it anybody else's to confirm.
+    let as_sign_in = sending.app.post(FINISH, answered.clone()).await;
+    assert!(is_wrong(&as_sign_in), "{as_sign_in:?}");
+    let other = sending.app.register("bob@example.org").await;
+    let by_other = sending
+        .app
+        .post_as(other["access_token"].as_str().unwrap(), CONFIRM, answered.clone())
+        .await;
+    assert_eq!(
+        (by_other.status, by_other.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-code")
+    );
+    let taken = sending.app.post_as(eve, CONFIRM, answered).await;
+    assert_eq!(
+        (taken.status, taken.problem()),
+        (StatusCode::CONFLICT, "/problems/phone-taken")
+    );
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn without_a_gateway_it_says_so() {
+    let app = App::start().await;
+    let refused = app.post(START, json!({"number": NUMBER})).await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "/problems/sms-not-configured")
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn neither_number_nor_code_is_stored_in_clear() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let challenge = sending.ask().await;
+    let code = sending.code(2).await;
+    let pool = sending.app.database.superuser().await;
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "select row_to_json(t)::text from identity.phones as t
+         union all select row_to_json(t)::text from identity.phone_codes as t
+         union all select row_to_json(t)::text from identity.security_events as t",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert!(rows.len() >= 4);
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&code));
+    for secret in [
+        NUMBER,
+        &NUMBER[1..],
+        &hex::encode(NUMBER),
+        challenge.as_str().unwrap(),
+        &hex::encode(&code),
+        &digest,
+    ] {
+        assert!(rows.iter().all(|(row,)| !row.contains(secret)), "{secret}");
+    }
+    pool.close().await;
+    sending.app.end().await;
+}
