@@ -181,7 +181,7 @@ impl EndedBecause {
     }
 }
 
-/// A request ended without anybody having decided it. Recorded by whatever ended it: `remove-member`, `change-role`,
+/// A request ended without anybody having decided it. Recorded by whatever ended it: `remove-member`, `erase-member`, `change-role`,
 /// `revoke-consent`, `set-spending-limit`, `remove-spending-limit`, and `request-spending` for those whose time is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SpendingRequestEnded {

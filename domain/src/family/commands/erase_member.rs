@@ -8,6 +8,7 @@ use crate::{
     decide::{Context, Decide, Decision, Stop},
     family::{Family, FamilyRefusal, MemberErased},
     id::MemberId,
+    spending::{EndedBecause, requests::end_all},
 };
 
 /// What was written of a member, and what they wrote, is forgotten for good, here and in every copy of the log; amounts stay in the
@@ -39,6 +40,7 @@ impl Decide for EraseMember {
             return Err(FamilyRefusal::LastParent.into());
         }
         let mut decision = Decision::default();
+        end_all(context, &mut decision, self.member_id, EndedBecause::MemberGone)?;
         let erased = MemberErased {
             member_id: self.member_id,
         };

@@ -16,7 +16,7 @@ use crate::{
         commands::{AddExpense, ReverseEntry, Transfer},
     },
     family::{
-        commands::{ChangeNotice, ChangeRole, GiveConsent, RemoveMember, RevokeConsent},
+        commands::{ChangeNotice, ChangeRole, EraseMember, GiveConsent, RemoveMember, RevokeConsent},
         consent::ConsentMethod,
     },
     id::{EntryId, SpendingRequestId},
@@ -249,6 +249,10 @@ fn what_makes_a_request_pointless_ends_it_for_good() {
     let ends = [
         (
             scenario.when(&RemoveMember { member_id }).accepted(),
+            EndedBecause::MemberGone,
+        ),
+        (
+            scenario.when(&EraseMember { member_id }).accepted(),
             EndedBecause::MemberGone,
         ),
         (
