@@ -14,10 +14,10 @@ use crate::{
 pub fn check_consent_of_owners(context: &Context<'_>, entry: &Entry) -> Result<(), Stop> {
     let family = context.family()?;
     let accounts = context.get_all::<LedgerAccount>(entry.accounts().map(|account| account.uuid()))?;
-    let owners = accounts.iter().filter_map(|account| account.owner());
-    Ok(owners
-        .map(|owner| family.check_consent(owner))
-        .collect::<Result<(), _>>()?)
+    for owner in accounts.iter().filter_map(|account| account.owner()) {
+        family.check_consent(owner)?;
+    }
+    Ok(())
 }
 
 /// An entry of all whose accounts the member who asks has at least this level. One they see no side of is unknown to them.

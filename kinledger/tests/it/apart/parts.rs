@@ -239,8 +239,10 @@ impl Route for Addresses {
         let of_family = path
             .strip_prefix("/api/v1/families/")
             .and_then(|rest| rest.split('/').nth(1));
-        let is_of_the_log = matches!(of_family, Some("commands" | "audit" | "invitations" | "security-events"))
-            || path.ends_with("/export")
+        let is_of_the_log = matches!(
+            of_family,
+            Some("commands" | "audit" | "invitations" | "security-events")
+        ) || path.ends_with("/export")
             || path.starts_with("/api/v1/auth/");
         self.of(match (method, of_family) {
             ("POST", Some("imports")) => "reactors",
