@@ -26,7 +26,8 @@ use super::{
     address::Client,
     body::Body,
     factors::normal_name,
-    openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
+    new_way_in,
+    openapi::{Caller, MALFORMED, NEW_WAY_IN, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
     private,
     security_events::{self, Kind, SecurityEvent},
     sessions::hash_of,
@@ -117,7 +118,7 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                STEP_UP,
+                NEW_WAY_IN,
                 (404, "There is no such family for this person."),
                 (409, "There are fifty keys already."),
                 TOO_LARGE,
@@ -186,11 +187,7 @@ async fn make(
     let api_key_id = Uuid::new_v4();
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // Two requests at once come after one another here, so that the bound holds.
-    sqlx::query("select 1 from identity.users where user_id = $1 for update")
-        .bind(user_id.uuid())
-        .execute(&mut *tx)
-        .await
-        .map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     let made: Option<(DateTime<Utc>,)> = sqlx::query_as(
         "insert into identity.api_keys (api_key_id, key_hash, user_id, family_id, name, scopes, expires_at)
          select $1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(days => $7)

@@ -90,6 +90,17 @@ impl Guesses {
             "too many attempts today; try again tomorrow, sign in on a device you used before, or reset the password",
         ))
     }
+
+    /// Strangers' guesses at the password of before count no longer. If that cannot be written now, they stay until midnight.
+    pub async fn forgive_strangers(&self, subject: &str) {
+        let forgiven = sqlx::query("delete from identity.guesses where guessed_at = $1")
+            .bind(keyed_hash(&self.key, &[subject.as_bytes(), b"stranger"]))
+            .execute(&self.pool)
+            .await;
+        if let Err(error) = forgiven {
+            tracing::warn!(error = %error, "guesses at a password that was reset stay counted");
+        }
+    }
 }
 
 impl Guess {

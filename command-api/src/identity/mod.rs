@@ -14,6 +14,7 @@ mod guesses;
 mod invitations;
 mod join;
 mod keys;
+mod new_way_in;
 mod openapi;
 mod pairing;
 mod password_policy;
@@ -249,6 +250,7 @@ struct Inner {
     address_key: [u8; 32],
     trail_key: [u8; 32],
     invited_key: [u8; 32],
+    challenge_key: [u8; 32],
     seeds: Sealing,
     relying_party: RelyingParty,
     providers: SignInProviders,
@@ -288,6 +290,7 @@ impl Identity {
             address_key: secret.derive("network-addresses/1"),
             trail_key: secret.derive("security-trail/1"),
             invited_key: secret.derive("invited-addresses/1"),
+            challenge_key: secret.derive("device-challenges/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             providers: SignInProviders::new(&config.sign_in_providers, secret),
@@ -390,6 +393,11 @@ impl Identity {
     /// What tells an address again that somebody was invited at.
     fn invited_key(&self) -> &[u8; 32] {
         &self.inner.invited_key
+    }
+
+    /// What marks the challenges of paired devices as ours.
+    fn challenge_key(&self) -> &[u8; 32] {
+        &self.inner.challenge_key
     }
 
     /// Who we are to an authenticator.

@@ -101,6 +101,12 @@ pub(super) const MALFORMED: (u16, &str) = (400, "The body, a header or the conte
 pub(super) const TOO_LARGE: (u16, &str) = (413, "The body is longer than 16 KiB.");
 pub(super) const NOT_SIGNED_IN: (u16, &str) = (401, "No access token, or one that is not valid any more.");
 /// What is dangerous asks for a fresh proof.
+/// The answer to who has an old proof, or an account that gets no more ways in.
+pub(super) const NEW_WAY_IN: (u16, &str) = (
+    403,
+    "`step-up-required`: prove who you are once more, then ask again; `email-not-verified`: verify the address first; or the \
+     account signs in by paired devices.",
+);
 pub(super) const STEP_UP: (u16, &str) = (403, "`step-up-required`: prove who you are once more, then ask again.");
 pub(super) const TOO_FAST: (u16, &str) = (429, "Too many attempts, or too many at this moment.");
 

@@ -66,6 +66,10 @@ pub(super) async fn refresh(
     if old.len() > TOKEN_BYTES_MAX {
         return Err(refused());
     }
+    // Without the device its token is nothing, and nothing happens to its session. The family is asked before anything is locked.
+    if !pairing::may_refresh(&identity, &old, request.device_signature.as_deref()).await? {
+        return Err(refused());
+    }
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let found: Option<Found> = sqlx::query_as(
         "select
@@ -92,14 +96,6 @@ pub(super) async fn refresh(
     .await
     .map_err(IdentityError::Database)?;
     let found = found.filter(|found| !found.has_ended).ok_or_else(refused)?;
-    // Without the device its token is nothing, and nothing happens to its session.
-    let signature = request.device_signature.as_deref();
-    if !pairing::may_refresh(&mut tx, found.session_id, &old, signature)
-        .await
-        .map_err(IdentityError::Database)?
-    {
-        return Err(refused());
-    }
     let user_id = UserId::from_uuid(found.user_id);
     // The device counts before the request's name: two tabs name their requests differently.
     let used_with = match client.device_hash.filter(|_| found.is_own_device) {

@@ -183,6 +183,22 @@ async fn end(
     if ended.rows_affected() == 0 {
         return Err(unknown());
     }
+    // Whose session is ended from here is not known any more: their guesses wait like a stranger's.
+    sqlx::query(
+        "delete from identity.devices
+         where device_id = (select device_id from identity.sessions where session_id = $1)
+             and not exists (
+                 select 1
+                 from identity.sessions as other
+                 where other.device_id = devices.device_id
+                     and other.revoked_at is null
+                     and other.expires_at > clock_timestamp()
+             )",
+    )
+    .bind(session_id)
+    .execute(&mut *tx)
+    .await
+    .map_err(IdentityError::Database)?;
     let event = SecurityEvent::about(Kind::SessionEnded, signed_in.user_id)
         .in_session(session_id)
         .from_address(identity.address_hash(client.address));

@@ -10,12 +10,13 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Serialize;
 use service_kit::auth::{ACCESS_TOKEN_SECONDS, AUDIENCE, AccessClaims, ISSUER};
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Identity, IdentityError, address::Client, devices, phone, private, secret::keyed_hash};
@@ -113,6 +114,24 @@ pub(super) struct AccessToken {
     pub expires_in: i64,
 }
 
+/// Since when the password has been in force that somebody was compared with, or that their account had when they proved who they
+/// are. Hashing the same password with other parameters leaves it as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PasswordSince(pub DateTime<Utc>);
+
+impl PasswordSince {
+    /// Whether no other password was chosen meanwhile, and none can be before the transaction is over.
+    pub async fn holds_in_tx(self, tx: &mut PgConnection, user_id: UserId) -> Result<bool, sqlx::Error> {
+        let held =
+            sqlx::query("select 1 from identity.users where user_id = $1 and password_changed_at = $2 for share")
+                .bind(user_id.uuid())
+                .bind(self.0)
+                .fetch_optional(tx)
+                .await?;
+        Ok(held.is_some())
+    }
+}
+
 /// Opens a session for somebody who has just proven who they are, by these methods. The code of a text message alone proves too
 /// little for anything dangerous.
 pub(super) async fn open(
@@ -121,8 +140,34 @@ pub(super) async fn open(
     proven_by: &[&str],
     client: &Client,
 ) -> Result<Tokens, IdentityError> {
-    let session_id = Uuid::new_v4();
+    open_in(identity.pool().begin().await?, identity, user_id, proven_by, client).await
+}
+
+/// As [`open`], but only while this password is in force: a sign-in that was under way when another was chosen opens nothing.
+pub(super) async fn open_since(
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    password: Option<PasswordSince>,
+    client: &Client,
+) -> Result<Option<Tokens>, IdentityError> {
     let mut tx = identity.pool().begin().await?;
+    if let Some(password) = password
+        && !password.holds_in_tx(&mut tx, user_id).await?
+    {
+        return Ok(None);
+    }
+    open_in(tx, identity, user_id, proven_by, client).await.map(Some)
+}
+
+async fn open_in(
+    mut tx: Transaction<'_, Postgres>,
+    identity: &Identity,
+    user_id: UserId,
+    proven_by: &[&str],
+    client: &Client,
+) -> Result<Tokens, IdentityError> {
+    let session_id = Uuid::new_v4();
     let address_hash = identity.address_hash(client.address);
     let device = devices::open_in_tx(&mut tx, user_id, client, session_id, address_hash).await?;
     let proof: Proof = sqlx::query_as(

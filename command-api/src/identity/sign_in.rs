@@ -1,6 +1,7 @@
 //! A person signs in with a password.
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use chrono::{DateTime, Utc};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use super::{
     passwords::{CHARACTERS_MAX, Verdict},
     register::normal_email,
     security_events::{self, Kind, SecurityEvent},
+    sessions::PasswordSince,
 };
 
 /// Somebody says who they are. It has no `Debug`: nothing may print it.
@@ -33,6 +35,7 @@ pub(super) struct SignIn {
 struct Account {
     user_id: UserId,
     password_hash: String,
+    password: PasswordSince,
     is_known_here: bool,
     device_id: Option<Uuid>,
     has_verified_email: bool,
@@ -93,11 +96,7 @@ pub(super) async fn sign_in(
                     .await
                     .map_err(IdentityError::Database)?;
             }
-            return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong-credentials",
-                "the e-mail address or the password is wrong",
-            ));
+            return Err(wrong_credentials());
         }
     };
     attempt.succeeded();
@@ -113,14 +112,25 @@ pub(super) async fn sign_in(
             "verify your e-mail address first; a mail tells how",
         ));
     }
-    admission::admit(&identity, account.user_id, &["pwd"], &client).await
+    admission::admit(&identity, account.user_id, &["pwd"], Some(account.password), &client).await
 }
 
+pub(super) fn wrong_credentials() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "wrong-credentials",
+        "the e-mail address or the password is wrong",
+    )
+}
+
+type Row = (Uuid, String, DateTime<Utc>, bool, Option<Uuid>, bool);
+
 async fn find_account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {
-    let row: Option<(Uuid, String, bool, Option<Uuid>, bool)> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as(
         "select
              user_id,
              password_hash,
+             password_changed_at,
              exists (
                  select 1
                  from identity.sessions
@@ -141,9 +151,10 @@ async fn find_account(identity: &Identity, email: &str, client: &Client) -> Resu
     .fetch_optional(identity.pool())
     .await?;
     Ok(row.map(
-        |(user_id, password_hash, is_known_here, device_id, has_verified_email)| Account {
+        |(user_id, password_hash, changed_at, is_known_here, device_id, has_verified_email)| Account {
             user_id: UserId::from_uuid(user_id),
             password_hash,
+            password: PasswordSince(changed_at),
             is_known_here,
             device_id,
             has_verified_email,

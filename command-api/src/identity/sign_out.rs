@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Identity, IdentityError,
+    account::taking_back,
     address::Client,
     body::OptionalBody,
     private,
@@ -30,7 +31,7 @@ pub(super) struct SignOut {
     /// A refresh token of the session, when there is no access token at hand.
     #[schemars(length(max = 128))]
     refresh_token: Option<String>,
-    /// Ends all of the person's sessions, not only this one.
+    /// Ends all of the person's sessions and API keys, not only this session.
     everywhere: bool,
 }
 
@@ -53,39 +54,52 @@ pub(super) async fn sign_out(
         return Ok(private(StatusCode::NO_CONTENT));
     };
     let everywhere = request.everywhere && ending.may_end_all;
-    let ended: Vec<(Uuid,)> = sqlx::query_as(
+    let address_hash = identity.address_hash(client.address);
+    if everywhere {
+        everywhere_of(&identity, &ending, address_hash)
+            .await
+            .map_err(IdentityError::Database)?;
+    } else {
+        here(&identity, &ending, address_hash)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+async fn everywhere_of(
+    identity: &Identity,
+    ending: &Ending,
+    address_hash: Option<[u8; 32]>,
+) -> Result<(), sqlx::Error> {
+    let mut tx = identity.pool().begin().await?;
+    let ended = taking_back::end_all_in_tx(&mut tx, ending.user_id, "signed-out-everywhere").await?;
+    let event = SecurityEvent::about(Kind::SignedOutEverywhere, ending.user_id)
+        .in_session(ending.session_id)
+        .from_address(address_hash);
+    security_events::record(&mut *tx, event).await?;
+    tx.commit().await?;
+    ended.refuse(identity);
+    Ok(())
+}
+
+async fn here(identity: &Identity, ending: &Ending, address_hash: Option<[u8; 32]>) -> Result<(), sqlx::Error> {
+    let ended = sqlx::query(
         "update identity.sessions
-         set revoked_at = clock_timestamp(), revoke_reason = $4
-         where user_id = $1 and (session_id = $2 or $3) and revoked_at is null
-         returning session_id",
+         set revoked_at = clock_timestamp(), revoke_reason = 'signed-out'
+         where user_id = $1 and session_id = $2 and revoked_at is null",
     )
     .bind(ending.user_id.uuid())
     .bind(ending.session_id)
-    .bind(everywhere)
-    .bind(if everywhere {
-        "signed-out-everywhere"
-    } else {
-        "signed-out"
-    })
-    .fetch_all(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    for (session_id,) in ended {
-        identity.verifier().revoke(session_id);
+    .execute(identity.pool())
+    .await?;
+    if ended.rows_affected() == 1 {
+        identity.verifier().revoke(ending.session_id);
     }
-    let kind = if everywhere {
-        Kind::SignedOutEverywhere
-    } else {
-        Kind::SignedOut
-    };
-    let address_hash = identity.address_hash(client.address);
-    let event = SecurityEvent::about(kind, ending.user_id)
+    let event = SecurityEvent::about(Kind::SignedOut, ending.user_id)
         .in_session(ending.session_id)
         .from_address(address_hash);
-    security_events::record(identity.pool(), event)
-        .await
-        .map_err(IdentityError::Database)?;
-    Ok(private(StatusCode::NO_CONTENT))
+    security_events::record(identity.pool(), event).await
 }
 
 /// None when the token names no session that could be ended: it is over already, which is what was asked for.

@@ -125,6 +125,21 @@ impl Throttle {
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
+    /// What `subject` protects is protected anew: guesses from anywhere and from this address wait for the old ones no longer.
+    pub fn forgive(&self, subject: &str, address: Option<IpAddr>) {
+        let here = address.map(|address| address.to_string()).unwrap_or_default();
+        let mut counts = self.lock();
+        for key in [
+            key(Scope::AccountFromAnywhere, &[subject]),
+            key(Scope::AccountFromHere, &[subject, &here]),
+        ] {
+            if let Some(count) = counts.get_mut(&key) {
+                count.failures = 0;
+                count.waits_until = count.touched_at;
+            }
+        }
+    }
+
     fn admit_at(&self, keys: Vec<Key>, now: Instant) -> Result<Attempt, Duration> {
         let mut counts = self.lock();
         for key in &keys {

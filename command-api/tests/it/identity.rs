@@ -21,6 +21,7 @@ mod sessions;
 mod step_up;
 mod stolen;
 mod storage;
+mod taking_back;
 
 use std::sync::Arc;
 

@@ -44,7 +44,7 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "change-email",
             summary: "Ask for another e-mail address",
             description: "Who may call: any signed-in person, about themself, with a proof of the last ten minutes. The new \
-                address gets a mail that confirms it; until then nothing changes. The answer does not tell whether the address \
+                address gets a mail that confirms it, and the old one a notice; until then nothing changes. The answer does not tell whether the address \
                 is free.",
             caller: Caller::SignedIn,
             parameters: json!([]),
@@ -88,9 +88,10 @@ async fn ask(
     signed_in.require_step_up(identity.verifier().now())?;
     identity.postbox().require_mail()?;
     let email = normal_email(&request.email)?;
-    let (is_paired,): (bool,) = sqlx::query_as(
-        "select exists (select 1 from identity.paired_devices where user_id = $1)
-             and exists (select 1 from identity.users where user_id = $1 and email is null)",
+    let (address, is_paired): (Option<String>, bool) = sqlx::query_as(
+        "select email, email is null and exists (select 1 from identity.paired_devices where user_id = $1)
+         from identity.users
+         where user_id = $1",
     )
     .bind(signed_in.user_id.uuid())
     .fetch_one(identity.pool())
@@ -115,6 +116,9 @@ async fn ask(
     if let Some(token) = token {
         let link = identity.postbox().link("change-email", &token);
         identity.postbox().post(&email, letters::change_email(&link, &token));
+        if let Some(address) = address {
+            identity.postbox().post(&address, letters::email_change_asked());
+        }
     }
     Ok(private(StatusCode::ACCEPTED))
 }

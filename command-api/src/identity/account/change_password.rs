@@ -1,4 +1,4 @@
-//! A signed-in person chooses another password. Every other session ends.
+//! A signed-in person chooses another password. Every other session ends, and so does every sign-in that is under way.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
 use schemars::JsonSchema;
@@ -16,10 +16,8 @@ use super::{
         passwords::{CHARACTERS_MAX, Verdict},
         private,
         security_events::{self, Kind, SecurityEvent},
-        sessions,
     },
-    letters,
-    mail_tokens::{self, Purpose},
+    letters, taking_back,
 };
 
 /// The old password, where there is one, and the new one. It has no `Debug`: nothing may print it.
@@ -45,7 +43,7 @@ pub(super) fn paths() -> Vec<Route> {
         operation_id: "change-password",
         summary: "Choose another password",
         description: "Who may call: any signed-in person, about themself, with the old password or a proof of the last ten \
-            minutes. Every other session of the person ends.",
+            minutes. Every other session of the person ends, and changes of the address that were asked for.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: Some((schema::<ChangePassword>(), true)),
@@ -109,10 +107,7 @@ async fn change(
     if changed.rows_affected() == 0 {
         return Err(wrong_password());
     }
-    mail_tokens::end_in_tx(&mut tx, Purpose::ResetPassword, signed_in.user_id)
-        .await
-        .map_err(IdentityError::Database)?;
-    let ended = sessions::end_all_in_tx(
+    let ended = taking_back::end_sign_ins_in_tx(
         &mut tx,
         signed_in.user_id,
         Some(signed_in.session_id),
@@ -127,9 +122,7 @@ async fn change(
         .await
         .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
-    for session_id in ended {
-        identity.verifier().revoke(session_id);
-    }
+    ended.refuse(&identity);
     identity.postbox().post(&email, letters::password_changed());
     Ok(private(StatusCode::NO_CONTENT))
 }

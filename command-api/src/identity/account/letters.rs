@@ -46,6 +46,17 @@ pub(super) fn change_email(link: &str, token: &str) -> Letter {
     )
 }
 
+pub(super) fn email_change_asked() -> Letter {
+    letter(
+        "Somebody wants to change your e-mail address",
+        NOTICE,
+        format!(
+            "Somebody, hopefully you, asked for another e-mail address for your account at Kinledger. It counts once its mail was \
+             read, within 24 hours; a new password ends that.\n\n{NOT_YOU}"
+        ),
+    )
+}
+
 pub(super) fn email_changed() -> Letter {
     letter(
         "Your e-mail address was changed",

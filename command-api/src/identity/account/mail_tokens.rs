@@ -9,7 +9,7 @@ use service_kit::problem::Problem;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::super::sessions::hash_of;
+use super::super::{IdentityError, sessions::hash_of};
 
 /// What a token begins with, so that one that leaked into a file can be found.
 const TOKEN_PREFIX: &str = "klm_";
@@ -101,7 +101,7 @@ pub(super) async fn holder(pool: &PgPool, purpose: Purpose, token: &str) -> Resu
     .bind(purpose.as_str())
     .fetch_optional(pool)
     .await
-    .map_err(super::super::IdentityError::Database)?;
+    .map_err(IdentityError::Database)?;
     row.map(|(user_id, email)| Holder {
         user_id: UserId::from_uuid(user_id),
         email,
@@ -109,7 +109,11 @@ pub(super) async fn holder(pool: &PgPool, purpose: Purpose, token: &str) -> Resu
     .ok_or_else(invalid)
 }
 
-/// Uses a token up, and with it every other of its kind that the person has. Of two who use one token, one does.
+/// Uses a token up, and with it every other of its kind that the person has. Of two who use one token, one does. A reset is for
+/// whoever reads the mail of the account's address: one that went to the address of before is good for nothing.
+///
+/// The person's row is locked first, here and wherever else both are: two tokens of one person wait for each other, neither for
+/// both.
 ///
 /// # Errors
 /// As [`holder`].
@@ -117,17 +121,34 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     if token.len() > TOKEN_BYTES_MAX {
         return Err(invalid());
     }
+    let locked: Option<(Option<String>,)> = sqlx::query_as(
+        "select email
+         from identity.users
+         where user_id = (select user_id from identity.mail_tokens where token_hash = $1)
+         for update",
+    )
+    .bind(hash_of(token))
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(IdentityError::Database)?;
+    let (address,) = locked.ok_or_else(invalid)?;
     let row: Option<(Uuid, String)> = sqlx::query_as(
         "update identity.mail_tokens
          set used_at = clock_timestamp()
-         where token_hash = $1 and purpose = $2 and used_at is null and expires_at > clock_timestamp()
+         where token_hash = $1
+             and purpose = $2
+             and used_at is null
+             and expires_at > clock_timestamp()
+             and ($3 or email = $4)
          returning user_id, email",
     )
     .bind(hash_of(token))
     .bind(purpose.as_str())
+    .bind(purpose != Purpose::ResetPassword)
+    .bind(address)
     .fetch_optional(&mut *tx)
     .await
-    .map_err(super::super::IdentityError::Database)?;
+    .map_err(IdentityError::Database)?;
     let (user_id, email) = row.ok_or_else(invalid)?;
     let holder = Holder {
         user_id: UserId::from_uuid(user_id),
@@ -135,7 +156,7 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     };
     end_in_tx(tx, purpose, holder.user_id)
         .await
-        .map_err(super::super::IdentityError::Database)?;
+        .map_err(IdentityError::Database)?;
     Ok(holder)
 }
 

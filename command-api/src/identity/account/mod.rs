@@ -15,6 +15,7 @@ pub(super) mod letters;
 mod mail_tokens;
 pub(super) mod postbox;
 mod reset_password;
+pub(super) mod taking_back;
 mod verify_email;
 
 use axum::Router;

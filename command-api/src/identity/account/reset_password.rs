@@ -1,10 +1,13 @@
 //! Somebody who does not know their password any more chooses another, by a token that a mail or an operator gave them.
 //!
-//! The token stands for the password, and for nothing else: it does not sign in, ends every session, and leaves second factors as
-//! they are, so that whoever reads somebody's mail has still to get past them.
+//! The token stands for the password, and for nothing else: it does not sign in, ends whatever was opened before ([`taking_back`]),
+//! and leaves second factors as they are, so that whoever reads somebody's mail has still to get past them.
 //!
 //! An account whose address nobody had verified may have been made by somebody else, waiting for the owner of the address to take it
-//! over. Accounts elsewhere and phones that were linked with it until then sign in to it no more.
+//! over. Accounts elsewhere and phones that were linked with it until then sign in to it no more, and where mail could have verified
+//! the address, its factors go too.
+//!
+//! Strangers who used up the day's guesses at the password before do not keep its owner from signing in with the new one.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
 use schemars::JsonSchema;
@@ -25,11 +28,11 @@ use super::{
         phone, private, providers,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
-        sessions,
     },
     errands::Errand,
     letters,
     mail_tokens::{self, Purpose},
+    taking_back,
     verify_email::{INVALID_TOKEN, NO_MAIL},
 };
 
@@ -80,7 +83,8 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "reset-password",
             summary: "Choose a new password by the token of a mail",
             description: "Who may call: whoever holds the token. It is good for one use within 30 minutes. Nobody is signed in \
-                by it, every session of the person ends, and second factors stay.",
+                by it; every session and API key of the person ends, and changes of the address that were asked for. Second factors \
+                stay, unless nobody had ever verified the address.",
             caller: Caller::Anybody,
             parameters: json!([]),
             body: Some((schema::<ResetPassword>(), true)),
@@ -138,22 +142,17 @@ async fn reset(
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let holder = mail_tokens::take_in_tx(&mut tx, Purpose::ResetPassword, &request.token).await?;
-    sqlx::query(
+    let (was_verified,): (bool,) = sqlx::query_as(
         "update identity.users
          set password_hash = $2, password_changed_at = clock_timestamp()
-         where user_id = $1",
+         where user_id = $1
+         returning email_verified_at is not null",
     )
     .bind(holder.user_id.uuid())
     .bind(&new_hash)
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
-    let (was_verified,): (bool,) =
-        sqlx::query_as("select email_verified_at is not null from identity.users where user_id = $1")
-            .bind(holder.user_id.uuid())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(IdentityError::Database)?;
     if !was_verified {
         providers::forget_in_tx(&mut tx, holder.user_id)
             .await
@@ -162,18 +161,23 @@ async fn reset(
             .await
             .map_err(IdentityError::Database)?;
     }
-    let ended = sessions::end_all_in_tx(&mut tx, holder.user_id, None, "password-reset")
+    let ended = taking_back::end_all_in_tx(&mut tx, holder.user_id, "password-reset")
         .await
         .map_err(IdentityError::Database)?;
+    if !was_verified && identity.postbox().has_mail() {
+        taking_back::forget_factors_in_tx(&mut tx, holder.user_id)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
     let event =
         SecurityEvent::about(Kind::PasswordReset, holder.user_id).from_address(identity.address_hash(client.address));
     security_events::record(&mut *tx, event)
         .await
         .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
-    for session_id in ended {
-        identity.verifier().revoke(session_id);
-    }
+    ended.refuse(&identity);
+    identity.throttle().forgive(&holder.email, client.address);
+    identity.guesses().forgive_strangers(&holder.email).await;
     identity.postbox().post(&holder.email, letters::password_changed());
     Ok(private(StatusCode::NO_CONTENT))
 }

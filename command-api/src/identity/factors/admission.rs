@@ -14,7 +14,8 @@ use super::{
         address::Client,
         private,
         security_events::{self, Kind, SecurityEvent},
-        sessions::{self, hash_of},
+        sessions::{self, PasswordSince, hash_of},
+        sign_in::wrong_credentials,
     },
     FactorKind, factor_required, kinds_of,
 };
@@ -27,30 +28,41 @@ const CHALLENGES_MAX: i64 = 10;
 const CHALLENGE_PREFIX: &str = "klf_";
 
 /// Lets somebody in who has taken the first step of signing in by these methods: opens their session, or asks for the second
-/// factor when they have one.
+/// factor when they have one. `password` is what was compared, for who came by one.
+///
+/// # Errors
+/// 401 as for a wrong password when another was chosen since it was compared.
 pub(in super::super) async fn admit(
     identity: &Identity,
     user_id: UserId,
     proven_by: &[&str],
+    password: Option<PasswordSince>,
     client: &Client,
 ) -> Result<Response, Problem> {
     let kinds = kinds_of(identity.pool(), user_id)
         .await
         .map_err(IdentityError::Database)?;
-    if kinds.is_empty() {
-        return open(identity, user_id, proven_by, client).await;
-    }
-    Ok(private(challenge(identity, user_id, proven_by, &kinds).await?))
+    let admitted = if kinds.is_empty() {
+        open_since(identity, user_id, proven_by, password, client).await?
+    } else {
+        challenge(identity, user_id, proven_by, &kinds, password)
+            .await?
+            .map(private)
+    };
+    admitted.ok_or_else(wrong_credentials)
 }
 
-/// Opens the session of somebody who has proven enough.
-pub(in super::super) async fn open(
+/// Opens the session of somebody who has proven enough; none when another password was chosen since they began.
+pub(in super::super) async fn open_since(
     identity: &Identity,
     user_id: UserId,
     proven_by: &[&str],
+    password: Option<PasswordSince>,
     client: &Client,
-) -> Result<Response, Problem> {
-    let tokens = sessions::open(identity, user_id, proven_by, client).await?;
+) -> Result<Option<Response>, Problem> {
+    let Some(tokens) = sessions::open_since(identity, user_id, proven_by, password, client).await? else {
+        return Ok(None);
+    };
     let event = SecurityEvent::about(Kind::SignedIn, user_id)
         .from_address(identity.address_hash(client.address))
         .with("device", client.device.as_str())
@@ -58,7 +70,7 @@ pub(in super::super) async fn open(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    Ok(sessions::handed_over(StatusCode::OK, tokens))
+    Ok(Some(sessions::handed_over(StatusCode::OK, tokens)))
 }
 
 async fn challenge(
@@ -66,12 +78,18 @@ async fn challenge(
     user_id: UserId,
     proven_by: &[&str],
     kinds: &[FactorKind],
-) -> Result<Response, IdentityError> {
+    password: Option<PasswordSince>,
+) -> Result<Option<Response>, IdentityError> {
     let token = format!(
         "{CHALLENGE_PREFIX}{}",
         URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
     );
     let mut tx = identity.pool().begin().await?;
+    if let Some(password) = password
+        && !password.holds_in_tx(&mut tx, user_id).await?
+    {
+        return Ok(None);
+    }
     sqlx::query(
         "delete from identity.pending_sign_ins
          where user_id = $1 and token_hash not in (
@@ -100,5 +118,5 @@ async fn challenge(
     let problem = factor_required(StatusCode::UNAUTHORIZED, kinds)
         .with("challenge", token)
         .with("expires_in", CHALLENGE_SECONDS);
-    Ok(problem.into_response())
+    Ok(Some(problem.into_response()))
 }

@@ -19,7 +19,8 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_FAST, TOO_LARGE, schema},
+        new_way_in,
+        openapi::{Caller, MALFORMED, NEW_WAY_IN, NOT_SIGNED_IN, Route, STEP_UP, TOO_FAST, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
     },
@@ -70,7 +71,11 @@ pub(super) fn paths() -> Vec<Route> {
             parameters: json!([]),
             body: None,
             success: (201, "The seed, shown only now.", Some(schema::<Seed>())),
-            problems: &[NOT_SIGNED_IN, STEP_UP, (409, "There is an authenticator app already.")],
+            problems: &[
+                NOT_SIGNED_IN,
+                NEW_WAY_IN,
+                (409, "There is an authenticator app already."),
+            ],
         },
         Route {
             path: "/api/v1/auth/factors/totp/confirm",
@@ -86,7 +91,7 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                STEP_UP,
+                NEW_WAY_IN,
                 (404, "No authenticator app waits for its first code."),
                 TOO_LARGE,
                 (422, "The code is not what the app shows now."),
@@ -114,6 +119,8 @@ async fn begin(State(identity): State<Identity>, signed_in: SignedIn) -> Result<
     let user_id = signed_in.user_id;
     let seed: [u8; totp::SEED_BYTES] = rand::random();
     let sealed = identity.seeds().seal(user_id.uuid().as_bytes(), &seed)?;
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     let email: Option<String> = sqlx::query_scalar(
         "with stored as (
              insert into identity.totp_factors (user_id, sealed_seed)
@@ -131,9 +138,10 @@ async fn begin(State(identity): State<Identity>, signed_in: SignedIn) -> Result<
     )
     .bind(user_id.uuid())
     .bind(sealed)
-    .fetch_optional(identity.pool())
+    .fetch_optional(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
+    tx.commit().await.map_err(IdentityError::Database)?;
     let email = email.ok_or_else(|| {
         Problem::conflict(
             "already-enrolled",
@@ -185,6 +193,7 @@ async fn confirm(
     };
     attempt.succeeded();
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     let confirmed = sqlx::query(
         "update identity.totp_factors
          set confirmed_at = clock_timestamp(), last_step = $3

@@ -1,6 +1,7 @@
 //! The second step of signing in: a challenge and a factor for a session.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use chrono::{DateTime, Utc};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use super::{
         body::Body,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         security_events::{self, Kind, SecurityEvent},
-        sessions::{Tokens, hash_of},
+        sessions::{PasswordSince, Tokens, hash_of},
     },
     Offered, admission,
     passkeys::{Purpose, RequestOptions, request_options},
@@ -49,6 +50,7 @@ struct Pending {
     user_id: UserId,
     proven_by: Vec<String>,
     is_known_here: bool,
+    password: PasswordSince,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -123,6 +125,7 @@ async fn second_step(
         user_id,
         proven_by,
         is_known_here,
+        password,
     } = pending.ok_or_else(unknown_challenge)?;
     let attempt = identity
         .throttle()
@@ -152,33 +155,39 @@ async fn second_step(
     }
     let mut methods: Vec<&str> = proven_by.iter().map(String::as_str).collect();
     methods.push(offer.method());
-    admission::open(&identity, user_id, &methods, &client).await
+    admission::open_since(&identity, user_id, &methods, Some(password), &client)
+        .await?
+        .ok_or_else(unknown_challenge)
 }
 
 async fn pending(identity: &Identity, challenge: &str, client: &Client) -> Result<Option<Pending>, IdentityError> {
     if challenge.len() > CHALLENGE_BYTES_MAX {
         return Ok(None);
     }
-    let row: Option<(Uuid, Vec<String>, bool)> = sqlx::query_as(
+    // A new password ends pending sign-ins in the transaction that stores it: what is read here belongs together.
+    let row: Option<(Uuid, Vec<String>, bool, DateTime<Utc>)> = sqlx::query_as(
         "select
-             user_id,
+             pending_sign_ins.user_id,
              proven_by,
              exists (
                  select 1
                  from identity.sessions
                  where sessions.user_id = pending_sign_ins.user_id and sessions.address_hash = $2
-             )
+             ),
+             users.password_changed_at
          from identity.pending_sign_ins
+         join identity.users on users.user_id = pending_sign_ins.user_id
          where token_hash = $1 and expires_at > clock_timestamp()",
     )
     .bind(hash_of(challenge))
     .bind(identity.address_hash(client.address))
     .fetch_optional(identity.pool())
     .await?;
-    Ok(row.map(|(user_id, proven_by, is_known_here)| Pending {
+    Ok(row.map(|(user_id, proven_by, is_known_here, changed_at)| Pending {
         user_id: UserId::from_uuid(user_id),
         proven_by,
         is_known_here,
+        password: PasswordSince(changed_at),
     }))
 }
 

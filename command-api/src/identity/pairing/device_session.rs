@@ -1,16 +1,17 @@
 //! Sessions of a paired device: short, and refreshed only with the device's signature.
 
-use domain::id::UserId;
-use sqlx::PgConnection;
+use domain::id::{FamilyId, UserId};
+use service_kit::problem::Problem;
 use uuid::Uuid;
 
 use super::{
     super::{
         Identity, IdentityError,
         address::Client,
-        sessions::{self, Tokens},
+        sessions::{self, Tokens, hash_of},
     },
     device_key::DeviceKey,
+    standing::{self, Standing},
 };
 
 /// A session of a paired device lives for so many hours.
@@ -70,28 +71,48 @@ pub(super) async fn open(
     Ok(Some(tokens))
 }
 
+#[derive(sqlx::FromRow)]
+struct Refreshing {
+    algorithm: String,
+    public_key: Vec<u8>,
+    is_paired: bool,
+    user_id: Uuid,
+    family_id: Uuid,
+    paired_by: Option<Uuid>,
+}
+
 /// Whether a refresh token may be exchanged: one of a paired device's session only with the device's signature over
-/// `kinledger/refresh/1`, a line feed, and the token.
+/// `kinledger/refresh/1`, a line feed, and the token, and only while the device may open at all.
 pub(in super::super) async fn may_refresh(
-    tx: &mut PgConnection,
-    session_id: Uuid,
+    identity: &Identity,
     token: &str,
     signature: Option<&str>,
-) -> Result<bool, sqlx::Error> {
-    let device: Option<(String, Vec<u8>, bool)> = sqlx::query_as(
-        "select algorithm, public_key, paired_devices.revoked_at is null
-         from identity.sessions
+) -> Result<bool, Problem> {
+    let device: Option<Refreshing> = sqlx::query_as(
+        "select
+             algorithm,
+             public_key,
+             paired_devices.revoked_at is null as is_paired,
+             paired_devices.user_id,
+             family_id,
+             paired_by
+         from identity.refresh_tokens
+         join identity.sessions on sessions.session_id = refresh_tokens.session_id
          join identity.paired_devices on paired_devices.device_id = sessions.paired_device_id
-         where session_id = $1",
+         where token_hash = $1",
     )
-    .bind(session_id)
-    .fetch_optional(tx)
-    .await?;
-    Ok(match (device, signature) {
-        (None, _) => true,
-        (Some((algorithm, public_key, true)), Some(signature)) => {
-            DeviceKey::stored(&algorithm, public_key).signed("refresh", token, signature)
-        }
-        (Some(_), _) => false,
-    })
+    .bind(hash_of(token))
+    .fetch_optional(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    let Some(device) = device else {
+        return Ok(true);
+    };
+    let key = DeviceKey::stored(&device.algorithm, device.public_key);
+    if !device.is_paired || !signature.is_some_and(|signature| key.signed("refresh", token, signature)) {
+        return Ok(false);
+    }
+    let (family_id, user_id) = (FamilyId::from_uuid(device.family_id), UserId::from_uuid(device.user_id));
+    let standing = standing::of(identity, family_id, user_id, device.paired_by).await?;
+    Ok(matches!(standing, Standing::Opens(_)))
 }

@@ -1,5 +1,7 @@
 //! Parents look after the devices of their children: list them, unlock them after too many wrong PINs, end them.
 
+use std::collections::HashMap;
+
 use axum::{
     Json, Router,
     extract::{Path, State, rejection::PathRejection},
@@ -23,7 +25,7 @@ use super::{
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    require_parent,
+    require_parent, standing,
 };
 
 /// A child's or teen's device.
@@ -39,7 +41,7 @@ struct Device {
     created_at: DateTime<Utc>,
     /// When it was unlocked last (UTC).
     last_used_at: Option<DateTime<Utc>>,
-    /// Ten PINs were wrong: a parent must unlock it.
+    /// A parent must unlock it: ten PINs were wrong, or whoever paired it looks after devices no longer.
     is_locked: bool,
     /// Its sessions that have not ended.
     sessions: i64,
@@ -109,7 +111,8 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "unlock-paired-device",
             summary: "Let a locked device try its PIN again",
-            description: "Who may call: a parent or partner of the family, with a fresh proof.",
+            description: "Who may call: a parent or partner of the family, with a fresh proof. They answer for the device from now \
+                on.",
             caller: Caller::SignedIn,
             parameters: json!([device_parameter()]),
             body: None,
@@ -135,7 +138,16 @@ fn device_parameter() -> Value {
     })
 }
 
-type Row = (Uuid, Uuid, String, DateTime<Utc>, Option<DateTime<Utc>>, bool, i64);
+type Row = (
+    Uuid,
+    Uuid,
+    String,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    bool,
+    Option<Uuid>,
+    i64,
+);
 
 /// `GET /api/v1/auth/paired-devices/of/{family}`: a parent or partner.
 async fn list(
@@ -154,6 +166,7 @@ async fn list(
              created_at,
              last_used_at,
              pin_failures >= 10,
+             paired_by,
              (
                  select count(*)
                  from identity.sessions
@@ -170,15 +183,23 @@ async fn list(
     .fetch_all(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let device = |(device_id, member_id, name, created_at, last_used_at, is_locked, sessions): Row| Device {
-        device_id,
-        member_id: MemberId::from_uuid(member_id),
-        name,
-        created_at,
-        last_used_at,
-        is_locked,
-        sessions,
-    };
+    let mut attended: HashMap<Option<Uuid>, bool> = HashMap::new();
+    for (.., paired_by, _) in &rows {
+        if !attended.contains_key(paired_by) {
+            let is_attended = standing::is_attended(&identity, family_id, *paired_by).await?;
+            attended.insert(*paired_by, is_attended);
+        }
+    }
+    let device =
+        |(device_id, member_id, name, created_at, last_used_at, has_failed, paired_by, sessions): Row| Device {
+            device_id,
+            member_id: MemberId::from_uuid(member_id),
+            name,
+            created_at,
+            last_used_at,
+            is_locked: has_failed || !attended.get(&paired_by).copied().unwrap_or_default(),
+            sessions,
+        };
     let devices = rows.into_iter().map(device).collect();
     Ok(private(Json(Devices { devices })))
 }
@@ -234,11 +255,16 @@ async fn unlock(
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let (device_id, ..) = device_of(&identity, path, signed_in.user_id).await?;
-    sqlx::query("update identity.paired_devices set pin_failures = 0, pin_waits_until = null where device_id = $1")
-        .bind(device_id)
-        .execute(identity.pool())
-        .await
-        .map_err(IdentityError::Database)?;
+    sqlx::query(
+        "update identity.paired_devices
+         set pin_failures = 0, pin_waits_until = null, paired_by = $2
+         where device_id = $1",
+    )
+    .bind(device_id)
+    .bind(signed_in.user_id.uuid())
+    .execute(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
     Ok(private(StatusCode::NO_CONTENT))
 }
 

@@ -3,7 +3,7 @@
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
 use domain::{
     actor::Role,
-    id::{FamilyId, MemberId, UserId},
+    id::{FamilyId, UserId},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use super::{
         sessions::{Tokens, hash_of, with_device},
     },
     device_key::DeviceKey,
-    device_session,
+    device_session, standing,
 };
 
 /// Digits of a child's PIN.
@@ -59,11 +59,11 @@ struct Paired {
 #[derive(sqlx::FromRow)]
 struct Waiting {
     family_id: Uuid,
-    member_id: Uuid,
     algorithm: String,
     public_key: Vec<u8>,
     device_id: Option<Uuid>,
     user_id: Option<Uuid>,
+    paired_by: Option<Uuid>,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -88,6 +88,10 @@ pub(super) fn paths() -> Vec<Route> {
                 404,
                 "The claim is unknown or over, or the signature is not the device's.",
             ),
+            (
+                403,
+                "The member is neither teen nor child any more, or whoever paired the device looks after devices no longer.",
+            ),
             (409, "No parent has confirmed it yet."),
             TOO_LARGE,
             (422, "The PIN is too short, too long or too simple."),
@@ -106,11 +110,11 @@ async fn finish(
     let found: Option<Waiting> = sqlx::query_as(
         "select
              pairings.family_id,
-             pairings.member_id,
              pairings.algorithm,
              pairings.public_key,
              pairings.device_id,
-             paired_devices.user_id
+             paired_devices.user_id,
+             paired_devices.paired_by
          from identity.pairings
          left join identity.paired_devices
              on paired_devices.device_id = pairings.device_id and paired_devices.revoked_at is null
@@ -133,8 +137,9 @@ async fn finish(
         return Err(Problem::conflict("pairing-pending", "a parent has not confirmed this device yet").retry_after(2));
     };
     let (family_id, user_id) = (FamilyId::from_uuid(waiting.family_id), UserId::from_uuid(user_id));
-    let member_id = MemberId::from_uuid(waiting.member_id);
-    let (role, _) = identity.families().member(family_id, member_id).await?;
+    let role = standing::of(&identity, family_id, user_id, waiting.paired_by)
+        .await?
+        .require(unknown)?;
     check_pin(&request.pin, role)?;
     let pin_hash = identity.passwords().hash(request.pin).await?;
     let set = async {

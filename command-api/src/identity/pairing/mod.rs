@@ -10,15 +10,18 @@
 //!
 //! From then on the PIN opens a session of twelve hours, only together with the device's signature over a challenge; a refresh
 //! takes a signature over the refresh token. Five wrong PINs wait, ten are for a parent to unlock. Ending a device ends its
-//! sessions. A pairing gives the member's own role, which is a child's or a teen's when it begins and when it is confirmed; an
-//! account with an e-mail address of its own is never paired, for that would hand it to the parent.
+//! sessions. A device opens only while its member is young and somebody who may look after devices answers for it ([`standing`]).
+//! A pairing gives the member's own role, which is a child's or a teen's when it begins and when it is confirmed; an account with an
+//! e-mail address of its own is never paired, for that would hand it to the parent.
 
+mod challenges;
 mod claim;
 mod confirm;
 mod device_key;
 mod device_session;
 mod devices;
 mod finish;
+mod standing;
 mod start;
 mod unlock;
 

@@ -1,7 +1,6 @@
 //! The daily unlock of a paired device: its signature over a challenge, and the PIN.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::id::{FamilyId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,17 +17,15 @@ use super::{
         passwords::Verdict,
         private,
         security_events::{self, Kind, SecurityEvent},
-        sessions::{Tokens, handed_over, hash_of},
+        sessions::{Tokens, handed_over},
     },
+    challenges,
     device_key::DeviceKey,
     device_session,
     finish::DIGITS_MAX,
+    standing,
 };
 
-/// A challenge can be answered for so many seconds.
-const CHALLENGE_SECONDS: i32 = 5 * 60;
-/// Challenges of one device that are open at once.
-const CHALLENGES_MAX: i64 = 20;
 /// From so many wrong PINs on, the next one waits: a minute, then two, and so on.
 const WAITS_FROM: i32 = 5;
 /// After so many wrong PINs a parent must unlock.
@@ -74,6 +71,7 @@ struct Device {
     family_id: Uuid,
     algorithm: String,
     public_key: Vec<u8>,
+    paired_by: Option<Uuid>,
 }
 
 pub(super) fn routes() -> Router<Identity> {
@@ -113,7 +111,11 @@ pub(super) fn paths() -> Vec<Route> {
                     401,
                     "The device is unknown or was ended, its signature or the PIN is wrong.",
                 ),
-                (403, "Ten PINs were wrong: a parent must unlock the device."),
+                (
+                    403,
+                    "`device-locked`: ten PINs were wrong, or whoever paired the device looks after devices no longer: a parent \
+                     must unlock it; `not-young`: the member is neither teen nor child any more.",
+                ),
                 TOO_LARGE,
                 TOO_FAST,
                 (503, "The ledger cannot be reached just now."),
@@ -124,28 +126,10 @@ pub(super) fn paths() -> Vec<Route> {
 
 /// `POST /api/v1/auth/device/challenge`: anybody.
 async fn challenge(State(identity): State<Identity>, Body(request): Body<Asking>) -> Result<Response, Problem> {
-    let challenge = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    // Who asks too often gets a challenge that opens nothing, and tells nobody which devices there are.
-    sqlx::query(
-        "insert into identity.device_challenges (challenge_hash, device_id, expires_at)
-         select $1, device_id, clock_timestamp() + make_interval(secs => $3)
-         from identity.paired_devices
-         where device_id = $2 and revoked_at is null and (
-             select count(*)
-             from identity.device_challenges as open
-             where open.device_id = $2 and open.expires_at > clock_timestamp()
-         ) < $4",
-    )
-    .bind(hash_of(&challenge))
-    .bind(request.device_id)
-    .bind(f64::from(CHALLENGE_SECONDS))
-    .bind(CHALLENGES_MAX)
-    .execute(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
+    let challenge = challenges::make(identity.challenge_key(), request.device_id);
     Ok(private(Json(Challenge {
         challenge,
-        expires_in: CHALLENGE_SECONDS,
+        expires_in: challenges::SECONDS,
     })))
 }
 
@@ -159,18 +143,14 @@ async fn unlock(
     if request.pin.len() > DIGITS_MAX {
         return Err(Problem::malformed(format!("pin: at most {DIGITS_MAX} digits")));
     }
+    if !challenges::is_good(identity.challenge_key(), request.device_id, &request.challenge) {
+        return Err(refused());
+    }
     let device: Option<Device> = sqlx::query_as(
-        "with taken as (
-             delete from identity.device_challenges
-             where challenge_hash = $1 and device_id = $2 and expires_at > clock_timestamp()
-             returning device_id
-         )
-         select user_id, family_id, algorithm, public_key
+        "select user_id, family_id, algorithm, public_key, paired_by
          from identity.paired_devices
-         join taken on taken.device_id = paired_devices.device_id
-         where revoked_at is null",
+         where device_id = $1 and revoked_at is null",
     )
-    .bind(hash_of(&request.challenge))
     .bind(request.device_id)
     .fetch_optional(identity.pool())
     .await
@@ -181,13 +161,25 @@ async fn unlock(
             key.signed("unlock", &request.challenge, &request.signature)
         })
         .ok_or_else(refused)?;
-    let (user_id, family_id) = (UserId::from_uuid(device.user_id), FamilyId::from_uuid(device.family_id));
-    // Who was removed from the family has nothing left to unlock.
-    if identity.families().role_of(family_id, user_id).await?.is_none() {
+    if !challenges::take(identity.pool(), request.device_id, &request.challenge)
+        .await
+        .map_err(IdentityError::Database)?
+    {
         return Err(refused());
     }
+    let (user_id, family_id) = (UserId::from_uuid(device.user_id), FamilyId::from_uuid(device.family_id));
+    // Who was removed from the family has nothing left to unlock.
+    standing::of(&identity, family_id, user_id, device.paired_by)
+        .await?
+        .require(refused)?;
     let pin_hash = counted(&identity, request.device_id).await?;
-    let verdict = identity.passwords().verify(request.pin, pin_hash).await?;
+    let verdict = match identity.passwords().verify(request.pin, pin_hash).await {
+        Ok(verdict) => verdict,
+        Err(busy) => {
+            not_looked_at(&identity, request.device_id).await?;
+            return Err(busy);
+        }
+    };
     let address_hash = identity.address_hash(client.address);
     if verdict == Verdict::Wrong {
         let event = SecurityEvent::about(Kind::FactorFailed, user_id)
@@ -220,6 +212,19 @@ async fn unlock(
         .await
         .map_err(IdentityError::Database)?;
     Ok(handed_over(StatusCode::OK, tokens))
+}
+
+/// Takes back a try that was counted and never looked at: a right PIN is not wrong because we were busy.
+async fn not_looked_at(identity: &Identity, device_id: Uuid) -> Result<(), IdentityError> {
+    sqlx::query(
+        "update identity.paired_devices
+         set pin_failures = pin_failures - 1, pin_waits_until = null
+         where device_id = $1 and pin_failures > 0",
+    )
+    .bind(device_id)
+    .execute(identity.pool())
+    .await?;
+    Ok(())
 }
 
 /// Counts a try before it is looked at, so that many at once are no more than many after another; the hash to compare with.

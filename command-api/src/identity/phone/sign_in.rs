@@ -138,7 +138,7 @@ async fn finish(
         return Err(wrong_code(StatusCode::UNAUTHORIZED));
     };
     let user_id = UserId::from_uuid(user_id);
-    admission::admit(&identity, user_id, &[METHOD], &client).await
+    admission::admit(&identity, user_id, &[METHOD], None, &client).await
 }
 
 /// Somebody guesses at a code of an account: its owner will read of it.

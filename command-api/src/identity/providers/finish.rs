@@ -120,15 +120,15 @@ async fn finish(
     let identity_hash = identity.providers().identity_hash(&person.issuer, &person.subject);
     let methods = [METHOD, provider.name.as_str()];
     if let Some(user_id) = known(&identity, identity_hash).await? {
-        return admission::admit(&identity, user_id, &methods, &client).await;
+        return admission::admit(&identity, user_id, &methods, None, &client).await;
     }
     if let Some(user_id) = make_account(&identity, &provider, person, identity_hash, &client).await? {
-        return admission::admit(&identity, user_id, &methods, &client).await;
+        return admission::admit(&identity, user_id, &methods, None, &client).await;
     }
     // The same person was faster in another tab.
     let user_id = known(&identity, identity_hash).await?;
     let user_id = user_id.ok_or_else(|| Problem::unavailable(1, "this sign-in changed just now; try again"))?;
-    admission::admit(&identity, user_id, &methods, &client).await
+    admission::admit(&identity, user_id, &methods, None, &client).await
 }
 
 /// Whom the provider names, after state and binding were taken.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Answer, App, PASSWORD, json_request, mailing, quick};
 
 impl App {
-    async fn sign_in_on(&self, device_token: &Value, email: &str, password: &str) -> Answer {
+    pub(super) async fn sign_in_on(&self, device_token: &Value, email: &str, password: &str) -> Answer {
         let body = json!({"email": email, "password": password});
         let headers = [("kinledger-device", device_token.as_str().unwrap())];
         self.send(json_request("/api/v1/auth/login", &body, &headers)).await

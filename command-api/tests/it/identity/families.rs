@@ -37,6 +37,14 @@ impl Places {
         self.places.lock().unwrap()[&(family_id, member_id)].1
     }
 
+    pub(crate) fn place_of(&self, family_id: FamilyId, user_id: UserId) -> MemberId {
+        let places = self.places.lock().unwrap();
+        let place = places
+            .iter()
+            .find(|((family, _), (_, holder))| *family == family_id && *holder == Some(user_id));
+        place.unwrap().0.1
+    }
+
     /// The next so many joins answer 503.
     pub(crate) fn stumble(&self, times: u32) {
         *self.stumbles.lock().unwrap() = times;

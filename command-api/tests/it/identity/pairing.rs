@@ -1,5 +1,7 @@
 //! Children and teens on devices that a parent has paired.
 
+mod standing;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -531,6 +533,7 @@ async fn no_code_claim_or_pin_is_stored_in_clear() {
         .post(CLAIM, Device::new().claim(&text(&pairing["secret"])))
         .await;
     let unlocking = home.unlocking(&device, &paired["device_id"], PIN).await;
+    assert_eq!(home.app.post(UNLOCK, unlocking.clone()).await.status, StatusCode::OK);
     let pool = home.app.database.superuser().await;
     let mut dump = String::new();
     for table in [

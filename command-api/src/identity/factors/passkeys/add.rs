@@ -20,7 +20,8 @@ use super::{
             Identity, IdentityError,
             address::Client,
             body::Body,
-            openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_FAST, TOO_LARGE, schema},
+            new_way_in,
+            openapi::{Caller, MALFORMED, NEW_WAY_IN, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
             private,
             security_events::{self, Kind, SecurityEvent},
         },
@@ -82,7 +83,7 @@ pub(super) fn paths() -> Vec<Route> {
             success: (200, "Options for the browser.", Some(schema::<CreationOptions>())),
             problems: &[
                 NOT_SIGNED_IN,
-                STEP_UP,
+                NEW_WAY_IN,
                 (409, "There are twenty passkeys already."),
                 TOO_FAST,
             ],
@@ -101,7 +102,7 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                STEP_UP,
+                NEW_WAY_IN,
                 (409, "This passkey is registered, or there are twenty already."),
                 TOO_LARGE,
                 (
@@ -117,6 +118,9 @@ pub(super) fn paths() -> Vec<Route> {
 async fn options(State(identity): State<Identity>, client: Client, signed_in: SignedIn) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let user_id = signed_in.user_id;
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
+    tx.commit().await.map_err(IdentityError::Database)?;
     let (email, display_name): (String, String) =
         sqlx::query_as("select coalesce(email, display_name), display_name from identity.users where user_id = $1")
             .bind(user_id.uuid())
@@ -174,11 +178,7 @@ async fn add(
     let passkey_id = Uuid::new_v4();
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // Two additions at once come after one another here, so that the bound holds.
-    sqlx::query("select 1 from identity.users where user_id = $1 for update")
-        .bind(user_id.uuid())
-        .execute(&mut *tx)
-        .await
-        .map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     let (count,): (i64,) = sqlx::query_as("select count(*) from identity.passkeys where user_id = $1")
         .bind(user_id.uuid())
         .fetch_one(&mut *tx)

@@ -4,6 +4,7 @@
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use super::{
             body::Body,
             openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
             private,
-            sessions::Tokens,
+            sessions::{PasswordSince, Tokens},
         },
         PASSKEY_METHOD, admission,
     },
@@ -125,14 +126,32 @@ async fn sign_in(
     };
     let Some(user_id) = user_id else {
         attempt.failed();
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong-passkey",
-            "this passkey does not sign in here; begin again",
-        ));
+        return Err(wrong_passkey());
     };
     attempt.succeeded();
-    admission::open(&identity, user_id, &[PASSKEY_METHOD], &client).await
+    // A reset may take passkeys away; it stores another password in the same transaction, and then this opens nothing.
+    let still_there: Option<(DateTime<Utc>,)> = sqlx::query_as(
+        "select password_changed_at
+         from identity.users
+         where user_id = $1 and exists (select 1 from identity.passkeys where user_id = $1)",
+    )
+    .bind(user_id.uuid())
+    .fetch_optional(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    let (changed_at,) = still_there.ok_or_else(wrong_passkey)?;
+    let password = Some(PasswordSince(changed_at));
+    admission::open_since(&identity, user_id, &[PASSKEY_METHOD], password, &client)
+        .await?
+        .ok_or_else(wrong_passkey)
+}
+
+fn wrong_passkey() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "wrong-passkey",
+        "this passkey does not sign in here; begin again",
+    )
 }
 
 /// Options with a fresh challenge; for a known person they name their passkeys, since not every key is found by the device.
