@@ -114,7 +114,9 @@ pub(super) async fn register(
 /// The form in which an e-mail address is stored and looked up.
 ///
 /// # Errors
-/// 400 when it is none. Only what every address has is asked: whether mail arrives there, only mail can tell.
+/// 400 when it is none. Only what every address has is asked: whether mail arrives there, only mail can tell. Two addresses that
+/// look alike must not be two accounts, so nothing in one is invisible or turns its direction; and what mail programs read as
+/// something else than it says (quotes, comments, lists, encoded words) is none.
 pub(super) fn normal_email(text: &str) -> Result<String, Problem> {
     let wrong = || Problem::malformed("email: expected an address like ada@example.org").with("field", "email");
     let email = text.trim().to_lowercase();
@@ -125,18 +127,30 @@ pub(super) fn normal_email(text: &str) -> Result<String, Problem> {
         && !host.starts_with('.')
         && !host.ends_with('.')
         && !host.contains("..")
-        && !email.chars().any(|c| c.is_control() || c.is_whitespace());
+        && !email.contains("=?")
+        && !email.chars().any(|c| c.is_whitespace() || is_ambiguous(c))
+        && domain::text::note("email", &email).is_ok_and(|shown| shown == email);
     if is_sound { Ok(email) } else { Err(wrong()) }
 }
 
+fn is_ambiguous(c: char) -> bool {
+    matches!(c, '"' | '(' | ')' | '<' | '>' | '[' | ']' | '\\' | ',' | ':' | ';')
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0000}'..='\u{E01EF}')
+}
+
+/// A person's name, as it is stored.
+///
+/// # Errors
+/// 400 when it is empty, long, more than one line, or holds what does not show or turns the direction of the rest.
 pub(super) fn normal_display_name(text: &str) -> Result<String, Problem> {
-    let name = text.trim();
-    let characters = name.chars().count();
-    if characters == 0 || characters > DISPLAY_NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-        let detail = format!("display_name: expected 1 to {DISPLAY_NAME_CHARACTERS_MAX} characters on one line");
-        return Err(Problem::malformed(detail).with("field", "display_name"));
-    }
-    Ok(name.to_owned())
+    domain::text::name("display_name", text)
+        .ok()
+        .filter(|name| name.chars().count() <= DISPLAY_NAME_CHARACTERS_MAX)
+        .ok_or_else(|| {
+            let detail =
+                format!("display_name: expected 1 to {DISPLAY_NAME_CHARACTERS_MAX} characters that show, on one line");
+            Problem::malformed(detail).with("field", "display_name")
+        })
 }
 
 #[cfg(test)]
@@ -160,6 +174,15 @@ mod tests {
             "ada@example..org",
             "a da@example.org",
             "ada\0@example.org",
+            "a\u{200B}da@example.org",
+            "ada\u{202E}@example.org",
+            "a\u{AD}da@example.org",
+            "ada@example\u{FEFF}.org",
+            "ada@exam\u{200D}ple.org",
+            "\"ada\"@example.org",
+            "ada(eve)@example.org",
+            "=?utf-8?q?ada?=@example.org",
+            "ada@[127.0.0.1]",
             &long,
         ] {
             assert!(normal_email(text).is_err(), "{text:?}");
@@ -172,5 +195,7 @@ mod tests {
         assert!(normal_display_name(&"é".repeat(101)).is_err());
         assert!(normal_display_name("  ").is_err());
         assert!(normal_display_name("two\nlines").is_err());
+        assert!(normal_display_name("Ada\u{202E}adA").is_err());
+        assert!(normal_display_name("\u{200B}").is_err());
     }
 }

@@ -18,13 +18,11 @@ use super::{
     Identity, IdentityError,
     address::Client,
     body::Body,
+    factors::normal_name,
     openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_LARGE, schema},
     private,
     security_events::{self, Kind, SecurityEvent},
 };
-
-/// Longest name of a device, in characters.
-const NAME_CHARACTERS_MAX: usize = 100;
 
 /// Where a person is signed in.
 #[derive(Serialize, JsonSchema)]
@@ -218,12 +216,7 @@ async fn name_device(
     Body(request): Body<DeviceName>,
 ) -> Result<Response, Problem> {
     let session_id = session_of(&session_id)?;
-    let name = request.name.trim();
-    let characters = name.chars().count();
-    if characters == 0 || characters > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-        let detail = format!("name: expected 1 to {NAME_CHARACTERS_MAX} characters on one line");
-        return Err(Problem::malformed(detail).with("field", "name"));
-    }
+    let name = normal_name(&request.name)?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let row: Option<(Option<Uuid>,)> = sqlx::query_as(
         "update identity.sessions
@@ -233,14 +226,14 @@ async fn name_device(
     )
     .bind(signed_in.user_id.uuid())
     .bind(session_id)
-    .bind(name)
+    .bind(&name)
     .fetch_optional(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
     let (device_id,) = row.ok_or_else(unknown)?;
     sqlx::query("update identity.devices set name = $2 where device_id = $1")
         .bind(device_id)
-        .bind(name)
+        .bind(&name)
         .execute(&mut *tx)
         .await
         .map_err(IdentityError::Database)?;

@@ -197,9 +197,10 @@ pub async fn operators_reset_token(pool: &PgPool, email: &str) -> Result<Option<
     };
     let user_id = UserId::from_uuid(user_id);
     let mut tx = pool.begin().await?;
-    let token = mail_tokens::make_in_tx(&mut tx, Purpose::ResetPassword, user_id, &email)
-        .await?
-        .ok_or_else(|| IdentityError::Settings("five tokens were made for this account within the hour".to_owned()))?;
+    let Some(token) = mail_tokens::make_for_operator_in_tx(&mut tx, Purpose::ResetPassword, user_id, &email).await?
+    else {
+        return Ok(None);
+    };
     let event = SecurityEvent::about(Kind::PasswordResetAsked, user_id).with("by", "operator");
     security_events::record(&mut *tx, event).await?;
     tx.commit().await?;

@@ -469,7 +469,7 @@ async fn a_mail_server_that_says_nothing_slows_no_answer() {
 }
 
 #[tokio::test]
-async fn one_persons_mailbox_gets_five_reset_mails_an_hour_and_all_their_links_work() {
+async fn one_persons_mailbox_gets_five_reset_mails_an_hour_an_operator_hands_out_more_and_all_their_links_work() {
     let (app, mailbox) = with_mail().await;
     app.register("ada@example.org").await;
     mails(&mailbox, "ada@example.org", 1).await;
@@ -478,7 +478,8 @@ async fn one_persons_mailbox_gets_five_reset_mails_an_hour_and_all_their_links_w
     for _ in 0..5 {
         tokens.push(operators_reset_token(&pool, "ada@example.org").await.unwrap().unwrap());
     }
-    assert!(operators_reset_token(&pool, "ada@example.org").await.is_err());
+    let sixth = operators_reset_token(&pool, "ada@example.org").await.unwrap();
+    assert!(sixth.is_some(), "an operator waits for nobody");
     assert_eq!(operators_reset_token(&pool, "eve@example.org").await.unwrap(), None);
     let asked = app
         .post("/api/v1/auth/forgot-password", json!({"email": "ada@example.org"}))

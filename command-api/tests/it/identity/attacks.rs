@@ -132,6 +132,33 @@ async fn weak_passwords_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn names_and_addresses_that_look_like_others_are_refused() {
+    let app = App::start().await;
+    for (email, name) in [
+        ("ada@example.org", "Ada\u{202E}adA"),
+        ("ada@example.org", "A\u{200B}da"),
+        ("ada@example.org", "\u{2066}Ada"),
+        ("a\u{200B}da@example.org", "Ada"),
+        ("ada\u{202E}@example.org", "Ada"),
+        ("a\u{AD}da@example.org", "Ada"),
+        ("\u{FEFF}ada@example.org", "Ada"),
+        ("\"ada\"@example.org", "Ada"),
+        ("=?utf-8?q?ada?=@example.org", "Ada"),
+    ] {
+        let body = json!({"email": email, "password": PASSWORD, "display_name": name});
+        let answer = app.post("/api/v1/auth/register", body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{email:?} {name:?} {answer:?}");
+    }
+    let ada = app.register("ada@example.org").await;
+    let body = json!({"name": "scr\u{202E}ipt", "scopes": ["read"]});
+    let key = app
+        .post_as(ada["access_token"].as_str().unwrap(), "/api/v1/auth/api-keys", body)
+        .await;
+    assert_eq!(key.status, StatusCode::BAD_REQUEST, "{key:?}");
+    app.end().await;
+}
+
+#[tokio::test]
 async fn malformed_bodies_are_never_our_fault() {
     let app = App::start().await;
     let registered = app.register("ada@example.org").await;

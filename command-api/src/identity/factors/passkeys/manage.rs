@@ -167,15 +167,15 @@ async fn remove(
 /// The name somebody gives a passkey, a key or a device, as it is stored.
 ///
 /// # Errors
-/// 400 when it is empty, long or more than one line.
+/// 400 when it is empty, long, more than one line, or holds what does not show or turns the direction of the rest.
 pub(in super::super::super) fn normal_name(text: &str) -> Result<String, Problem> {
-    let name = text.trim();
-    let characters = name.chars().count();
-    if characters == 0 || characters > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-        let detail = format!("name: expected 1 to {NAME_CHARACTERS_MAX} characters on one line");
-        return Err(Problem::malformed(detail).with("field", "name"));
-    }
-    Ok(name.to_owned())
+    domain::text::name("name", text)
+        .ok()
+        .filter(|name| name.chars().count() <= NAME_CHARACTERS_MAX)
+        .ok_or_else(|| {
+            let detail = format!("name: expected 1 to {NAME_CHARACTERS_MAX} characters that show, on one line");
+            Problem::malformed(detail).with("field", "name")
+        })
 }
 
 /// What is no id names no passkey either.
