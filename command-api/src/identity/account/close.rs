@@ -21,7 +21,7 @@ use super::{
         Identity, IdentityError, Place,
         address::Client,
         body::Body,
-        factors::Offered,
+        factors::{self, Offered},
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         private, step_up,
     },
@@ -92,8 +92,11 @@ async fn close(
         password: request.password,
         factor: request.factor,
     };
-    step_up::proven(&identity, &client, &signed_in, proof).await?;
     let user_id = signed_in.user_id;
+    // Who signs in by an account elsewhere alone has nothing more to prove it with than the sign-in that was asked for above.
+    if proof.password.is_some() || proof.factor.is_some() || has_more_to_prove(&identity, user_id).await? {
+        step_up::proven(&identity, &client, &signed_in, proof).await?;
+    }
     let places = identity.families().places_of(user_id).await?;
     check(&places)?;
     for place in places.iter().filter(|place| place.is_open) {
@@ -107,6 +110,15 @@ async fn close(
     }
     end(&identity, user_id).await?;
     Ok(private(StatusCode::NO_CONTENT))
+}
+
+async fn has_more_to_prove(identity: &Identity, user_id: UserId) -> Result<bool, IdentityError> {
+    let password: Option<(bool,)> =
+        sqlx::query_as("select password_hash is not null from identity.users where user_id = $1")
+            .bind(user_id.uuid())
+            .fetch_optional(identity.pool())
+            .await?;
+    Ok(password != Some((false,)) || !factors::kinds_of(identity.pool(), user_id).await?.is_empty())
 }
 
 /// May somebody with these places go?

@@ -172,3 +172,28 @@ async fn another_process_learns_within_seconds_that_a_closed_account_is_over() {
     pool.close().await;
     app.end().await;
 }
+
+#[tokio::test]
+async fn who_has_neither_password_nor_factor_closes_by_a_fresh_sign_in_alone() {
+    let app = App::start().await;
+    let registered = app.register("ada@example.org").await;
+    let pool = app.database.superuser().await;
+    let forgotten = "update identity.users set password_hash = null";
+    sqlx::query(forgotten).execute(&pool).await.unwrap();
+    let old = "update identity.sessions set proven_at = proven_at - interval '11 minutes'";
+    let closed = app.post_as(token(&registered), CLOSE, json!({})).await;
+    assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+    // With an old sign-in it is refused.
+    let eve = app.register("eve@example.org").await;
+    for statement in [forgotten, old] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let refreshed = app.refresh(&eve["refresh_token"], None).await;
+    let refused = app.post_as(token(&refreshed.body), CLOSE, json!({})).await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (StatusCode::FORBIDDEN, "/problems/step-up-required")
+    );
+    app.end().await;
+}
