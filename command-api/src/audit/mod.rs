@@ -54,7 +54,7 @@ use crate::{
 pub use openapi::openapi_paths;
 
 /// Replays and verifications that run at the same time in one process.
-pub const REPLAYS_AT_ONCE: usize = 4;
+const REPLAYS_AT_ONCE: usize = 4;
 
 /// Exports and packs that are on their way at the same time from one process, and to one person.
 const DELIVERIES_AT_ONCE: usize = 16;

@@ -437,7 +437,7 @@ async fn only_so_many_histories_are_read_at_once() {
     };
     // Readers who took the first piece and then nothing hold their places.
     let mut held = Vec::new();
-    for _ in 0..command_api::audit::REPLAYS_AT_ONCE {
+    for _ in 0..AuditLimits::default().deliveries_per_person {
         let response = export().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         held.push(response);
@@ -445,6 +445,8 @@ async fn only_so_many_histories_are_read_at_once() {
     let refused = export().await.expect("an answer");
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(retry_after(refused.headers()), 5);
+    // They keep nobody from a replay.
+    assert_eq!(ask(&served, "as-of").await.status(), StatusCode::OK);
     // One who goes away makes room.
     held.pop();
     let makes_room = async {
