@@ -56,6 +56,37 @@ impl Cell {
     }
 }
 
+/// What an operation needs of an account: a level of sharing (`domain/src/ledger_account/sharing.rs`), or more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// It names and shows none.
+    Nothing,
+    /// That they see it; what they do not see is not shown.
+    View,
+    /// That they may say what its entries were for.
+    Annotate,
+    /// That they may move its money.
+    Full,
+    /// That it is theirs to share.
+    Managing,
+    /// That no account of the family is hidden from them.
+    Everything,
+}
+
+impl Needs {
+    /// The word in documents; none where no account is named.
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::View => Some("view"),
+            Self::Annotate => Some("annotate"),
+            Self::Full => Some("full"),
+            Self::Managing => Some("managing"),
+            Self::Everything => Some("everything"),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
@@ -105,6 +136,8 @@ pub struct Row {
     pub name: &'static str,
     /// Does it ask for a proof of the last ten minutes of who asks?
     pub step_up: bool,
+    /// What it needs of the accounts that it names or shows.
+    pub account: Needs,
     /// What the cells cannot say, as a sentence; empty when they say all.
     pub note: &'static str,
     cells: [Cell; 6],
@@ -176,17 +209,27 @@ macro_rules! step_up {
     };
 }
 
+macro_rules! needs {
+    () => {
+        Needs::Nothing
+    };
+    ($needs:ident) => {
+        Needs::$needs
+    };
+}
+
 macro_rules! rows {
     (
-        commands { $($command:ident $($step_up_c:ident)? [$($cell_c:ident)+] $note_c:literal;)+ }
-        views { $($view:literal $($step_up_v:ident)? [$($cell_v:ident)+] $note_v:literal;)+ }
-        routes { $($route:literal $method:ident $path:literal $($step_up_r:ident)? [$($cell_r:ident)+] $note_r:literal;)+ }
+        commands { $($command:ident $($step_up_c:ident)? [$($cell_c:ident)+] $(of $needs_c:ident)? $note_c:literal;)+ }
+        views { $($view:literal $($step_up_v:ident)? [$($cell_v:ident)+] $(of $needs_v:ident)? $note_v:literal;)+ }
+        routes { $($route:literal $method:ident $path:literal $($step_up_r:ident)? [$($cell_r:ident)+] $(of $needs_r:ident)? $note_r:literal;)+ }
     ) => {
         /// Every command a client may post.
         pub const COMMANDS: &[Row] = &[$(Row {
             kind: Kind::Command,
             name: <$command as Decide>::NAME,
             step_up: step_up!($($step_up_c)?),
+            account: needs!($($needs_c)?),
             note: $note_c,
             cells: [$(Cell::$cell_c),+],
         },)+];
@@ -196,6 +239,7 @@ macro_rules! rows {
             kind: Kind::View,
             name: $view,
             step_up: step_up!($($step_up_v)?),
+            account: needs!($($needs_v)?),
             note: $note_v,
             cells: [$(Cell::$cell_v),+],
         },)+];
@@ -205,6 +249,7 @@ macro_rules! rows {
             kind: Kind::Route(stringify!($method), $path),
             name: $route,
             step_up: step_up!($($step_up_r)?),
+            account: needs!($($needs_r)?),
             note: $note_r,
             cells: [$(Cell::$cell_r),+],
         },)+];
@@ -217,6 +262,7 @@ pub const JOIN: &Row = &Row {
     kind: Kind::Route("POST", "/api/v1/auth/join"),
     name: "join",
     step_up: false,
+    account: Needs::Nothing,
     note: "With a code, which opens one place, once.",
     cells: [Cell::Yes; 6],
 };
@@ -226,6 +272,7 @@ pub const REGISTER: &Row = &Row {
     kind: Kind::Command,
     name: "record-erasure",
     step_up: false,
+    account: Needs::Nothing,
     note: "At the start of the service, and by no route.",
     cells: [Cell::No; 6],
 };

@@ -100,7 +100,7 @@ pub struct CommandKind {
 }
 
 macro_rules! commands {
-    (commands { $($command:ident $($step_up:ident)? [$($cell:ident)+] $note:literal;)+ } $($rest:tt)*) => {
+    (commands { $($command:ident $($step_up:ident)? [$($cell:ident)+] $(of $needs:ident)? $note:literal;)+ } $($rest:tt)*) => {
         /// Every command a client may post, by name.
         pub const COMMANDS: &[CommandKind] = &[$(
             CommandKind {

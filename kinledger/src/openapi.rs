@@ -78,22 +78,25 @@ fn merge(paths: &mut Value, part: Value) {
 }
 
 /// Adds to every operation what the role matrix says of it: `x-roles` is `public`, `signed-in` for what is about the person who
-/// asks, or everybody's word for what is about a family. An operation that the matrix does not know gets none, and fails a test.
+/// asks, or everybody's word for what is about a family; `x-account` the level of sharing that it needs of an account. An operation that the matrix does not know gets none, and fails a test.
 fn say_who(paths: &mut Value) {
     for (path, operations) in paths.as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
-            let (roles, step_up) = match of_route(&method.to_uppercase(), path) {
-                Some(Place::Public) => (json!("public"), false),
-                Some(Place::Personal) => (json!("signed-in"), false),
+            let (roles, step_up, account) = match of_route(&method.to_uppercase(), path) {
+                Some(Place::Public) => (json!("public"), false, None),
+                Some(Place::Personal) => (json!("signed-in"), false, None),
                 Some(Place::Row(row)) => {
                     let words = row.words().map(|(asker, word)| (asker.to_owned(), json!(word)));
-                    (words.collect::<Map<_, _>>().into(), row.step_up)
+                    (words.collect::<Map<_, _>>().into(), row.step_up, row.account.as_str())
                 }
                 None => continue,
             };
             operation["x-roles"] = roles;
             if step_up {
                 operation["x-step-up"] = json!(true);
+            }
+            if let Some(needed) = account {
+                operation["x-account"] = json!(needed);
             }
         }
     }

@@ -19,6 +19,10 @@ A test walks every cell of it over HTTP (`kinledger/tests/it/isolation/matrix.rs
 | approval | when another member approves |
 | – | nothing |
 
+*Account* says what has to be shared with who asks, of each account that the operation names or shows: to see it (`view`), to say what its entries were for (`annotate`), to move its money (`full`), that it is theirs to share (`managing`), or that none of the family's is hidden from them (`everything`).
+An account that is not shared at all reads as one that does not exist, 404; one that is shared too little is answered 403 `share-too-small`.
+What is shared with whom stands in [ADR 0035](adr/0035-shares-of-accounts.md).
+
 *Proof* marks what asks for a sign-in or step-up of the last ten minutes (`POST /api/v1/auth/step-up`); without one it is answered 403 `step-up-required`.
 
 A stranger is somebody signed in who has no place in the family: to them it reads as a family that does not exist, 404, whatever they ask.
@@ -40,18 +44,23 @@ pub fn page() -> String {
 fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
     let askers: Vec<&str> = Asker::ALL.iter().map(|asker| asker.as_str()).collect();
     let mut table = format!(
-        "| operation | {} | proof | |\n|---|{}\n",
+        "| operation | {} | account | proof | |\n|---|{}\n",
         askers.join(" | "),
-        "---|".repeat(askers.len() + 2)
+        "---|".repeat(askers.len() + 3)
     );
     for row in rows {
         let cells: Vec<&str> = Asker::ALL.iter().map(|asker| word(row.cell(*asker))).collect();
         let proof = if row.step_up { "proof" } else { "" };
+        let account = row.account.as_str().unwrap_or_default();
         let name = match row.kind {
             Kind::Route(method, path) => format!("{} (`{method} {}`)", row.name, short(path)),
             Kind::Command | Kind::View => format!("`{}`", row.name),
         };
-        table += &format!("| {name} | {} | {proof} | {} |\n", cells.join(" | "), row.note);
+        table += &format!(
+            "| {name} | {} | {account} | {proof} | {} |\n",
+            cells.join(" | "),
+            row.note
+        );
     }
     table
 }

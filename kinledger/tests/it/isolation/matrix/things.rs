@@ -352,7 +352,7 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
     })
 }
 
-fn fresh(name: &str) -> String {
+pub fn fresh(name: &str) -> String {
     format!("{name} {}", &Uuid::new_v4().simple().to_string()[..8])
 }
 

@@ -1,0 +1,274 @@
+//! The matrix by accounts: every operation that names or shows one, asked by every role, at each level of sharing, of an account of
+//! the family and of another family's. What comes back follows from the row: the role's word, and the level it needs.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Walk, fresh, said, word};
+use crate::{
+    isolation::{matrix::families::Asking, world::Route},
+    support::{Person, Reply},
+};
+
+/// From nothing upwards.
+const LEVELS: [&str; 4] = ["none", "view", "annotate", "full"];
+/// Names under which an operation names an account, or what is in one.
+const NAMES: [&str; 5] = ["account_id", "connection_id", "entry_id", "import_id", "pay_from"];
+
+/// An account at a level, with something of everything in it.
+struct Account {
+    account: String,
+    entry: String,
+    /// An entry that the asking member entered, where they may.
+    own_entry: String,
+    import: String,
+    connection: String,
+    payee: String,
+}
+
+impl Walk {
+    /// Whatever names an account says what it needs of it.
+    pub(super) fn every_account_that_is_named_has_a_level_that_is_needed(&self, routes: &[Route]) {
+        for route in routes {
+            let schema = &route.operation["requestBody"]["content"]["application/json"]["schema"];
+            let mut text = schema.to_string();
+            text.push_str(&route.operation["parameters"].to_string());
+            let has =
+                |name: &str| text.contains(&format!("\"{name}\":")) || text.contains(&format!("\"name\":\"{name}\""));
+            // A transfer says from where and to where; days of a view are called so as well.
+            let names_one = NAMES.iter().any(|name| has(name)) || (has("from") && has("to"));
+            let is_told = route.operation["x-account"].is_string();
+            assert!(
+                !names_one || is_told || route.method == "GET",
+                "{} {} names an account: say in domain/src/access/matrix.rs what it needs of it",
+                route.method,
+                route.path
+            );
+        }
+    }
+
+    pub(super) fn every_level_of_every_account_is_what_the_row_says(&mut self, routes: &[Route]) {
+        let touching: Vec<&Route> = routes
+            .iter()
+            .filter(|route| route.operation["x-account"].is_string() && !route.path.contains("/as-of/"))
+            .collect();
+        assert!(touching.len() >= 25, "{}", touching.len());
+        // The walk before left limits, which would refuse what their shares let the young do.
+        let house = &self.ours.household;
+        for young in [&house.teen, &house.child] {
+            let reply = house.command(
+                &house.parent,
+                "remove-spending-limit",
+                &json!({"member_id": young.member_id}),
+            );
+            assert!([200, 422].contains(&reply.status), "{}", reply.text());
+        }
+        for asking in self.ours.everybody() {
+            if ["auditor", "stranger"].contains(&asking.role) {
+                continue;
+            }
+            for level in LEVELS {
+                for route in &touching {
+                    let account = self.account(&asking, level);
+                    self.asked(route, &asking, level, &account);
+                    self.restored(&asking, level, &account);
+                }
+            }
+        }
+    }
+
+    /// The adults' is another adult's own, which its owner may hide from them; the young's is the family's.
+    fn account(&self, asking: &Asking, level: &str) -> Account {
+        let house = &self.ours.household;
+        let owner = match asking.role {
+            "parent" => Some(&house.partner),
+            "partner" => Some(&house.parent),
+            _ => None,
+        };
+        let by = owner.unwrap_or(&house.parent);
+        let name = fresh("Levelled");
+        let body = json!({"name": name, "kind": "bank", "owner": owner.map(|owner| &owner.member_id), "opening_balance": house.money("90")});
+        let account = house.accepted(by, "open-account", &body)["events"][0]["aggregate_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let spend = |person: &Person, payee: &str| {
+            let body = json!({"account_id": account, "money": house.money("1"), "category_id": self.ours.ids.category, "payee": payee});
+            house.accepted(person, "add-expense", &body)["events"][0]["aggregate_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        self.shared(asking, "full", &account);
+        let payee = fresh("Levelled shop");
+        let (entry, own_entry) = (spend(by, &payee), spend(&asking.person, &payee));
+        let statement = format!("Date,Amount\n2025-02-01,{}.00\n", 1 + Uuid::new_v4().as_u128() % 900);
+        let path = format!("{}/imports?account_id={account}", house.path());
+        let import = by.client.post_file(&path, statement.as_bytes()).accepted();
+        house.seen(&import);
+        self.shared(asking, level, &account);
+        let account_id: domain::id::AccountId = account.parse().unwrap();
+        Account {
+            connection: domain::id::ConnectionId::of_account(account_id).to_string(),
+            import: import["import_id"].as_str().unwrap().to_owned(),
+            account,
+            entry,
+            own_entry,
+            payee,
+        }
+    }
+
+    /// What is so already is refused as such.
+    fn shared(&self, asking: &Asking, level: &str, account: &str) {
+        let house = &self.ours.household;
+        let by = if asking.role == "parent" {
+            &house.partner
+        } else {
+            &house.parent
+        };
+        let body = json!({"account_id": account, "member_id": asking.person.member_id, "level": level});
+        let reply = house.command(by, "share-account", &body);
+        assert!(
+            reply.status == 200 || reply.problem() == "same-share",
+            "{}",
+            reply.text()
+        );
+    }
+
+    /// What is hidden from an adult refuses them whole histories; the next account begins anew.
+    fn restored(&self, asking: &Asking, level: &str, account: &Account) {
+        if level == "none" && ["parent", "partner"].contains(&asking.role) {
+            self.shared(asking, "full", &account.account);
+        }
+    }
+
+    fn asked(&mut self, route: &Route, asking: &Asking, level: &str, account: &Account) {
+        let needed = route.operation["x-account"].as_str().unwrap();
+        let place = |level: &str| LEVELS.iter().position(|one| *one == level);
+        let said = format!("{} with {level}, which needs {needed}", said(route, asking));
+        let may = word(route, asking) != "no";
+        let reply = match self.request(route, asking, account) {
+            Some(reply) => reply,
+            None => return,
+        };
+        self.count(&format!("account {level}, needs {needed}"));
+        if !may {
+            assert_eq!(reply.refused().0, 403, "{said}: {}", reply.text());
+            return;
+        }
+        match (needed, place(needed)) {
+            ("everything", _) if level == "none" => {
+                assert_eq!(reply.refused(), (403, "accounts-hidden".to_owned()), "{said}");
+            }
+            ("everything", _) => assert_eq!(reply.status, 200, "{said}: {}", reply.text()),
+            (_, Some(_)) if route.method == "GET" => {
+                assert_eq!(reply.status, 200, "{said}: {}", reply.text());
+                let is_shown = [
+                    &account.account,
+                    &account.entry,
+                    &account.payee,
+                    &account.import,
+                    &account.connection,
+                ]
+                .into_iter()
+                .any(|id| reply.text().contains(id.as_str()));
+                let shows = ["accounts", "dashboard", "entries", "imports", "bank-connections"];
+                if shows.iter().any(|view| route.path.ends_with(&format!("/{view}"))) || level == "none" {
+                    assert_eq!(is_shown, level != "none", "{said}: {}", reply.text());
+                }
+            }
+            (_, Some(_)) if level == "none" => {
+                assert_eq!(reply.refused().0, 404, "{said}: {}", reply.text());
+            }
+            (_, Some(least)) if place(level) < Some(least) => {
+                assert_eq!(reply.refused(), (403, "share-too-small".to_owned()), "{said}");
+            }
+            (_, Some(_)) => assert_eq!(reply.status, 200, "{said}: {}", reply.text()),
+            // Whose it is decides, at no level it is theirs.
+            ("managing", _) if route.method == "GET" => assert!(!reply.text().contains(&account.account), "{said}"),
+            ("managing", _) => assert!([403, 404].contains(&reply.refused().0), "{said}: {}", reply.text()),
+            (other, _) => panic!("{said}: what is {other}?"),
+        }
+        if !route.path.contains("/commands/") || may && level != "none" {
+            return;
+        }
+        // Another family's account reads as one that is hidden.
+        let foreign = Account {
+            account: self.theirs.ids.account.clone(),
+            entry: self.theirs.ids.entry.clone(),
+            own_entry: self.theirs.ids.entry.clone(),
+            import: self.theirs.ids.import.clone(),
+            connection: self.theirs.ids.connection.clone(),
+            payee: String::new(),
+        };
+        let Some(elsewhere) = self.request(route, asking, &foreign) else {
+            return;
+        };
+        assert_eq!(elsewhere.refused(), reply.refused(), "{said}: as another family's");
+        self.count("account of another family");
+    }
+
+    fn request(&self, route: &Route, asking: &Asking, account: &Account) -> Option<Reply> {
+        let house = &self.ours.household;
+        let client = &asking.person.client;
+        let money = house.money("1");
+        let Some(name) = route.command() else {
+            let path = route.path.replace("{family_id}", &house.id);
+            if route.method == "POST" && path.ends_with("/imports") {
+                let statement = format!("Date,Amount\n2025-03-01,{}.00\n", 1 + Uuid::new_v4().as_u128() % 900);
+                return Some(client.post_file(&format!("{path}?account_id={}", account.account), statement.as_bytes()));
+            }
+            if path.contains('{') {
+                return None;
+            }
+            if path.contains("/audit/") {
+                let query = if path.ends_with("/export") {
+                    "?format=ndjson"
+                } else {
+                    ""
+                };
+                let is_sealed =
+                    ["/pack", "/checkpoint"].iter().any(|end| path.ends_with(end)) || path.contains("/proof/");
+                // What waits for a seal may say that it does.
+                return (!is_sealed).then(|| client.get(&format!("{path}{query}")));
+            }
+            let view = path.rsplit('/').next().unwrap();
+            let page = if ["entries", "imports"].contains(&view) {
+                "?limit=200"
+            } else {
+                ""
+            };
+            house.view(&house.parent, "members");
+            let seq = house.view(&house.parent, "members")["family_seq"].clone();
+            let separator = if page.is_empty() { '?' } else { '&' };
+            return Some(client.get(&format!("{path}{page}{separator}min_family_seq={seq}")));
+        };
+        let category = &self.ours.ids.category;
+        let body: Value = match name {
+            "add-expense" => json!({"account_id": account.account, "money": money, "category_id": category}),
+            "add-income" => {
+                json!({"account_id": account.account, "money": money, "category_id": house.category("Salary")})
+            }
+            "close-account" => json!({"account_id": account.account}),
+            "offer-chore" => json!({"title": fresh("Chore"), "reward": {"money": money, "pay_from": account.account}}),
+            "recategorise-entry" => json!({"entry_id": account.entry, "to": self.ours.ids.other_category}),
+            "reverse-entry" => json!({"entry_id": account.own_entry}),
+            "share-account" => {
+                json!({"account_id": account.account, "member_id": house.teen.member_id, "level": "view"})
+            }
+            "sync-bank" => {
+                let rows = json!({"currency": "EUR", "rows": [{"booked_on": "2025-02-02", "amount": money}]});
+                json!({"connection_id": account.connection, "statement": rows})
+            }
+            "transfer" => json!({"from": account.account, "to": self.ours.account_of(asking.role), "money": money}),
+            "undo-import" => json!({"import_id": account.import}),
+            // What stands between them and the account is made anew for each cell in their own tests: a connection that is one
+            // already, a chore that is done, a request beyond a limit.
+            "connect-bank" | "approve-chore" | "approve-spending" | "decline-spending" | "request-spending" => {
+                return None;
+            }
+            other => panic!("say here what {other} does with an account"),
+        };
+        Some(house.command(&asking.person, name, &body))
+    }
+}
