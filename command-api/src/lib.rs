@@ -32,7 +32,7 @@ use domain::{
     id::{CommandId, FamilyId, MemberId, UserId},
     stream::StreamId,
 };
-use event_store::{Lane, Log, LogError};
+use event_store::{Lane, Log, LogError, replay::hides_from};
 use service_kit::{auth::SignedIn, problem::Problem};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -361,6 +361,15 @@ impl Families for CommandApi {
         let lane = self.lane_of(family).await?.ok_or_else(Problem::unknown_family)?;
         let read = family_history::read(self.log(), lane, family, member).await;
         read.map_err(|error| log_problem(&error))
+    }
+
+    async fn hides_from(&self, family: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem> {
+        let lane = self.lane_of(family).await?.ok_or_else(Problem::unknown_family)?;
+        let asked = async {
+            let mut connection = self.log().pool().acquire().await?;
+            hides_from(self.log(), &mut connection, lane, family, owner, from).await
+        };
+        asked.await.map_err(|error: LogError| log_problem(&error))
     }
 
     async fn member(&self, family: FamilyId, member: MemberId) -> Result<(Role, Option<UserId>), Problem> {

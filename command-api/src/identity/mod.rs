@@ -93,6 +93,9 @@ pub trait Families: Send + Sync {
     /// The member's role, and who holds the place; otherwise the problem to answer.
     async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
 
+    /// Is an account of a member's hidden from another member of the family?
+    async fn hides_from(&self, family_id: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem>;
+
     /// Every place that somebody has now, in whatever family, whether they may use it at this moment or not.
     async fn places_of(&self, user_id: UserId) -> Result<Vec<Place>, Problem>;
 

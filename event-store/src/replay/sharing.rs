@@ -33,6 +33,32 @@ pub async fn hidden_now(
     })
 }
 
+/// Is an account of this owner's hidden from a member, as things are now? Everything is from who is no member.
+///
+/// # Errors
+/// [`LogError`].
+pub async fn hides_from(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family_id: FamilyId,
+    owner: MemberId,
+    from: MemberId,
+) -> Result<bool, LogError> {
+    let family = family_now(log, &mut *connection, lane, family_id).await?;
+    let Ok(member) = family.member(from) else {
+        return Ok(true);
+    };
+    let accounts = accounts_of(&told(connection, lane, family_id).await?);
+    let theirs = accounts.iter().filter(|(_, account)| account.owner() == Some(owner));
+    Ok(!hidden_from(
+        &family,
+        member,
+        theirs.map(|(account_id, account)| (*account_id, account)),
+    )
+    .is_empty())
+}
+
 /// What was said about the sharing of accounts that a member looks after (their own, those of the young, as a parent the
 /// family's) or that the member may see because of it; each with the record that says so. Nothing of an account that is hidden
 /// from them.

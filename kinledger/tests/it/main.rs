@@ -24,6 +24,7 @@ mod renaming;
 mod session;
 mod several;
 mod spending;
+mod stand_ins;
 mod support;
 mod trail;
 mod visibility;

@@ -127,6 +127,10 @@ pub(super) async fn invite(
             role.as_str()
         )));
     }
+    if may == Cell::Part && identity.families().hides_from(family_id, member_id, made_from).await? {
+        let detail = "an account of this member is hidden from you: a parent invites them";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "accounts-hidden", detail));
+    }
     let address = match request.email {
         Some(email) => {
             identity.postbox().require_mail()?;

@@ -88,7 +88,7 @@ impl Offer {
         }
         Ok(match INVITE.of(role) {
             Cell::No => false,
-            Cell::Part => role_now.is_young(),
+            Cell::Part => role_now.is_young() && !families.hides_from(self.family_id, self.member_id, place).await?,
             _ => true,
         })
     }

@@ -23,7 +23,7 @@ use super::{
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    require_parent, young_member,
+    check_hides_nothing, require_parent, young_member,
 };
 
 /// Devices of one member at most.
@@ -188,8 +188,9 @@ async fn confirm(
     }
     let family_id = FamilyId::from_uuid(pairing.family_id);
     let member_id = MemberId::from_uuid(pairing.member_id);
-    require_parent(&identity, family_id, signed_in.user_id).await?;
+    let asking = require_parent(&identity, family_id, signed_in.user_id).await?;
     let (_, holder) = young_member(&identity, family_id, member_id).await?;
+    check_hides_nothing(&identity, family_id, member_id, asking).await?;
     let user_id = match holder {
         Some(user_id) => user_id,
         None => join(&identity, pairing_id, family_id, member_id).await?,

@@ -183,11 +183,12 @@ async fn list(
     .fetch_all(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let mut attended: HashMap<Option<Uuid>, bool> = HashMap::new();
-    for (.., paired_by, _) in &rows {
-        if !attended.contains_key(paired_by) {
-            let is_attended = standing::is_attended(&identity, family_id, *paired_by).await?;
-            attended.insert(*paired_by, is_attended);
+    let mut attended: HashMap<(Uuid, Option<Uuid>), bool> = HashMap::new();
+    for (_, member_id, .., paired_by, _) in &rows {
+        let (of, by) = (MemberId::from_uuid(*member_id), *paired_by);
+        if !attended.contains_key(&(*member_id, by)) {
+            let is_attended = standing::is_attended(&identity, family_id, of, by).await?;
+            attended.insert((*member_id, by), is_attended);
         }
     }
     let device =
@@ -197,7 +198,7 @@ async fn list(
             name,
             created_at,
             last_used_at,
-            is_locked: has_failed || !attended.get(&paired_by).copied().unwrap_or_default(),
+            is_locked: has_failed || !attended.get(&(member_id, paired_by)).copied().unwrap_or_default(),
             sessions,
         };
     let devices = rows.into_iter().map(device).collect();
@@ -288,6 +289,6 @@ async fn device_of(
     let family_id = FamilyId::from_uuid(family_id);
     match require_parent(identity, family_id, asked_by).await {
         Err(problem) if problem.status() == StatusCode::NOT_FOUND => Err(unknown()),
-        checked => checked.map(|()| (device_id, family_id, UserId::from_uuid(user_id))),
+        checked => checked.map(|_| (device_id, family_id, UserId::from_uuid(user_id))),
     }
 }

@@ -64,11 +64,25 @@ pub(super) fn paths() -> Vec<Route> {
     .collect()
 }
 
-/// Lets only those on who may pair devices in this family.
-async fn require_parent(identity: &Identity, family_id: FamilyId, user_id: UserId) -> Result<(), Problem> {
+/// Lets only those on who may pair devices in this family, and says which member they are.
+async fn require_parent(identity: &Identity, family_id: FamilyId, user_id: UserId) -> Result<MemberId, Problem> {
     let place = identity.families().role_of(family_id, user_id).await?;
-    let (_, role) = place.ok_or_else(Problem::unknown_family)?;
+    let (member_id, role) = place.ok_or_else(Problem::unknown_family)?;
     access::check(PAIR, role)?;
+    Ok(member_id)
+}
+
+/// Whoever pairs a device could sit down at it: a pocket that is hidden from them would be open to them.
+async fn check_hides_nothing(
+    identity: &Identity,
+    family_id: FamilyId,
+    member_id: MemberId,
+    from: MemberId,
+) -> Result<(), Problem> {
+    if identity.families().hides_from(family_id, member_id, from).await? {
+        let detail = "an account of this member is hidden from you: a parent looks after their devices";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "accounts-hidden", detail));
+    }
     Ok(())
 }
 

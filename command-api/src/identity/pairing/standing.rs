@@ -1,13 +1,13 @@
 //! Whether a paired device opens anything: its member is still young, and somebody still answers for it.
 //!
 //! A PIN of six digits is for a child's rights. Who grows into another role has to sign in as adults do, so the device opens nothing
-//! for them any more. And whoever paired a device may have kept it: when they are no longer among those who look after devices, it
-//! waits until somebody who is unlocks it, and answers for it from then on.
+//! for them any more. And whoever paired a device may have kept it: when they are no longer among those who look after devices, or an
+//! account of the member's is hidden from them, it waits until somebody who is unlocks it, and answers for it from then on.
 
 use axum::http::StatusCode;
 use domain::{
     actor::Role,
-    id::{FamilyId, UserId},
+    id::{FamilyId, MemberId, UserId},
 };
 use service_kit::{access, problem::Problem};
 use uuid::Uuid;
@@ -54,23 +54,24 @@ pub(super) async fn of(
     user_id: UserId,
     paired_by: Option<Uuid>,
 ) -> Result<Standing, Problem> {
-    let Some((_, role)) = identity.families().role_of(family_id, user_id).await? else {
+    let Some((member_id, role)) = identity.families().role_of(family_id, user_id).await? else {
         return Ok(Standing::Gone);
     };
     if !role.is_young() {
         return Ok(Standing::Grown);
     }
-    Ok(if is_attended(identity, family_id, paired_by).await? {
+    Ok(if is_attended(identity, family_id, member_id, paired_by).await? {
         Standing::Opens(role)
     } else {
         Standing::Unattended
     })
 }
 
-/// Whether who answers for a device may still look after devices in this family.
+/// Whether who answers for a device may still look after devices in this family, and has nothing of its member's hidden from them.
 pub(super) async fn is_attended(
     identity: &Identity,
     family_id: FamilyId,
+    member_id: MemberId,
     paired_by: Option<Uuid>,
 ) -> Result<bool, Problem> {
     let Some(paired_by) = paired_by else {
@@ -80,5 +81,10 @@ pub(super) async fn is_attended(
         .families()
         .role_of(family_id, UserId::from_uuid(paired_by))
         .await?;
-    Ok(place.is_some_and(|(_, role)| access::check(PAIR, role).is_ok()))
+    match place {
+        Some((place, role)) if access::check(PAIR, role).is_ok() => {
+            Ok(!identity.families().hides_from(family_id, member_id, place).await?)
+        }
+        _ => Ok(false),
+    }
 }

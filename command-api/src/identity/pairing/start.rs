@@ -24,7 +24,7 @@ use super::{
         private,
         sessions::hash_of,
     },
-    PAIR,
+    PAIR, check_hides_nothing,
     claim::code_hash,
     require_parent, young_member,
 };
@@ -88,11 +88,12 @@ async fn start(
     access::check_proof(PAIR, signed_in, identity.verifier().now())?;
     let Path((family_id, member_id)) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
-    require_parent(&identity, family_id, signed_in.user_id).await?;
+    let asking = require_parent(&identity, family_id, signed_in.user_id).await?;
     let member_id: MemberId = member_id
         .parse()
         .map_err(|_| Problem::unknown("unknown-member", "there is no such member"))?;
     young_member(&identity, family_id, member_id).await?;
+    check_hides_nothing(&identity, family_id, member_id, asking).await?;
 
     let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let code = random_code();

@@ -67,6 +67,10 @@ impl Families for Places {
         place.ok_or_else(|| Problem::unknown("unknown-member", "there is no such member"))
     }
 
+    async fn hides_from(&self, _: FamilyId, _: MemberId, _: MemberId) -> Result<bool, Problem> {
+        Ok(false)
+    }
+
     async fn history(&self, family_id: FamilyId, _: MemberId) -> Result<FamilyHistory, Problem> {
         let places = self.places.lock().unwrap();
         let of_family = places.iter().filter(|((family, _), _)| *family == family_id);
