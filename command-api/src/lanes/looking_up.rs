@@ -3,7 +3,6 @@
 //! A decline is given only after the log was asked whether this very command was accepted before; a repeat gets the first
 //! answer, made from the log.
 
-use axum::http::StatusCode;
 use domain::{family::FamilyRefusal, id::UserId, refusal::Refusal};
 use event_store::{Lane, LogError, Record, StoredCommand};
 use serde::Deserialize;
@@ -62,7 +61,7 @@ impl<T> LookUps<T> {
         self.repeat_or(queued, stored, key_reused(), effects);
     }
 
-    /// The same; when it is no repeat, `otherwise` is the answer.
+    /// The same; to somebody else than who asked first, `otherwise` is the answer.
     fn repeat_or(
         &mut self,
         queued: Queued<T>,
@@ -71,7 +70,7 @@ impl<T> LookUps<T> {
         effects: &mut Vec<Effect<T>>,
     ) {
         if !queued.request_hash.is(&stored.request_hash) {
-            effects.push(queued.answer(Err(otherwise)));
+            effects.push(queued.answer(Err(key_reused())));
             return;
         }
         let limit = stored.events();
@@ -100,13 +99,7 @@ impl<T> LookUps<T> {
             return;
         };
         match result {
-            // Whoever may not do it does not learn whether the key was used.
-            Ok(Some(stored))
-                if problem.status() == StatusCode::FORBIDDEN || problem.status() == StatusCode::NOT_FOUND =>
-            {
-                self.repeat_or(queued, stored, problem, effects);
-            }
-            Ok(Some(stored)) => self.repeat(queued, stored, effects),
+            Ok(Some(stored)) => self.repeat_or(queued, stored, problem, effects),
             Ok(None) => effects.push(queued.answer(Err(problem))),
             Err(error) => effects.push(queued.answer(Err(log_problem(&error)))),
         }

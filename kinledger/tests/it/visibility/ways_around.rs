@@ -83,14 +83,11 @@ async fn a_key_tells_nobody_but_who_used_it() {
         story.world.post(partner.user, &path, key, &present).await.body,
         first.body
     );
-    // To those it is hidden from the account is unknown, whatever key they hold and whatever they say with it.
+    // To those it is hidden from the account is unknown, whatever key they hold.
     for other in [parent, teen] {
-        let another = json!({"account_id": own, "money": eur("4"), "category_id": story.groceries});
-        for body in [&present, &another] {
-            for key in [key, Uuid::new_v4()] {
-                let answer = story.world.post(other.user, &path, key, body).await;
-                assert_eq!(answer.code(), "unknown-account", "{answer}");
-            }
+        for key in [key, Uuid::new_v4()] {
+            let answer = story.world.post(other.user, &path, key, &present).await;
+            assert_eq!(answer.code(), "unknown-account", "{answer}");
         }
     }
     // Who may do it, and did not ask for it, used another's key.
