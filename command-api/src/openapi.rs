@@ -85,7 +85,7 @@ fn batch() -> Value {
                     "status": {"type": "integer"}, "receipt": inlined(schema_for!(Receipt)), "problem": {"$ref": "#/components/schemas/Problem"}
                 }}}
             }}}}},
-            "400": problem("Malformed"), "401": problem("Not signed in"), "408": problem("The body did not arrive in time"),
+            "400": problem("Malformed"), "401": problem("Not signed in"), "404": problem("What is no family's id"), "408": problem("The body did not arrive in time"),
             "413": problem("Too large"), "429": problem("Too many large bodies just now: see Retry-After")
         }
     })

@@ -24,6 +24,8 @@ const TABLES: &[(&str, &str)] = &[
     ("budgets", "family_id, budget_id, family_seq"),
     ("categories", "family_id, category_id"),
     ("chores", "family_id, chore_id"),
+    ("consent_rules", "family_id"),
+    ("consents", "family_id, member_id"),
     ("entries", "family_id, entry_id"),
     ("entry_postings", "family_id, entry_id, line"),
     ("families", "family_id"),
@@ -48,6 +50,7 @@ const TABLES: &[(&str, &str)] = &[
         "family_id, month_on, category_id, account_id, currency",
     ),
     ("spending_requests", "family_id, request_id"),
+    ("standings", "family_id, member_id"),
 ];
 
 /// Every row of every table that the connection finds, as text.

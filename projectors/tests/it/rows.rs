@@ -421,6 +421,7 @@ async fn a_limit_what_counts_for_it_and_requests_have_rows() {
         let mut ledger = Ledger::new().await;
         let f = family(1);
         ledger.append(f, founding(f)).await;
+        ledger.append(f, vec![country_set(f), consent_given(f, 4)]).await;
         ledger.append(f, spending_story(f)).await;
         ledger.project(size).await;
         let limit = "select concat_ws(' ', per_entry, per_day, per_week, per_month) from views.spending_limits";

@@ -11,7 +11,11 @@ use crate::{given::*, ledger::*, stories};
 /// Two families whose events interleave: founding, chores, an import, and a few hundred entries that are moved and reversed.
 pub async fn lived(ledger: &mut Ledger) {
     for number in 1..=2 {
-        ledger.append(family(number), founding(family(number))).await;
+        let f = family(number);
+        ledger.append(f, founding(f)).await;
+        ledger
+            .append(f, vec![country_set(f), consent_given(f, 3), consent_given(f, 4)])
+            .await;
     }
     for number in 1..=2 {
         let f = family(number);

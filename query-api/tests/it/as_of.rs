@@ -288,6 +288,7 @@ async fn every_view_takes_the_bound_or_says_why_not() {
         "imports",
         "leaderboard",
         "spending",
+        "spending-limits",
         "trend",
     ];
     assert_eq!(bounded, wanted, "every view of booked money, and the points");

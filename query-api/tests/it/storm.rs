@@ -73,6 +73,22 @@ async fn found_fifty(home: &Home) {
     )
     .await;
     insert(
+        "insert into views.consent_rules (family_id, country, age, notice_version)",
+        &|number| format!("('{}', 'DE', 16, 1)", uuid(family(number))),
+    )
+    .await;
+    insert(
+        "insert into views.consents (family_id, member_id, notice_version, is_revoked)",
+        &|number| {
+            let young = [2, 3].map(|role| {
+                let (family, member) = (uuid(family(number)), uuid(member(number, role)));
+                format!("('{family}', '{member}', 1, false)")
+            });
+            young.join(", ")
+        },
+    )
+    .await;
+    insert(
         "insert into views.accounts (family_id, account_id, name, kind, currency, owner_id, is_closed, opened_on, balance)",
         &|number| {
             format!(
