@@ -1,6 +1,6 @@
 //! Parents look after the devices of their children: list them, unlock them after too many wrong PINs, end them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use axum::{
     Json, Router,
@@ -186,9 +186,8 @@ async fn list(
     let mut attended: HashMap<(Uuid, Option<Uuid>), bool> = HashMap::new();
     for (_, member_id, .., paired_by, _) in &rows {
         let (of, by) = (MemberId::from_uuid(*member_id), *paired_by);
-        if !attended.contains_key(&(*member_id, by)) {
-            let is_attended = standing::is_attended(&identity, family_id, of, by).await?;
-            attended.insert((*member_id, by), is_attended);
+        if let Entry::Vacant(place) = attended.entry((*member_id, by)) {
+            place.insert(standing::is_attended(&identity, family_id, of, by).await?);
         }
     }
     let device =
