@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Longest value that is handed on, in bytes.
-const VALUE_BYTES_MAX: usize = 4_096;
+const VALUE_BYTES_MAX: usize = 2_048;
 
 /// What providers send, all of it perhaps. It has no `Debug`: nothing may print it.
 #[derive(Deserialize)]
@@ -73,7 +73,7 @@ pub(super) fn paths() -> Vec<Route> {
             "in": "query",
             "required": false,
             "description": "as the provider gives it",
-            "schema": { "type": "string", "maxLength": VALUE_BYTES_MAX },
+            "schema": { "type": "string", "maxLength": VALUE_BYTES_MAX, "pattern": "^[ -~]*$" },
         })
     };
     let parameters: Vec<Value> = std::iter::once(provider_parameter())
