@@ -20,7 +20,7 @@ const ROLES: [Role; 6] = [
 pub(super) struct Story {
     pub world: World,
     pub home: Home,
-    family_account: String,
+    pub family_account: String,
     pub own: String,
     wallet: String,
     pub groceries: String,

@@ -90,7 +90,7 @@ async fn a_key_tells_nobody_but_who_used_it() {
             assert_eq!(answer.code(), "unknown-account", "{answer}");
         }
     }
-    // Who may do it, and did not ask for it, used another's key.
+    // Nor does a key change what a role may not; who may, and did not ask for it, used another's key.
     let path = story.home.path("commands/set-budget");
     let (key, budget) = (
         Uuid::new_v4(),
@@ -100,12 +100,17 @@ async fn a_key_tells_nobody_but_who_used_it() {
         story.world.post(parent.user, &path, key, &budget).await.status,
         StatusCode::OK
     );
-    let other = story.world.post(partner.user, &path, key, &budget).await;
-    assert_eq!(other.code(), "idempotency-key-reused");
     assert_eq!(
         story.world.post(teen.user, &path, key, &budget).await.code(),
         "role-not-allowed"
     );
+    let path = story.home.path("commands/add-expense");
+    let bread = json!({"account_id": story.family_account, "money": eur("3"), "category_id": story.groceries});
+    let key = Uuid::new_v4();
+    let first = story.world.post(parent.user, &path, key, &bread).await;
+    assert_eq!(first.status, StatusCode::OK, "{first}");
+    let other = story.world.post(partner.user, &path, key, &bread).await;
+    assert_eq!(other.code(), "idempotency-key-reused");
     story.world.stop().await;
 }
 
