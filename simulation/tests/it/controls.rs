@@ -5,7 +5,7 @@ use simulation::{Sabotage, Scenario, Violation, run};
 /// Steps with faults in one run.
 const STEPS: u64 = 8_000;
 /// Seeds that each fault may take to be found.
-const SEEDS_MAX: u64 = 200;
+const SEEDS_MAX: u64 = 1_000;
 
 /// The scenario of a seed, with what a fault needs to show.
 fn scenario(seed: u64, sabotage: Sabotage) -> Scenario {
