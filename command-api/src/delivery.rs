@@ -1,6 +1,6 @@
 //! What is on its way to a client, piece by piece: a bounded channel that the body of an answer reads from.
 //!
-//! A history on its way holds a place among the few that are read at once. So a client that takes nothing for a while is gone,
+//! What is on its way holds one of few places ([`crate::audit::Deliveries`]). So a client that takes nothing for a while is gone,
 //! whether it closed its connection or not; it is small pieces that it has to take, so that a slow one is not taken for it.
 //!
 //! That a delivery is whole is said beside the channel: one that breaks off may well do so while the channel is full.

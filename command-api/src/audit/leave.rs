@@ -25,21 +25,21 @@ use super::AuditState;
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// The deliveries of one process.
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     all: Arc<Semaphore>,
     per_person: usize,
     by_person: Mutex<HashMap<UserId, usize>>,
 }
 
 /// A place among them, until it is dropped.
-pub(super) struct Delivering {
+pub(crate) struct Delivering {
     deliveries: Arc<Deliveries>,
     person: UserId,
     _place: OwnedSemaphorePermit,
 }
 
 impl Deliveries {
-    pub(super) fn new(all: usize, per_person: usize) -> Arc<Self> {
+    pub(crate) fn new(all: usize, per_person: usize) -> Arc<Self> {
         Arc::new(Self {
             all: Arc::new(Semaphore::new(all)),
             per_person,
@@ -51,7 +51,7 @@ impl Deliveries {
     ///
     /// # Errors
     /// 429 when this person has theirs, or when all are taken.
-    pub(super) fn begin(self: &Arc<Self>, person: UserId) -> Result<Delivering, Problem> {
+    pub(crate) fn begin(self: &Arc<Self>, person: UserId) -> Result<Delivering, Problem> {
         let busy = || Problem::too_fast(5, "several exports are on their way just now; try again shortly");
         let place = Arc::clone(&self.all).try_acquire_owned().map_err(|_| busy())?;
         let mut by_person = self.by_person.lock().unwrap_or_else(PoisonError::into_inner);

@@ -40,8 +40,7 @@ use service_kit::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::leave::Deliveries;
-pub(crate) use self::leave::Leave;
+pub(crate) use self::leave::{Deliveries, Leave};
 use crate::{
     identity::{
         Families,

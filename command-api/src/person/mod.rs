@@ -39,10 +39,9 @@ use service_kit::{
     auth::{SignedIn, TokenVerifier},
     problem::Problem,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    audit::STALLED_AFTER,
+    audit::{Deliveries, STALLED_AFTER},
     delivery::Delivery,
     identity::{
         Identity,
@@ -58,14 +57,16 @@ pub use openapi::openapi_paths;
 /// Who may have what is kept about a member.
 const EXPORT: &Row = route("member-export");
 /// Exports that one process writes at the same time.
-const EXPORTS_AT_ONCE: usize = 4;
+const EXPORTS_AT_ONCE: usize = 8;
+/// Of these, for one person, so that nobody who reads slowly keeps the others from theirs.
+const EXPORTS_PER_PERSON: usize = 2;
 
 /// What the routes need; cheap to clone.
 #[derive(Clone)]
 pub struct PersonState {
     identity: Identity,
     log: Log,
-    exports: Arc<Semaphore>,
+    exports: Arc<Deliveries>,
 }
 
 impl PersonState {
@@ -74,13 +75,8 @@ impl PersonState {
         Self {
             identity,
             log,
-            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
+            exports: Deliveries::new(EXPORTS_AT_ONCE, EXPORTS_PER_PERSON),
         }
-    }
-
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let busy = |_| Problem::too_fast(5, "several exports are being written just now; try again shortly");
-        Arc::clone(&self.exports).try_acquire_owned().map_err(busy)
     }
 
     async fn lane(&self, family_id: FamilyId) -> Result<Lane, Problem> {
@@ -96,7 +92,7 @@ impl PersonState {
         subject: Subject,
         form: Box<dyn Form>,
     ) -> Result<Response, Problem> {
-        let permit = self.permit()?;
+        let place = self.exports.begin(signed_in.user_id)?;
         let event = event.in_session(signed_in.session_id).with("format", form.name());
         let told = security_events::record(self.identity.pool(), event).await;
         told.map_err(|error| Problem::ours(&error))?;
@@ -104,7 +100,7 @@ impl PersonState {
         let (content_type, extension) = (form.content_type(), form.name());
         let state = self.clone();
         tokio::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             match write::write(&state.identity, &state.log, &subject, form, &delivery).await {
                 Ok(()) => delivery.complete(),
                 Err(write::Failure::Gone) => tracing::info!("the reader of an export went away"),
