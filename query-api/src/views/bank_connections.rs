@@ -62,7 +62,8 @@ impl View for BankConnections {
     async fn read(tx: &mut PgConnection, viewer: &Viewer, _: NoParams) -> Result<BankConnectionsAnswer, QueryError> {
         let scope = viewer.money_scope(tx).await?;
         // The bank's balance of an earlier day is the latest less the rows that came after, so it costs the days since. Rows are
-        // the entries of imports that stand, whether or not the family has reversed one of them: the bank has not.
+        // the entries of imports that stand, whether or not the family has reversed one of them: the bank has not. In the middle of
+        // the command that imports them, the balance is still the one of before, and the import has no account yet.
         let rows: Vec<Row> = sqlx::query_as(
             "select b.connection_id, b.account_id, b.provider, b.institution, b.connected_at, b.synced_at,
                 b.bank_balance - coalesce(later.amount, 0) as bank_balance, b.currency, b.first_on, b.last_on, b.is_proved
@@ -76,6 +77,7 @@ impl View for BankConnections {
                     and p.ledger_account = 'acc_' || b.account_id
                     and p.effective_on > $2
                     and i.connection_id = b.connection_id
+                    and i.account_id is not null
                     and not i.is_undone
             ) later on $2::date is not null
             where b.family_id = $1

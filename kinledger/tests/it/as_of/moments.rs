@@ -269,6 +269,34 @@ fn the_role_one_has_now_decides_what_one_sees_of_the_past() {
 }
 
 #[test]
+fn in_the_middle_of_an_import_and_of_its_undoing_a_bank_has_said_of_earlier_days_what_it_said_before() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Matoses", "EUR");
+    let account = family.open_account(&json!({"name": "Giro", "kind": "bank"}));
+    let file = |days: std::ops::RangeInclusive<u8>| {
+        let row = |day| format!("2025-03-{day:02},Shop,,-{day}.50\n");
+        format!("Date,Payee,Memo,Amount\n{}", days.map(row).collect::<String>())
+    };
+    family.import(&account, file(1..=3).as_bytes()).accepted();
+    let first = family.events().len();
+    let later = family.import(&account, file(3..=6).as_bytes()).accepted();
+    let undo = json!({"import_id": later["import_id"]});
+    family.accepted(&family.parent, "undo-import", &undo);
+    let head = family.events().len();
+    assert!(head > first + 10, "several events each: {first} to {head}");
+    for family_seq in first..=head {
+        let bounds = format!("family_seq={family_seq}&effective_on=2025-03-02");
+        let banks = as_of(&family, &family.parent, "bank-connections", &bounds).accepted();
+        let bank = &banks["bank_connections"][0];
+        assert_eq!(
+            bank["bank_balance"],
+            family.money("-4.00"),
+            "as of {family_seq}: {bank}"
+        );
+    }
+}
+
+#[test]
 fn bounds_end_where_the_ledger_does() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Limas", "EUR");
