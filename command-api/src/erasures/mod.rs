@@ -7,7 +7,9 @@
 //! - the erasure is written into the [`register`] outside the database.
 //!
 //! At a start the register is applied first ([`Erasures::apply_register`]), before anybody is answered: what a restored backup
-//! brought back is destroyed again, and recorded in its log again, from which all else follows.
+//! brought back is recorded in its log again, which destroys it and from which all else follows. It is recorded before keys are
+//! destroyed by hand where there is nothing to record: whatever breaks off in between, the next start finds it due again, and no
+//! row stays readable for want of an event.
 
 pub mod register;
 
@@ -17,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use domain::{
     commands::AnyCommand,
@@ -56,6 +59,9 @@ pub enum ErasuresError {
     /// The register.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// The log did not take it.
+    #[error("an erasure cannot be recorded again: {0}")]
+    NotRecorded(String),
     /// The tables of identity.
     #[error("rows about somebody who was erased cannot be removed")]
     Database(#[from] sqlx::Error),
@@ -92,7 +98,7 @@ impl Erasures {
     /// Destroys again what the register has and this database does not know of, because it was restored; says how many.
     ///
     /// # Errors
-    /// [`ErasuresError::Keys`]: then nobody may be answered.
+    /// [`ErasuresError`]: then nobody may be answered.
     pub async fn apply_register(&self) -> Result<usize, ErasuresError> {
         let Some(register) = &self.register else {
             return Ok(0);
@@ -105,21 +111,21 @@ impl Erasures {
         let mut applied = 0;
         for page in all.chunks(1_000) {
             for (family_id, member_id) in erase::not_erased(self.pool(), page).await? {
+                tracing::warn!(family.id = %family_id, "an erasure is applied again: the database is of before it");
+                self.record((family_id, member_id)).await?;
                 match member_id {
                     Some(member) => erase::destroy_keys(self.pool(), family_id, &[member.uuid()]).await?,
                     None => erase::destroy_family_keys(self.pool(), family_id).await?,
                 };
                 self.api.log().forget_keys();
-                tracing::warn!(family.id = %family_id, "an erasure is applied again: the database is of before it");
-                self.record((family_id, member_id)).await;
                 applied += 1;
             }
         }
         Ok(applied)
     }
 
-    /// Records an erasure again in the log. The texts are gone already; when this fails, the place is there still.
-    async fn record(&self, (family_id, member_id): Erased) {
+    /// Records an erasure again in the log, where there is anything to record.
+    async fn record(&self, (family_id, member_id): Erased) -> Result<(), ErasuresError> {
         let command: Arc<dyn AnyCommand> = Arc::new(RecordErasure { member_id });
         let signed_in = SignedIn {
             user_id: UserId::from_uuid(Uuid::nil()),
@@ -132,18 +138,17 @@ impl Erasures {
             signed_in,
             command,
             if_match: None,
-            traceparent: dispatch::traceparent(&axum::http::HeaderMap::new()),
+            traceparent: dispatch::traceparent(&HeaderMap::new()),
             bytes: 0,
         };
         match self.api.execute(request).await {
-            Ok(_) => {}
-            // Already recorded, or the member came later than the backup.
-            Err(problem) if problem.status().is_client_error() => {
+            Ok(_) => Ok(()),
+            // The member came later than the backup.
+            Err(problem) if [StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY].contains(&problem.status()) => {
                 tracing::info!(family.id = %family_id, code = problem.code(), "the log needs no record of an erasure");
+                Ok(())
             }
-            Err(problem) => {
-                tracing::error!(family.id = %family_id, code = problem.code(), "an erasure cannot be recorded again");
-            }
+            Err(problem) => Err(ErasuresError::NotRecorded(problem.code().to_owned())),
         }
     }
 
