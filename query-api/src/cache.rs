@@ -15,8 +15,8 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-/// How long an answer is kept, in seconds.
-const KEEP_SECONDS: u64 = 300;
+/// How long an answer is kept, in seconds: as long a text may be read in Redis after its member was erased.
+const KEEP_SECONDS: u64 = 30;
 /// How long a request waits for the cache before it goes without.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long Redis is left alone after it did not answer.
@@ -88,7 +88,7 @@ fn counted(body: Option<Bytes>) -> Option<Bytes> {
     body
 }
 
-/// Keeps answers in Redis for five minutes. Every failure reads as "not there", and Redis is then left alone for a moment, so that
+/// Keeps answers in Redis for half a minute. Every failure reads as "not there", and Redis is then left alone for a moment, so that
 /// requests do not wait for it one after another while it is away.
 pub struct RedisCache {
     connection: ConnectionManager,

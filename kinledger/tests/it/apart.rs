@@ -1,6 +1,6 @@
 //! The parts apart: each a process of its own, with Postgres, Kafka and Redis between them. What people see is the same.
 
-mod parts;
+pub mod parts;
 
 use std::{
     collections::HashSet,

@@ -1,6 +1,9 @@
 //! Who is erased is forgotten everywhere: two hundred strings are planted, found, and never found again; and a backup from before brings
 //! nothing back. What was counted stays as it was.
 
+mod apart;
+mod installation;
+mod outside;
 mod planting;
 mod searching;
 
@@ -9,15 +12,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::{
+    installation::Installation,
     planting::{Planted, plant},
-    searching::{everything, found, searched},
+    searching::{everything, found, views},
 };
 use crate::support::{Household, Kinledger, Person, wait_until};
 
@@ -39,19 +43,30 @@ fn erase(family: &Household, by: &Person, member: &str) -> Value {
     family.accepted(by, "erase-member", &json!({"member_id": member}))
 }
 
-/// Waits until nothing that was planted is in any view; everything is then searched by the caller.
-fn wait_until_scrubbed(family: &Household, planted: &Planted) {
-    let over = wait_until(OVER_WITHIN, || {
-        let views = searched(family, &family.parent);
-        found(&planted.texts, &views).is_empty()
-    });
-    let views = searched(family, &family.parent);
-    assert!(over, "{:?}", found(&planted.texts, &views));
+/// Each text is somewhere before, or nothing would be proved by its absence.
+#[track_caller]
+fn assert_planted(installation: &impl Installation, family: &Household, planted: &Planted) {
+    assert!(planted.texts.len() >= 200, "{}", planted.texts.len());
+    let places = everything(installation, family, planted);
+    let seen = found(&planted.texts, &places);
+    let lacking: Vec<&String> = planted.texts.iter().filter(|text| !seen.contains_key(*text)).collect();
+    assert!(lacking.is_empty(), "planted and nowhere to be seen: {lacking:?}");
+    println!(
+        "each of {} strings was found before, in {} places",
+        seen.len(),
+        places.len()
+    );
 }
 
-fn assert_forgotten(kinledger: &Kinledger, family: &Household, planted: &Planted) {
-    wait_until_scrubbed(family, planted);
-    let register = kinledger.data_dir().join("erasures");
+/// Waits until nothing that was planted is in any view and the register has everybody; then nothing is anywhere.
+#[track_caller]
+fn assert_forgotten(installation: &impl Installation, family: &Household, planted: &Planted) {
+    let began = Instant::now();
+    let is_over = wait_until(OVER_WITHIN, || {
+        found(&planted.texts, &views(family, &family.parent)).is_empty()
+    });
+    assert!(is_over, "{:?}", found(&planted.texts, &views(family, &family.parent)));
+    let register = installation.register();
     let is_registered =
         || fs::read_to_string(&register).is_ok_and(|text| text.lines().count() == planted.members.len());
     assert!(
@@ -59,15 +74,33 @@ fn assert_forgotten(kinledger: &Kinledger, family: &Household, planted: &Planted
         "{:?}",
         fs::read_to_string(&register)
     );
-    let places = everything(kinledger, family, planted);
+    let after = began.elapsed();
+    let places = everything(installation, family, planted);
     let left = found(&planted.texts, &places);
     assert!(left.is_empty(), "{} of {}: {left:?}", left.len(), planted.texts.len());
     println!(
-        "none of {} strings in {} places of {} bytes",
+        "none of {} strings in {} places of {} bytes, after {:.1} s",
         planted.texts.len(),
         places.len(),
-        places.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+        places.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
+        after.as_secs_f64()
     );
+}
+
+/// Events as they are stored, one a line.
+fn stored(family: &Household) -> Vec<String> {
+    let export = String::from_utf8(family.export()).unwrap();
+    let events = export.lines().filter(|line| line.contains("\"payload\""));
+    events.map(str::to_owned).collect()
+}
+
+/// A client that holds the answer of before is not told that it is still so.
+#[track_caller]
+fn assert_held_answers_are_over(family: &Household, way: &str, tag: &str) {
+    let fresh = family.parent.proven().client;
+    let again = fresh.send("GET", way, &[("if-none-match", tag)], None);
+    assert_eq!(again.status, 200);
+    assert!(again.text().contains("erased member"), "{}", again.text());
 }
 
 /// The database's folder, copied while nothing runs.
@@ -109,19 +142,10 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
     let mut kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Forgotten", "EUR");
     let planted = plant(&kinledger, &family);
-    assert!(planted.texts.len() >= 200, "{}", planted.texts.len());
-    let places = everything(&kinledger, &family, &planted);
-    let seen = found(&planted.texts, &places);
-    let lacking: Vec<&String> = planted.texts.iter().filter(|text| !seen.contains_key(*text)).collect();
-    assert!(lacking.is_empty(), "planted and nowhere to be seen: {lacking:?}");
-    println!(
-        "each of {} strings was found before, in {} places",
-        seen.len(),
-        places.len()
-    );
+    assert_planted(&kinledger, &family, &planted);
 
     let sums = balances(&family);
-    let ledger = family.export();
+    let before = stored(&family);
     let members = format!("{}/members", family.path());
     let tag = family.parent.client.get(&members).etag;
     assert!(kinledger.interrupt().success());
@@ -138,15 +162,7 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
 
     // Amounts, chain and history are what they were; so is every stored byte of before.
     assert_eq!(balances(&family), sums);
-    let after = family.export();
-    let lines = |bytes: &[u8]| -> Vec<String> {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        text.lines()
-            .filter(|line| line.contains("\"payload\""))
-            .map(str::to_owned)
-            .collect()
-    };
-    let (before, after) = (lines(&ledger), lines(&after));
+    let after = stored(&family);
     assert_eq!(after.len(), before.len() + planted.members.len());
     assert_eq!(after[..before.len()], before[..]);
     let verified = kinledger.run(&["audit", "verify", "--json"]);
@@ -155,11 +171,7 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
         "{}",
         String::from_utf8_lossy(&verified.stdout)
     );
-    // A client that holds the answer of before is not told that it is still so.
-    let fresh = family.parent.proven().client;
-    let again = fresh.send("GET", &members, &[("if-none-match", &tag)], None);
-    assert_eq!(again.status, 200);
-    assert!(again.text().contains("erased member"), "{}", again.text());
+    assert_held_answers_are_over(&family, &members, &tag);
 
     // Yesterday's backup has keys and rows; the register, which is no part of it, has the last word.
     assert!(kinledger.interrupt().success());
@@ -267,12 +279,12 @@ fn an_erased_member_has_nothing_left_open_and_the_others_go_on() {
 fn a_deleted_family_is_nowhere_and_its_chain_verifies() {
     let kinledger = Kinledger::start();
     let (family, other) = (
-        Household::found(&kinledger, "The Deleted Zq77", "EUR"),
+        Household::found(&kinledger, "The Deleted Zq77planted", "EUR"),
         Household::found(&kinledger, "The Others", "EUR"),
     );
-    let expense = json!({"name": "Zq77 things", "kind": "expense"});
+    let expense = json!({"name": "Zq77planted things", "kind": "expense"});
     family.accepted(&family.parent, "add-category", &expense);
-    let delete = json!({"name": "The Deleted Zq77"});
+    let delete = json!({"name": "The Deleted Zq77planted"});
     assert_eq!(
         family.refused(&family.parent, "delete-family", &delete).1,
         "others-first"
@@ -303,8 +315,11 @@ fn a_deleted_family_is_nowhere_and_its_chain_verifies() {
         .client
         .post(&format!("{}/commands/create-family", family.path()), &again);
     assert_eq!(again.refused(), (404, "unknown-family".to_owned()));
-    let dump = searching::dump(&kinledger);
-    assert_eq!(found(&["Zq77".to_owned()], &[("dump".to_owned(), dump)]).len(), 0);
+    let dump = searching::dump(&kinledger.database_url());
+    assert_eq!(
+        found(&["Zq77planted".to_owned()], &[("dump".to_owned(), dump)]).len(),
+        0
+    );
     let verified = kinledger.run(&["audit", "verify", "--json"]);
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(verified.status.success(), "{said}");

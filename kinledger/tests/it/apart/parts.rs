@@ -4,8 +4,8 @@ use std::{
     collections::HashMap,
     fs::{self, OpenOptions},
     net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, PoisonError, RwLock},
     thread,
     time::Duration,
@@ -24,13 +24,14 @@ use crate::support::{Client, Entrance, Route, program, signal, wait_until};
 
 /// Every part, in the order they start here: the relay makes the topic. Views are there before command-api makes the first key,
 /// and take its first token all the same.
-pub const PARTS: [&str; 6] = [
+pub const PARTS: [&str; 7] = [
     "relay",
     "projectors",
     "query-api",
     "replay-api",
     "command-api",
     "reactors",
+    "sealer",
 ];
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -44,6 +45,7 @@ pub struct Parts {
     topic: String,
     secret: String,
     service_url: String,
+    checkpoints: PathBuf,
     folder: TempDir,
     // Goes after the processes that use it.
     database: Database,
@@ -59,6 +61,7 @@ impl Parts {
             topic: format!("kinledger.test.{run}"),
             secret: hex_of(Uuid::new_v4(), Uuid::new_v4()),
             service_url: String::new(),
+            checkpoints: PathBuf::new(),
             folder: tempfile::Builder::new().prefix("kinledger-it-").tempdir().unwrap(),
             database: Database::create(),
         };
@@ -70,6 +73,7 @@ impl Parts {
         let said = String::from_utf8_lossy(&migrated.stderr);
         assert_eq!(migrated.status.code(), Some(0), "{said}");
         parts.service_url = parts.database.service_url();
+        parts.keep_checkpoints_in("checkpoints");
         for part in PARTS {
             parts.start_part(part);
         }
@@ -130,8 +134,60 @@ impl Parts {
             .env("KINLEDGER_TOPIC", &self.topic)
             .env("REDIS_URL", named("KINLEDGER_TEST_REDIS_URL", "Redis"))
             .env("KINLEDGER_SECRET", &self.secret)
+            .env("KINLEDGER_ERASURES_FILE", self.register())
+            .env("KINLEDGER_SEALING_KEY_FILE", self.folder().join("sealing-key"))
+            .env(
+                "KINLEDGER_CHECKPOINTS_TO",
+                format!("file://{}", self.checkpoints.display()),
+            )
             .env("COMMAND_API_URL", self.addresses.of("command-api"));
         command
+    }
+
+    /// Another command of the binary on the same database, as its owner runs it.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = program();
+        command
+            .args(arguments)
+            .env("DATABASE_URL", self.database_url())
+            .env("KINLEDGER_SECRET", &self.secret);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The sealer gives checkpoints to this place from its next start on.
+    pub fn keep_checkpoints_in(&mut self, name: &str) {
+        self.checkpoints = self.folder().join(name);
+    }
+
+    /// The register of erasures of the one command-api.
+    pub fn register(&self) -> PathBuf {
+        self.folder().join("erasures")
+    }
+
+    /// The database as its owner.
+    pub fn database_url(&self) -> String {
+        self.database.url()
+    }
+
+    /// An empty database in the place of this one.
+    pub fn empty_database(&self) {
+        self.database.drop_it().unwrap();
+        self.database.create_it().unwrap();
+    }
+
+    /// What the database server has logged, of all its databases.
+    pub fn logged_by_postgres(&self) -> Vec<u8> {
+        self.database.server_log()
+    }
+
+    /// Where the log is published.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// A folder for files of the parts, and of the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// kill -9.
@@ -270,11 +326,26 @@ impl Database {
             server: named("KINLEDGER_TEST_DATABASE_URL", "Postgres"),
             name: format!("kinledger_test_{}", Uuid::new_v4().simple()),
         };
-        let statement = format!("create database {}", database.name);
         database
-            .on_server(&statement)
+            .create_it()
             .expect("a database can be created on the test server");
         database
+    }
+
+    fn create_it(&self) -> Result<(), sqlx::Error> {
+        self.on_server(&format!("create database {}", self.name))
+    }
+
+    fn drop_it(&self) -> Result<(), sqlx::Error> {
+        self.on_server(&format!("drop database if exists {} with (force)", self.name))
+    }
+
+    fn server_log(&self) -> Vec<u8> {
+        self.runtime.block_on(async {
+            let mut admin = PgConnection::connect(&self.server).await.unwrap();
+            let read = "select pg_read_binary_file(current_setting('data_directory') || '/../postgres.log')";
+            sqlx::query_scalar(read).fetch_one(&mut admin).await.unwrap()
+        })
     }
 
     fn url(&self) -> String {
@@ -312,8 +383,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let dropped = self.on_server(&format!("drop database if exists {} with (force)", self.name));
-        if let Err(error) = dropped {
+        if let Err(error) = self.drop_it() {
             eprintln!("the database {} is left over: {error}", self.name);
         }
     }
@@ -324,12 +394,12 @@ fn hex_of(first: Uuid, second: Uuid) -> String {
     format!("{}{}", first.simple(), second.simple())
 }
 
-fn brokers() -> String {
+pub fn brokers() -> String {
     named("KINLEDGER_TEST_KAFKA_BROKERS", "Kafka")
 }
 
 /// A server by its variable: a missing one fails the test, it does not skip it.
-fn named(variable: &str, server: &str) -> String {
+pub fn named(variable: &str, server: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `make test`, which starts {server}"))
 }

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, consent, payload, register};
+use crate::support::{Entrance, Household, Person, consent, payload, register};
 
 const PIN: &str = "27491308";
 
@@ -35,7 +35,7 @@ impl Planted {
 }
 
 /// Plants them.
-pub fn plant(kinledger: &Kinledger, family: &Household) -> Planted {
+pub fn plant(kinledger: &impl Entrance, family: &Household) -> Planted {
     let mut planted = Planted {
         texts: Vec::new(),
         members: Vec::new(),
@@ -51,7 +51,7 @@ pub fn plant(kinledger: &Kinledger, family: &Household) -> Planted {
 }
 
 /// A teen with an account of their own.
-fn teen(kinledger: &Kinledger, family: &Household, planted: &mut Planted) -> Person {
+fn teen(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) -> Person {
     let body = json!({"display_name": planted.text(), "role": "teen", "on_leaderboard": true, "consent": consent()});
     let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
@@ -149,7 +149,7 @@ impl Device {
     }
 }
 
-fn devices(kinledger: &Kinledger, family: &Household, planted: &mut Planted) {
+fn devices(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) {
     let body = json!({"display_name": planted.text(), "role": "teen", "consent": consent()});
     let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();

@@ -1,127 +1,201 @@
 //! Everywhere a text could be found.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    process::Command,
+};
 
-use serde_json::Value;
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use query_api::views::VIEWS;
 
-use super::planting::Planted;
-use crate::support::{Household, Kinledger, Person};
+use super::{
+    installation::{Installation, files},
+    planting::Planted,
+};
+use crate::support::{Household, Person};
 
-const VIEWS: &[&str] = &[
-    "account-shares",
-    "accounts",
-    "badges",
-    "bank-connections",
-    "budgets",
-    "categories",
-    "chores?status=all",
-    "dashboard",
-    "entries?limit=200",
-    "imports",
-    "leaderboard?period=all",
-    "members",
-    "notifications?limit=200",
-    "spending?from=2024-01-01&to=2027-12-31",
-    "trend",
+/// Parameters that show all there is, where a view has any.
+const ALL: &[(&str, &str)] = &[
+    ("chores", "status=all"),
+    ("entries", "limit=200"),
+    ("leaderboard", "period=all"),
+    ("notifications", "limit=200"),
+    ("spending", "from=2024-01-01&to=2027-12-31"),
+    ("spending-requests", "status=all"),
 ];
 
 /// A place by name, and what is in it.
 pub type Place = (String, Vec<u8>);
 
-/// Which of the texts are in which places: as they are, or in hexadecimal as the dump writes bytes.
-pub fn found(texts: &[String], places: &[Place]) -> BTreeMap<String, Vec<String>> {
-    let places: Vec<(&String, String)> = places
-        .iter()
-        .map(|(name, bytes)| (name, String::from_utf8_lossy(bytes).into_owned()))
-        .collect();
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for text in texts {
-        let bytes = hex::encode(text);
-        for (name, content) in &places {
-            if content.contains(text.as_str()) || content.contains(&bytes) {
-                found.entry(text.clone()).or_default().push((*name).clone());
-            }
+/// Which of the texts are in which places: as they are, in hexadecimal as dumps write bytes, or in base64 at any alignment.
+pub fn found(texts: &[String], places: &[Place]) -> BTreeMap<String, BTreeSet<String>> {
+    let forms = Forms::of(texts);
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, bytes) in places {
+        for text in forms.within(bytes) {
+            found.entry(texts[text].clone()).or_default().insert(name.clone());
         }
     }
     found
 }
 
-/// Every view, of now and of then.
-pub fn searched(family: &Household, person: &Person) -> Vec<Place> {
+/// Bytes of a form by which it is looked up.
+const HEAD: usize = 6;
+
+/// How each text may be written, by its first bytes.
+struct Forms {
+    by_head: HashMap<[u8; HEAD], Vec<(Vec<u8>, usize)>>,
+    begins: Vec<bool>,
+}
+
+impl Forms {
+    fn of(texts: &[String]) -> Self {
+        let mut forms = Self {
+            by_head: HashMap::new(),
+            begins: vec![false; 1 << 16],
+        };
+        for (index, text) in texts.iter().enumerate() {
+            forms.add(text.as_bytes(), index);
+            forms.add(hex::encode(text).as_bytes(), index);
+            forms.add(hex::encode_upper(text).as_bytes(), index);
+            for before in 0..3 {
+                let bytes = [&[0; 3][..before], text.as_bytes()].concat();
+                // The first characters hold something of what stands before, the last of what comes after.
+                let within = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+                forms.add(&STANDARD_NO_PAD.encode(&bytes).as_bytes()[within.clone()], index);
+                forms.add(&URL_SAFE_NO_PAD.encode(&bytes).as_bytes()[within], index);
+            }
+        }
+        forms
+    }
+
+    fn add(&mut self, form: &[u8], text: usize) {
+        let head: [u8; HEAD] = form[..HEAD].try_into().unwrap();
+        self.begins[usize::from(u16::from_be_bytes([head[0], head[1]]))] = true;
+        self.by_head.entry(head).or_default().push((form.to_vec(), text));
+    }
+
+    fn within(&self, bytes: &[u8]) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        for (at, window) in bytes.windows(HEAD).enumerate() {
+            if self.begins[usize::from(u16::from_be_bytes([window[0], window[1]]))]
+                && let Some(forms) = self.by_head.get(window)
+            {
+                let rest = &bytes[at..];
+                found.extend(
+                    forms
+                        .iter()
+                        .filter(|(form, _)| rest.starts_with(form))
+                        .map(|(_, text)| *text),
+                );
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn a_text_is_found_however_it_is_written() {
+    let texts = ["zq000planted".to_owned(), "zq001absent".to_owned()];
+    let text = &texts[0];
+    let mut written = vec![text.clone(), hex::encode(text), hex::encode_upper(text)];
+    for before in ["", "x", "xy"] {
+        for after in ["", "x", "xy"] {
+            written.push(STANDARD_NO_PAD.encode(format!("{before}{text}{after}")));
+        }
+    }
+    for written in written {
+        let place = ("a place".to_owned(), format!("before {written} after").into_bytes());
+        let found = found(&texts, &[place]);
+        assert_eq!(found.keys().collect::<Vec<_>>(), [text], "{written}");
+    }
+}
+
+/// Every view there is as it is now, in the eyes of a person who may see all of them.
+pub fn views(family: &Household, person: &Person) -> Vec<Place> {
+    VIEWS
+        .iter()
+        .map(|view| asked(family, person, &with_all(view.name)))
+        .collect()
+}
+
+/// Every view as it was, some way into the history and at its end.
+fn past_views(family: &Household, person: &Person) -> Vec<Place> {
     let mut places = Vec::new();
-    let mut ask = |way: String| {
-        let reply = person.client.get(&format!("{}/{way}", family.path()));
-        assert_eq!(reply.status, 200, "{way}: {}", reply.text());
-        places.push((way, reply.body));
-    };
     for view in VIEWS {
-        ask((*view).to_owned());
-        let separator = if view.contains('?') { '&' } else { '?' };
-        ask(format!("as-of/{view}{separator}family_seq=150"));
-        ask(format!("as-of/{view}"));
+        let way = format!("as-of/{}", with_all(view.name));
+        let separator = if way.contains('?') { '&' } else { '?' };
+        places.push(asked(family, person, &format!("{way}{separator}family_seq=150")));
+        places.push(asked(family, person, &way));
     }
     places
 }
 
-/// Everything: views, exports, receipts, the whole database, every file but the database's own, and what was logged and printed.
-pub fn everything(kinledger: &Kinledger, family: &Household, planted: &Planted) -> Vec<Place> {
+fn with_all(view: &str) -> String {
+    let all = ALL.iter().find(|(name, _)| *name == view);
+    all.map_or_else(|| view.to_owned(), |(name, query)| format!("{name}?{query}"))
+}
+
+fn asked(family: &Household, person: &Person, way: &str) -> Place {
+    let reply = person.client.get(&format!("{}/{way}", family.path()));
+    assert_eq!(reply.status, 200, "{way}: {}", reply.text());
+    (way.to_owned(), reply.body)
+}
+
+/// Everything: views, exports, receipts, a pack, the whole database, files, and what was logged and printed.
+pub fn everything(installation: &impl Installation, family: &Household, planted: &Planted) -> Vec<Place> {
     let parent = family.parent.proven();
-    let mut places = searched(family, &parent);
+    let mut places = views(family, &parent);
+    places.extend(past_views(family, &parent));
     let exports = ["ndjson", "hledger", "beancount"].map(|format| format!("audit/export?format={format}"));
     let others = [
         "audit/events?limit=1000".to_owned(),
         "audit/as-of".to_owned(),
+        "invitations".to_owned(),
+        "security-events?limit=200".to_owned(),
         format!("commands/{}", planted.key),
     ];
-    for way in exports.into_iter().chain(others) {
-        let reply = parent.client.get(&format!("{}/{way}", family.path()));
-        assert_eq!(reply.status, 200, "{way}: {}", reply.text());
-        places.push((way, reply.body));
+    places.extend(
+        exports
+            .into_iter()
+            .chain(others)
+            .map(|way| asked(family, &parent, &way)),
+    );
+    // What others are told, and what they may take with them.
+    for person in [&family.child, &family.partner] {
+        places.push(asked(family, person, "notifications?limit=200"));
+        places.push(asked(family, person, "members"));
     }
-    places.push(("dump".to_owned(), dump(kinledger)));
-    places.push(("log".to_owned(), kinledger.logged().into_bytes()));
-    places.push(("printed".to_owned(), kinledger.printed().join("\n").into_bytes()));
-    let pack = tempfile::tempdir_in(kinledger.folder()).unwrap();
-    let folder = pack.path().join("pack");
-    let output = kinledger.run(&[
-        "audit",
-        "export",
-        "--pack",
-        "--family",
-        &family.id,
-        "-o",
-        folder.to_str().unwrap(),
-    ]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    files(&folder, "pack", &mut places);
-    files(&kinledger.data_dir(), "data", &mut places);
-    let server = kinledger.data_dir().join("postgres/server.log");
-    places.push(("server.log".to_owned(), fs::read(server).unwrap()));
+    for format in ["json", "html"] {
+        let export = parent.client.get(&format!("/api/v1/auth/export?format={format}"));
+        assert_eq!(export.status, 200, "{}", export.text());
+        places.push((format!("the parent's own export as {format}"), export.body));
+    }
+    places.push(("dump".to_owned(), dump(&installation.database_url())));
+    places.extend(pack(installation, family));
+    places.extend(installation.kept());
     places
 }
 
-/// Files of a folder, but those of the database itself: the dump says what is in it.
-fn files(folder: &Path, name: &str, places: &mut Vec<Place>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        if file.starts_with("postgres") {
-            continue;
-        }
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            files(&entry.path(), &format!("{name}/{file}"), places);
-        } else if kind.is_file() {
-            places.push((format!("{name}/{file}"), fs::read(entry.path()).unwrap()));
-        }
-    }
+/// A pack for an auditor.
+fn pack(installation: &impl Installation, family: &Household) -> Vec<Place> {
+    let outside = tempfile::tempdir().unwrap();
+    let folder = outside.path().join("pack");
+    let to = folder.to_str().unwrap();
+    let output = installation.command(&["audit", "export", "--pack", "--family", &family.id, "-o", to]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut places = Vec::new();
+    files(&folder, "pack", &mut places);
+    places
 }
 
 /// The whole database, all schemas, as text.
-pub fn dump(kinledger: &Kinledger) -> Vec<u8> {
-    let running: Value = serde_json::from_slice(&fs::read(kinledger.data_dir().join("running.json")).unwrap()).unwrap();
+pub fn dump(database_url: &str) -> Vec<u8> {
     let dumped = Command::new("pg_dump")
-        .arg("--no-owner")
-        .arg(running["database_url"].as_str().unwrap())
+        .args(["--no-owner", database_url])
         .output()
         .expect("pg_dump is there, for it comes with Postgres");
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
