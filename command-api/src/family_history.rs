@@ -99,6 +99,7 @@ fn take(history: &mut FamilyHistory, roles: &mut BTreeMap<MemberId, Role>, recor
         }
         FamilyEvent::AuditTermSet(term) => tell(Kind::AuditTermSet, Some(term.member_id), Vec::new()),
         FamilyEvent::HandoverOffered(offered) => tell(Kind::HandoverOffered, Some(offered.to), Vec::new()),
+        FamilyEvent::HandoverWithdrawn(withdrawn) => tell(Kind::HandoverWithdrawn, Some(withdrawn.to), Vec::new()),
         FamilyEvent::FamilyHandedOver(over) => tell(Kind::FamilyHandedOver, Some(over.to), Vec::new()),
         FamilyEvent::CountrySet(_) => tell(Kind::CountrySet, None, Vec::new()),
         FamilyEvent::NoticeChanged(_) => tell(Kind::NoticeChanged, None, Vec::new()),

@@ -55,6 +55,7 @@ macro_rules! matrix {
                 SyncBank                [Yes     Yes      No    No     No       No ] of Full "";
                 Transfer                [Yes     Yes      Shared Shared No      No ] of Full "Between accounts of which they have all, and out of their hands within their limit.";
                 UndoImport              [Yes     Yes      No    No     No       No ] of Full "";
+                WithdrawHandover        [Own     No       No    No     No       No ] "An offer of their own.";
             }
             views {
                 // view                  parent  partner  teen  child  auditor  stranger

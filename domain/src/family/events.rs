@@ -27,6 +27,7 @@ events! {
         AuditTermSet = "1",
         HandoverOffered = "1",
         FamilyHandedOver = "1",
+        HandoverWithdrawn = "1",
         WalletAssigned = "1",
         CountrySet = "1" { country: plain },
         NoticeChanged = "1",
@@ -146,6 +147,18 @@ pub struct HandoverOffered {
     /// The parent.
     pub from: MemberId,
     /// The partner who may accept.
+    pub to: MemberId,
+    /// The last day on which they may, in the family's calendar; without an end where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_on: Option<NaiveDate>,
+}
+
+/// A parent took back what they had offered. Recorded by `withdraw-handover`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HandoverWithdrawn {
+    /// The parent.
+    pub from: MemberId,
+    /// The partner, who may not accept any more.
     pub to: MemberId,
 }
 

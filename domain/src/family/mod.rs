@@ -7,7 +7,7 @@ mod refusals;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -155,7 +155,7 @@ impl Family {
                 self.consent_record(revoked.member_id, |record| record.is_revoked = true);
             }
             FamilyEvent::HandoverOffered(offered) => self.handover = Some(offered),
-            FamilyEvent::FamilyHandedOver(_) => self.handover = None,
+            FamilyEvent::FamilyHandedOver(_) | FamilyEvent::HandoverWithdrawn(_) => self.handover = None,
             FamilyEvent::WalletAssigned(wallet) => {
                 if let Some(member) = self.members.get_mut(&wallet.member_id) {
                     member.wallets.insert(wallet.currency, wallet.account_id);
@@ -313,8 +313,8 @@ impl Family {
             .and_then(|member_id| self.members.get(member_id))
     }
 
-    /// Whom a parent has offered their duties to, as long as both are what they were then.
-    pub fn handover(&self) -> Option<&HandoverOffered> {
+    /// Whom a parent has offered their duties to, as long as both are what they were then and the offer's last day is not over.
+    pub fn handover(&self, today: NaiveDate) -> Option<&HandoverOffered> {
         let is = |member_id: &MemberId, role| {
             self.member(*member_id)
                 .is_ok_and(|member| member.role == role && member.user_id.is_some())
@@ -322,6 +322,7 @@ impl Family {
         self.handover
             .as_ref()
             .filter(|offered| is(&offered.from, Role::Parent) && is(&offered.to, Role::Partner))
+            .filter(|offered| offered.until_on.is_none_or(|last| today <= last))
     }
 
     /// How many parents there are whose place is taken.

@@ -18,7 +18,7 @@ refusals! {
         AlreadyErased = Rule, "already-erased", "this member was erased already";
         OwnPlace = Rule, "own-place", "nobody removes themselves: leave the family instead";
         NotAPartner = Rule, "not-a-partner", "a family is handed over to a partner who has joined";
-        NothingOffered = Rule, "nothing-offered", "nobody has offered you the family";
+        NothingOffered = Rule, "nothing-offered", "there is no offer of the family that you could accept or take back";
         NotAnAuditor = Rule, "not-an-auditor", "only an auditor looks for a term";
         TermOver = Rule, "term-over", "the last day of the term is today or later, and within two years";
         ConsentRequired = Forbidden, "consent-required", "a parent has to consent first to what is kept about this child (set-country once, then give-consent)";

@@ -143,6 +143,16 @@ fn the_last_parent_leaves_only_after_a_partner_has_taken_over() {
         "nothing-offered"
     );
     family.accepted(parent, "hand-over-family", &json!({"to": partner.member_id}));
+    family.accepted(parent, "withdraw-handover", &nothing);
+    assert_eq!(
+        family.refused(partner, "accept-handover", &nothing).1,
+        "nothing-offered"
+    );
+    family.accepted(parent, "hand-over-family", &json!({"to": partner.member_id}));
+    let told = family.view(partner, "notifications");
+    let kinds = told["notifications"].as_array().unwrap().iter();
+    let kinds: Vec<&str> = kinds.take(3).map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["handover-offered", "handover-withdrawn", "handover-offered"]);
     assert_eq!(family.refused(parent, "leave-family", &nothing).1, "last-parent");
     family.accepted(partner, "accept-handover", &nothing);
     family.accepted(parent, "leave-family", &nothing);

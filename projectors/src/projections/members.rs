@@ -133,6 +133,7 @@ async fn change(facts: &[Fact], tx: &mut PgConnection) -> Result<(), ProjectionE
             | FamilyEvent::AuditTermSet(_)
             | FamilyEvent::HandoverOffered(_)
             | FamilyEvent::FamilyHandedOver(_)
+            | FamilyEvent::HandoverWithdrawn(_)
             | FamilyEvent::WalletAssigned(_)
             | FamilyEvent::CountrySet(_)
             | FamilyEvent::NoticeChanged(_)

@@ -3,9 +3,10 @@
 //! | event | who is told |
 //! |---|---|
 //! | member added | everybody else who may post commands |
+//! | member joined | the other adults |
 //! | role changed | the member |
 //! | member left or removed | the adults who stay |
-//! | duties offered | the partner they are offered to |
+//! | duties offered, or the offer withdrawn | the partner they are offered to |
 //! | chore offered | the member it is for, else every teen and child |
 //! | chore completed | the adults, except who did it |
 //! | chore approved or rejected, badge awarded | the member |
@@ -138,11 +139,13 @@ fn concerns(event: &LedgerEvent) -> bool {
         LedgerEvent::Family(event) => matches!(
             event,
             FamilyEvent::MemberAdded(_)
+                | FamilyEvent::MemberJoined(_)
                 | FamilyEvent::MemberRoleChanged(_)
                 | FamilyEvent::MemberLeft(_)
                 | FamilyEvent::MemberRemoved(_)
                 | FamilyEvent::MemberErased(_)
                 | FamilyEvent::HandoverOffered(_)
+                | FamilyEvent::HandoverWithdrawn(_)
                 | FamilyEvent::CountrySet(_)
                 | FamilyEvent::NoticeChanged(_)
                 | FamilyEvent::AgeBandSet(_)
@@ -197,17 +200,26 @@ fn notice(event: &LedgerEvent, roles: &Recipients, family: Uuid) -> Option<Notic
             subject: changed.to.as_str().to_owned(),
             ..Notice::default()
         },
-        LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => gone(left.member_id.uuid(), "member-left", &adults()),
+        LedgerEvent::Family(FamilyEvent::MemberJoined(joined)) => {
+            about(joined.member_id.uuid(), "member-joined", &adults())
+        }
+        LedgerEvent::Family(FamilyEvent::MemberLeft(left)) => about(left.member_id.uuid(), "member-left", &adults()),
         LedgerEvent::Family(FamilyEvent::MemberRemoved(removed)) => {
-            gone(removed.member_id.uuid(), "member-removed", &adults())
+            about(removed.member_id.uuid(), "member-removed", &adults())
         }
         LedgerEvent::Family(FamilyEvent::MemberErased(erased)) => {
-            gone(erased.member_id.uuid(), "member-erased", &adults())
+            about(erased.member_id.uuid(), "member-erased", &adults())
         }
         LedgerEvent::Family(FamilyEvent::HandoverOffered(offered)) => Notice {
             to: vec![offered.to.uuid()],
             kind: "handover-offered",
             about: Some(offered.from.uuid()),
+            ..Notice::default()
+        },
+        LedgerEvent::Family(FamilyEvent::HandoverWithdrawn(withdrawn)) => Notice {
+            to: vec![withdrawn.to.uuid()],
+            kind: "handover-withdrawn",
+            about: Some(withdrawn.from.uuid()),
             ..Notice::default()
         },
         LedgerEvent::Chore(event) => chore_notice(event, roles, family)?,
@@ -241,7 +253,8 @@ fn notice(event: &LedgerEvent, roles: &Recipients, family: Uuid) -> Option<Notic
     })
 }
 
-fn gone(member: Uuid, kind: &'static str, adults: &[Uuid]) -> Notice {
+/// About a member's place, to the other adults.
+fn about(member: Uuid, kind: &'static str, adults: &[Uuid]) -> Notice {
     Notice {
         to: adults.iter().copied().filter(|adult| *adult != member).collect(),
         kind,

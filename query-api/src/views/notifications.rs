@@ -62,9 +62,10 @@ pub struct NotificationsParams {
 pub struct Notification {
     /// The event that caused it; `mark-notifications-read` takes this number.
     pub family_seq: i64,
-    /// `member-added`, `role-changed`, `chore-offered`, `chore-completed`, `chore-approved`, `chore-rejected`,
-    /// `badge-awarded`, `expense-added`, `spending-limit-set`, `spending-limit-removed`, `spending-requested`,
-    /// `spending-approved`, `spending-declined`, `bank-synced` or `import-undone`.
+    /// `member-added`, `member-joined`, `member-left`, `member-removed`, `member-erased`, `role-changed`, `handover-offered`,
+    /// `handover-withdrawn`, `chore-offered`, `chore-completed`, `chore-approved`, `chore-rejected`, `badge-awarded`,
+    /// `expense-added`, `spending-limit-set`, `spending-limit-removed`, `spending-requested`, `spending-approved`,
+    /// `spending-declined`, `bank-synced` or `import-undone`.
     pub kind: String,
     /// What happened, in an English sentence.
     pub text: String,
@@ -258,10 +259,12 @@ fn text(row: &Row, amount: Option<&Amount>) -> String {
     let count = row.count.unwrap_or_default();
     match row.kind.as_str() {
         "member-added" => format!("{about} was added to the family as {}", row.subject),
+        "member-joined" => format!("{about} has joined the family"),
         "member-left" => format!("{about} has left the family"),
         "member-removed" => format!("{about} was removed from the family"),
         "member-erased" => "A member was erased: what was written of them cannot be read any more".to_owned(),
         "handover-offered" => format!("{about} wants to hand the family over to you; accept it to become a parent"),
+        "handover-withdrawn" => format!("{about} does not want to hand the family over to you any more"),
         "role-changed" => format!("Your role is now {}", row.subject),
         "chore-offered" => with(format!("A chore is on offer: {chore}"), &earns),
         "chore-completed" => format!("{about} has completed '{chore}'; please approve or reject it"),

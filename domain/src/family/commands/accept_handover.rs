@@ -21,9 +21,9 @@ impl Decide for AcceptHandover {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let asking = context.asking_member()?.member_id;
-        let offered = context.family()?.handover().filter(|offered| offered.to == asking);
-        let offered = offered.ok_or(FamilyRefusal::NothingOffered)?;
         let (family_id, today) = (context.meta().family_id.uuid(), context.today()?);
+        let offered = context.family()?.handover(today).filter(|offered| offered.to == asking);
+        let offered = offered.ok_or(FamilyRefusal::NothingOffered)?;
         let mut decision = Decision::default();
         let handed_over = FamilyHandedOver {
             from: offered.from,
@@ -41,6 +41,8 @@ impl Decide for AcceptHandover {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{TimeDelta, TimeZone, Utc};
+
     use super::*;
     use crate::{
         family::commands::{ChangeRole, HandOverFamily, LeaveFamily},
@@ -69,6 +71,14 @@ mod tests {
     fn who_was_not_asked_accepts_nothing() {
         let scenario = Scenario::family().with_member(Role::Partner).asked_by(Role::Partner);
         scenario.when(&AcceptHandover {}).refused("nothing-offered");
+    }
+
+    #[test]
+    fn an_offer_is_open_for_fourteen_days() {
+        let noon = Utc.with_ymd_and_hms(2026, 11, 21, 12, 0, 0).unwrap();
+        let days = |days| offered().asked_by(Role::Partner).at(noon + TimeDelta::days(days));
+        assert_eq!(days(14).when(&AcceptHandover {}).accepted().len(), 3);
+        days(15).when(&AcceptHandover {}).refused("nothing-offered");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A parent offers their duties to a partner, who has to accept.
 
+use chrono::Days;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,11 @@ use crate::{
     id::MemberId,
 };
 
-/// A parent offers their duties to a partner. Nothing changes until the partner accepts; a later offer takes the place of this one.
+/// How many days the partner has to accept, after the day of the offer.
+const DAYS: Days = Days::new(14);
+
+/// A parent offers their duties to a partner. Nothing changes until the partner accepts, for which they have 14 days; a later
+/// offer takes the place of this one, and `withdraw-handover` takes it back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandOverFamily {
@@ -28,11 +33,13 @@ impl Decide for HandOverFamily {
             return Err(FamilyRefusal::NotAPartner.into());
         }
         let mut decision = Decision::default();
+        let today = context.today()?;
         let offered = HandoverOffered {
             from: context.asking_member()?.member_id,
             to: self.to,
+            until_on: today.checked_add_days(DAYS),
         };
-        decision.record::<Family>(context.meta().family_id.uuid(), offered.into(), context.today()?);
+        decision.record::<Family>(context.meta().family_id.uuid(), offered.into(), today);
         Ok(decision)
     }
 }

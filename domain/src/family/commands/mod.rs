@@ -19,6 +19,7 @@ mod revoke_consent;
 mod set_age_band;
 mod set_audit_term;
 mod set_country;
+mod withdraw_handover;
 
 pub use accept_handover::AcceptHandover;
 pub use add_member::AddMember;
@@ -39,3 +40,4 @@ pub use revoke_consent::RevokeConsent;
 pub use set_age_band::SetAgeBand;
 pub use set_audit_term::SetAuditTerm;
 pub use set_country::SetCountry;
+pub use withdraw_handover::WithdrawHandover;

@@ -186,6 +186,8 @@ fn live_through_everything(family: &Household) {
     let auditor = json!({"display_name": "Auditor", "role": "auditor", "until_on": today(30)});
     let auditor = payload(&family.accepted(parent, "add-member", &auditor), "MemberAdded")["member_id"].clone();
     family.accepted(parent, "remove-member", &json!({"member_id": auditor}));
+    family.accepted(parent, "hand-over-family", &json!({"to": family.partner.member_id}));
+    family.accepted(parent, "withdraw-handover", &json!({}));
     for (from, to) in [(parent, &family.partner), (&family.partner, parent)] {
         family.accepted(from, "hand-over-family", &json!({"to": to.member_id}));
         family.accepted(to, "accept-handover", &json!({}));

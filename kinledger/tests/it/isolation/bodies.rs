@@ -10,7 +10,7 @@ use crate::support::{Client, Reply};
 pub fn of_command(name: &str, ids: &Ids) -> Value {
     let money = json!({"amount": "0.10", "currency": "EUR"});
     match name {
-        "accept-handover" | "leave-family" => json!({}),
+        "accept-handover" | "leave-family" | "withdraw-handover" => json!({}),
         "hand-over-family" => json!({"to": ids.member}),
         "rename-member" => json!({"member_id": ids.member, "display_name": "Intruder"}),
         "erase-member" | "remove-member" => json!({"member_id": ids.member}),

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Walk, fresh, said, word};
+use super::{Walk, fresh, said, things::limit, word};
 use crate::{
     isolation::{matrix::families::Asking, world::Route},
-    support::{Person, Reply},
+    support::{Person, Reply, payload},
 };
 
 /// From nothing upwards.
@@ -24,6 +24,10 @@ struct Account {
     import: String,
     connection: String,
     payee: String,
+    /// One at the same level that no bank feeds yet; none where the operation names nothing like it.
+    unfed: Option<String>,
+    /// Who shares it; none of another family's.
+    by: Option<Person>,
 }
 
 impl Walk {
@@ -54,22 +58,14 @@ impl Walk {
             .collect();
         assert!(touching.len() >= 25, "{}", touching.len());
         // The walk before left limits, which would refuse what their shares let the young do.
-        let house = &self.ours.household;
-        for young in [&house.teen, &house.child] {
-            let reply = house.command(
-                &house.parent,
-                "remove-spending-limit",
-                &json!({"member_id": young.member_id}),
-            );
-            assert!([200, 422].contains(&reply.status), "{}", reply.text());
-        }
+        self.unlimited();
         for asking in self.ours.everybody() {
             if ["auditor", "stranger"].contains(&asking.role) {
                 continue;
             }
             for level in LEVELS {
                 for route in &touching {
-                    let account = self.account(&asking, level);
+                    let account = self.account(route, &asking, level);
                     self.asked(route, &asking, level, &account);
                     self.restored(&asking, level, &account);
                 }
@@ -78,7 +74,7 @@ impl Walk {
     }
 
     /// The adults' is another adult's own, which its owner may hide from them; the young's is the family's.
-    fn account(&self, asking: &Asking, level: &str) -> Account {
+    fn account(&self, route: &Route, asking: &Asking, level: &str) -> Account {
         let house = &self.ours.household;
         let owner = match asking.role {
             "parent" => Some(&house.partner),
@@ -86,12 +82,21 @@ impl Walk {
             _ => None,
         };
         let by = owner.unwrap_or(&house.parent);
-        let name = fresh("Levelled");
-        let body = json!({"name": name, "kind": "bank", "owner": owner.map(|owner| &owner.member_id), "opening_balance": house.money("90")});
-        let account = house.accepted(by, "open-account", &body)["events"][0]["aggregate_id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let open = || {
+            let body = json!({
+                "name": fresh("Levelled"), "kind": "bank", "owner": owner.map(|owner| &owner.member_id),
+                "opening_balance": house.money("90"),
+            });
+            house.accepted(by, "open-account", &body)["events"][0]["aggregate_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let account = open();
+        let unfed = (route.command() == Some("connect-bank")).then(open);
+        if let Some(unfed) = &unfed {
+            self.shared(asking, level, unfed);
+        }
         let spend = |person: &Person, payee: &str| {
             let body = json!({"account_id": account, "money": house.money("1"), "category_id": self.ours.ids.category, "payee": payee});
             house.accepted(person, "add-expense", &body)["events"][0]["aggregate_id"]
@@ -115,6 +120,8 @@ impl Walk {
             entry,
             own_entry,
             payee,
+            unfed,
+            by: Some(by.clone()),
         }
     }
 
@@ -138,7 +145,59 @@ impl Walk {
     /// What is hidden from an adult refuses them whole histories; the next account begins anew.
     fn restored(&self, asking: &Asking, level: &str, account: &Account) {
         if level == "none" && ["parent", "partner"].contains(&asking.role) {
-            self.shared(asking, "full", &account.account);
+            for hidden in [Some(&account.account), account.unfed.as_ref()].into_iter().flatten() {
+                self.shared(asking, "full", hidden);
+            }
+        }
+    }
+
+    /// A chore that the account pays for, done by the teen.
+    fn done_chore(&self, account: &Account) -> Option<Value> {
+        let house = &self.ours.household;
+        let reward = json!({"money": house.money("1"), "pay_from": account.account});
+        let body = json!({"title": fresh("Chore"), "reward": reward, "offered_to": house.teen.member_id});
+        let offered = house.accepted(account.by.as_ref()?, "offer-chore", &body);
+        let chore = offered["events"][0]["aggregate_id"].clone();
+        for step in ["claim-chore", "complete-chore"] {
+            house.accepted(&house.teen, step, &json!({"chore_id": chore}));
+        }
+        Some(chore)
+    }
+
+    /// What the teen asks to spend from the account; nothing of an adult's own, which is not theirs at any level.
+    fn asked_for(&self, account: &Account) -> Option<Value> {
+        let house = &self.ours.household;
+        let share = json!({"account_id": account.account, "member_id": house.teen.member_id, "level": "full"});
+        let shared = house.command(account.by.as_ref()?, "share-account", &share);
+        if shared.problem() == "share-is-fixed" {
+            return None;
+        }
+        assert!(
+            shared.status == 200 || shared.problem() == "same-share",
+            "{}",
+            shared.text()
+        );
+        limit(&self.ours, &house.teen.member_id);
+        let body =
+            json!({"account_id": account.account, "money": house.money("1"), "category_id": self.ours.ids.category});
+        let receipt = house.accepted(&house.teen, "request-spending", &body);
+        Some(payload(&receipt, "SpendingRequested")["request_id"].clone())
+    }
+
+    /// Nobody waits for an approval any more, and nobody has a limit.
+    fn unlimited(&self) {
+        let house = &self.ours.household;
+        for young in [&house.teen, &house.child] {
+            for request in house.view(young, "spending-requests")["requests"].as_array().unwrap() {
+                let body = json!({"request_id": request["request_id"]});
+                house.accepted(young, "cancel-spending-request", &body);
+            }
+            let reply = house.command(
+                &house.parent,
+                "remove-spending-limit",
+                &json!({"member_id": young.member_id}),
+            );
+            assert!([200, 422].contains(&reply.status), "{}", reply.text());
         }
     }
 
@@ -200,6 +259,8 @@ impl Walk {
             import: self.theirs.ids.import.clone(),
             connection: self.theirs.ids.connection.clone(),
             payee: String::new(),
+            unfed: Some(self.theirs.ids.account.clone()),
+            by: None,
         };
         let Some(elsewhere) = self.request(route, asking, &foreign) else {
             return;
@@ -262,13 +323,24 @@ impl Walk {
             }
             "transfer" => json!({"from": account.account, "to": self.ours.account_of(asking.role), "money": money}),
             "undo-import" => json!({"import_id": account.import}),
-            // What stands between them and the account is made anew for each cell in their own tests: a connection that is one
-            // already, a chore that is done, a request beyond a limit.
-            "connect-bank" | "approve-chore" | "approve-spending" | "decline-spending" | "request-spending" => {
-                return None;
+            "connect-bank" => json!({"account_id": account.unfed}),
+            // These name what was asked for or done, and no account: of another family it reads as what does not exist.
+            "approve-chore" => json!({"chore_id": self.done_chore(account)?}),
+            "approve-spending" | "decline-spending" => {
+                json!({"member_id": house.teen.member_id, "request_id": self.asked_for(account)?})
+            }
+            "request-spending" => {
+                for young in [&house.teen, &house.child] {
+                    limit(&self.ours, &young.member_id);
+                }
+                json!({"account_id": account.account, "money": money, "category_id": category})
             }
             other => panic!("say here what {other} does with an account"),
         };
-        Some(house.command(&asking.person, name, &body))
+        let reply = house.command(&asking.person, name, &body);
+        if name.ends_with("-spending") {
+            self.unlimited();
+        }
+        Some(reply)
     }
 }

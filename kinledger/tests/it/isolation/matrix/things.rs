@@ -284,6 +284,15 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
         "set-age-band" => json!({"member_id": add_member(family, "teen"), "band": "13"}),
         "hand-over-family" => json!({"to": house.partner.member_id}),
+        "withdraw-handover" if is_own => {
+            house.accepted(
+                &house.parent,
+                "hand-over-family",
+                &json!({"to": house.partner.member_id}),
+            );
+            json!({})
+        }
+        "withdraw-handover" => return None,
         "rename-member" => {
             let anothers = if is_young(asking.role) { other } else { &house.partner };
             let anothers = if asking.role == "partner" {
@@ -386,7 +395,7 @@ fn offered(family: &Family, to: Option<&str>) -> String {
 }
 
 /// A limit that lets through what everybody spends here, and no more.
-fn limit(family: &Family, member_id: &str) {
+pub fn limit(family: &Family, member_id: &str) {
     let house = &family.household;
     let body = json!({"member_id": member_id, "per_entry": house.money("0.15")});
     let reply = house.command(&house.parent, "set-spending-limit", &body);
