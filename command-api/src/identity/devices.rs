@@ -7,7 +7,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::id::UserId;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
@@ -128,6 +128,25 @@ pub(super) async fn open_in_tx(
         token: Some(token),
         tell: email.filter(|_| has_others),
     })
+}
+
+/// The device that a request shows, if it signed in to the account with this address before. For somebody without such a device it
+/// is the same work whether or not there is an account.
+pub(super) async fn known(pool: &PgPool, email: &str, client: &Client) -> Result<Option<Uuid>, sqlx::Error> {
+    let Some(device_hash) = client.device_hash else {
+        return Ok(None);
+    };
+    let row: Option<(Uuid,)> = sqlx::query_as(
+        "select device_id
+         from identity.devices
+         join identity.users on users.user_id = devices.user_id
+         where devices.token_hash = $1 and users.email = $2",
+    )
+    .bind(device_hash)
+    .bind(email)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|(device_id,)| device_id))
 }
 
 /// The notice about a device that was not seen before.

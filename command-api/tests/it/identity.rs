@@ -10,6 +10,7 @@ mod closing;
 mod devices;
 mod factors;
 mod families;
+mod first_to_register;
 mod invitations;
 mod keys;
 mod pairing;

@@ -1,6 +1,12 @@
 //! A person changes their e-mail address: asked for with a fresh proof, confirmed by the new address, told to the old one.
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::post,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,14 +17,15 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_LARGE, schema},
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         private,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
     },
     letters,
-    mail_tokens::{self, Purpose},
+    mail_tokens::{self, Asker, Purpose},
     verify_email::{INVALID_TOKEN, MailedToken, NO_MAIL},
+    who_asked::{self, NOT_PROVEN},
 };
 
 /// The address somebody wants to have.
@@ -63,16 +70,20 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "confirm-email-change",
             summary: "Confirm the new e-mail address by the token of its mail",
-            description: "Who may call: whoever holds the token. It is good for one use within 24 hours. The old address is told.",
-            caller: Caller::Anybody,
+            description: "Who may call: whoever holds the token and shows that the account is theirs, by an access token of it or by its \
+                password. The token is good for one use within 24 hours. The old address is told.",
+            caller: Caller::Either,
             parameters: json!([]),
             body: Some((schema::<MailedToken>(), true)),
             success: (204, "The account has the new address.", None),
             problems: &[
                 MALFORMED,
+                NOT_SIGNED_IN,
+                NOT_PROVEN,
                 (409, "`email-taken`: somebody else has the address meanwhile."),
                 TOO_LARGE,
                 INVALID_TOKEN,
+                TOO_FAST,
             ],
         },
     ]
@@ -103,7 +114,7 @@ async fn ask(
         ));
     }
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
-    let token = mail_tokens::make_in_tx(&mut tx, Purpose::ChangeEmail, signed_in.user_id, &email)
+    let token = mail_tokens::make_in_tx(&mut tx, Purpose::ChangeEmail, signed_in.user_id, &email, Asker::Anybody)
         .await
         .map_err(IdentityError::Database)?;
     let event = SecurityEvent::about(Kind::EmailChangeAsked, signed_in.user_id)
@@ -123,12 +134,15 @@ async fn ask(
     Ok(private(StatusCode::ACCEPTED))
 }
 
-/// `POST /api/v1/auth/change-email/confirm`: whoever holds the token.
+/// `POST /api/v1/auth/change-email/confirm`: whoever holds the token and shows that the account is theirs.
 async fn confirm(
     State(identity): State<Identity>,
     client: Client,
+    headers: HeaderMap,
     Body(request): Body<MailedToken>,
 ) -> Result<Response, Problem> {
+    let holder = mail_tokens::holder(identity.pool(), Purpose::ChangeEmail, &request.token).await?;
+    who_asked::require(&identity, &client, &headers, holder.user_id, request.password).await?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let holder = mail_tokens::take_in_tx(&mut tx, Purpose::ChangeEmail, &request.token).await?;
     let (old,): (Option<String>,) = sqlx::query_as("select email from identity.users where user_id = $1 for update")

@@ -4,7 +4,7 @@
 //! into a bounded queue, in the same time for every address; a task looks the account up and writes the letter. A full queue
 //! drops the errand, for every address alike.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::id::UserId;
 use sqlx::PgPool;
@@ -17,7 +17,7 @@ use super::{
         security_events::{self, Kind, SecurityEvent},
     },
     letters,
-    mail_tokens::{self, Purpose},
+    mail_tokens::{self, Asker, Purpose},
     postbox::Postbox,
     verify_email,
 };
@@ -30,6 +30,7 @@ pub(in super::super) enum Errand {
     /// Somebody asks to reset the password of whoever has this address.
     ResetPassword {
         email: String,
+        asker: Asker,
         address_hash: Option<[u8; 32]>,
     },
     /// Somebody registers where addresses have to be verified first.
@@ -74,9 +75,11 @@ async fn run(pool: PgPool, postbox: Arc<Postbox>, mut errands: Receiver<Errand>)
 
 async fn do_one(pool: &PgPool, postbox: &Postbox, errand: Errand) -> Result<(), IdentityError> {
     match errand {
-        Errand::ResetPassword { email, address_hash } => {
-            send_reset(pool, postbox, &email, address_hash, letters::reset_password).await
-        }
+        Errand::ResetPassword {
+            email,
+            asker,
+            address_hash,
+        } => send_reset(pool, postbox, &email, address_hash, asker, |_| letters::reset_password).await,
         Errand::Register {
             email,
             display_name,
@@ -96,7 +99,12 @@ async fn do_one(pool: &PgPool, postbox: &Postbox, errand: Errand) -> Result<(), 
             .execute(pool)
             .await?;
             if inserted.rows_affected() == 0 {
-                return send_reset(pool, postbox, &email, address_hash, letters::already_registered).await;
+                // Whoever was first may not have been the owner of the address. Whoever reads this letter is.
+                let letter = |is_verified| match is_verified {
+                    true => letters::already_registered,
+                    false => letters::begun_before,
+                };
+                return send_reset(pool, postbox, &email, address_hash, Asker::Anybody, letter).await;
             }
             let event = SecurityEvent::about(Kind::Registered, user_id).from_address(address_hash);
             security_events::record(pool, event).await?;
@@ -111,24 +119,27 @@ async fn send_reset(
     postbox: &Postbox,
     email: &str,
     address_hash: Option<[u8; 32]>,
-    letter: impl Fn(&str, &str, std::time::Duration) -> letters::Letter,
+    asker: Asker,
+    letter: impl Fn(bool) -> fn(&str, &str, Duration) -> letters::Letter,
 ) -> Result<(), IdentityError> {
-    let account: Option<(Uuid,)> = sqlx::query_as("select user_id from identity.users where email = $1")
-        .bind(email)
-        .fetch_optional(pool)
-        .await?;
-    let Some((user_id,)) = account else {
+    let account: Option<(Uuid, bool)> =
+        sqlx::query_as("select user_id, email_verified_at is not null from identity.users where email = $1")
+            .bind(email)
+            .fetch_optional(pool)
+            .await?;
+    let Some((user_id, is_verified)) = account else {
         return Ok(());
     };
     let user_id = UserId::from_uuid(user_id);
     let mut tx = pool.begin().await?;
-    let Some(token) = mail_tokens::make_in_tx(&mut tx, Purpose::ResetPassword, user_id, email).await? else {
+    let Some(token) = mail_tokens::make_in_tx(&mut tx, Purpose::ResetPassword, user_id, email, asker).await? else {
         return Ok(());
     };
     let event = SecurityEvent::about(Kind::PasswordResetAsked, user_id).from_address(address_hash);
     security_events::record(&mut *tx, event).await?;
     tx.commit().await?;
     let link = postbox.link("reset-password", &token);
+    let letter = letter(is_verified);
     postbox.post(email, letter(&link, &token, Purpose::ResetPassword.valid_for()));
     Ok(())
 }

@@ -30,7 +30,8 @@ pub(super) fn verify_email(link: &str, token: &str) -> Letter {
         NOTICE,
         format!(
             "Somebody, hopefully you, uses this address for an account at Kinledger.\n\nTo confirm that it is yours, open \
-             within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+             within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nUnless you are signed in there, you are asked for the \
+             password that you chose for this account. If you chose none, it was not you: do nothing.\n"
         ),
     )
 }
@@ -41,7 +42,8 @@ pub(super) fn change_email(link: &str, token: &str) -> Letter {
         NOTICE,
         format!(
             "Somebody, hopefully you, wants to use this address for their account at Kinledger from now on.\n\nTo confirm \
-             it, open within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+             it, open within 24 hours:\n\n{link}\n\nor enter this code:\n\n{token}\n\nUnless you are signed in there, you are asked \
+             for the password of that account. If it was not you, do nothing.\n"
         ),
     )
 }
@@ -87,6 +89,19 @@ pub(super) fn already_registered(link: &str, token: &str, useful_for: Duration) 
             "Somebody, hopefully you, tried to register at Kinledger with this address. There is an account already: sign \
              in instead.\n\nIf you do not know its password any more, choose a new one within 30 minutes:\n\n{link}\n\nor \
              enter this code:\n\n{token}\n\nIf it was not you, do nothing.\n"
+        ),
+    )
+}
+
+/// The account was begun with this address, by its owner or by somebody else; whoever reads this makes it theirs.
+pub(super) fn begun_before(link: &str, token: &str, useful_for: Duration) -> Letter {
+    letter(
+        "Choose the password of your account",
+        useful_for,
+        format!(
+            "Somebody, hopefully you, registers at Kinledger with this address. It was used before, and nobody has confirmed it \
+             since.\n\nTo make the account yours, choose its password within 30 minutes:\n\n{link}\n\nor enter this \
+             code:\n\n{token}\n\nWhatever somebody set up on it before ends with that. If it was not you, do nothing.\n"
         ),
     )
 }

@@ -44,40 +44,38 @@ impl Purpose {
     }
 }
 
+/// Who asks for a token. A known device has a count of its own, so that strangers use up nothing of its owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Asker {
+    Anybody,
+    /// A device that signed in to the account.
+    Device(Uuid),
+    /// Hands it over: however many strangers asked for, one more is made, and it shows nothing about who reads the mail.
+    Operator,
+}
+
 /// Whom a token is for, and the address it was sent to.
 pub(super) struct Holder {
     pub user_id: UserId,
     pub email: String,
+    /// It came by mail: whoever has it reads the mail of the address.
+    pub is_mailed: bool,
 }
 
-/// A fresh token, to be sent to `email`; none when the person got enough of them lately. Those from before stay good: asking again
-/// for somebody else's account must not end the link they are about to open.
+/// A fresh token, to be sent to `email`; none when enough were asked for lately. Those from before stay good: asking again for
+/// somebody else's account must not end the link they are about to open.
 pub(super) async fn make_in_tx(
     tx: &mut PgConnection,
     purpose: Purpose,
     user_id: UserId,
     email: &str,
+    asker: Asker,
 ) -> Result<Option<String>, sqlx::Error> {
-    make_up_to_in_tx(tx, purpose, user_id, email, TOKENS_PER_HOUR_MAX).await
-}
-
-/// As [`make_in_tx`], for an operator who hands it over: however many strangers asked for, one more is made.
-pub(super) async fn make_for_operator_in_tx(
-    tx: &mut PgConnection,
-    purpose: Purpose,
-    user_id: UserId,
-    email: &str,
-) -> Result<Option<String>, sqlx::Error> {
-    make_up_to_in_tx(tx, purpose, user_id, email, i64::MAX).await
-}
-
-async fn make_up_to_in_tx(
-    tx: &mut PgConnection,
-    purpose: Purpose,
-    user_id: UserId,
-    email: &str,
-    at_most: i64,
-) -> Result<Option<String>, sqlx::Error> {
+    let (asked_on, at_most) = match asker {
+        Asker::Anybody => (None, TOKENS_PER_HOUR_MAX),
+        Asker::Device(device_id) => (Some(device_id), TOKENS_PER_HOUR_MAX),
+        Asker::Operator => (None, i64::MAX),
+    };
     // One at a time for a person, or the limit could be passed by asking at once.
     sqlx::query("select 1 from identity.users where user_id = $1 for update")
         .bind(user_id.uuid())
@@ -85,12 +83,13 @@ async fn make_up_to_in_tx(
         .await?;
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     let made = sqlx::query(
-        "insert into identity.mail_tokens (token_hash, purpose, user_id, email, expires_at)
-         select $1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5)
+        "insert into identity.mail_tokens (token_hash, purpose, user_id, email, expires_at, asked_on, is_mailed)
+         select $1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5), $7, $8
          where (
              select count(*)
              from identity.mail_tokens
              where user_id = $3 and purpose = $2 and created_at > clock_timestamp() - interval '1 hour'
+                 and asked_on is not distinct from $7
          ) < $6",
     )
     .bind(hash_of(&token))
@@ -99,6 +98,8 @@ async fn make_up_to_in_tx(
     .bind(email)
     .bind(purpose.valid_for().as_secs_f64())
     .bind(at_most)
+    .bind(asked_on)
+    .bind(asker != Asker::Operator)
     .execute(&mut *tx)
     .await?;
     Ok((made.rows_affected() == 1).then_some(token))
@@ -112,8 +113,8 @@ pub(super) async fn holder(pool: &PgPool, purpose: Purpose, token: &str) -> Resu
     if token.len() > TOKEN_BYTES_MAX {
         return Err(invalid());
     }
-    let row: Option<(Uuid, String)> = sqlx::query_as(
-        "select user_id, email
+    let row: Option<(Uuid, String, bool)> = sqlx::query_as(
+        "select user_id, email, is_mailed
          from identity.mail_tokens
          where token_hash = $1 and purpose = $2 and used_at is null and expires_at > clock_timestamp()",
     )
@@ -122,9 +123,10 @@ pub(super) async fn holder(pool: &PgPool, purpose: Purpose, token: &str) -> Resu
     .fetch_optional(pool)
     .await
     .map_err(IdentityError::Database)?;
-    row.map(|(user_id, email)| Holder {
+    row.map(|(user_id, email, is_mailed)| Holder {
         user_id: UserId::from_uuid(user_id),
         email,
+        is_mailed,
     })
     .ok_or_else(invalid)
 }
@@ -152,7 +154,7 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     .await
     .map_err(IdentityError::Database)?;
     let (address,) = locked.ok_or_else(invalid)?;
-    let row: Option<(Uuid, String)> = sqlx::query_as(
+    let row: Option<(Uuid, String, bool)> = sqlx::query_as(
         "update identity.mail_tokens
          set used_at = clock_timestamp()
          where token_hash = $1
@@ -160,7 +162,7 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
              and used_at is null
              and expires_at > clock_timestamp()
              and ($3 or email = $4)
-         returning user_id, email",
+         returning user_id, email, is_mailed",
     )
     .bind(hash_of(token))
     .bind(purpose.as_str())
@@ -169,10 +171,11 @@ pub(super) async fn take_in_tx(tx: &mut PgConnection, purpose: Purpose, token: &
     .fetch_optional(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
-    let (user_id, email) = row.ok_or_else(invalid)?;
+    let (user_id, email, is_mailed) = row.ok_or_else(invalid)?;
     let holder = Holder {
         user_id: UserId::from_uuid(user_id),
         email,
+        is_mailed,
     };
     end_in_tx(tx, purpose, holder.user_id)
         .await

@@ -2,7 +2,7 @@
 //!
 //! What a mail carries is a token of 256 random bits for one purpose, one person, one address and one use ([`mail_tokens`]).
 //! Whoever holds one has read that address's mail, and no more than that: a mail never signs anybody in, and never stands for a
-//! second factor. Links begin with the configured address of the installation, never with what a request's `Host` says, and carry
+//! second factor; and what confirms an address asks for something of the account beside ([`who_asked`]). Links begin with the configured address of the installation, never with what a request's `Host` says, and carry
 //! the token behind `#`, where no server on the way and no `Referer` sees it.
 //!
 //! Where the same answer must come whether or not there is an account, the work is done behind the answer ([`errands`]).
@@ -17,6 +17,7 @@ pub(super) mod postbox;
 mod reset_password;
 pub(super) mod taking_back;
 mod verify_email;
+mod who_asked;
 
 use axum::Router;
 

@@ -7,6 +7,9 @@
 //! over. Accounts elsewhere and phones that were linked with it until then sign in to it no more, and where mail could have verified
 //! the address, its factors go too.
 //!
+//! Where the token came by mail, its holder reads the address's mail, and everything in the account is theirs from now on: that
+//! verifies the address. It is also how the owner of an address comes by an account that somebody else began with it.
+//!
 //! Strangers who used up the day's guesses at the password before do not keep its owner from signing in with the new one.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
@@ -14,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::problem::Problem;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use domain::id::UserId;
@@ -24,6 +27,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        devices,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         phone, private, providers,
         register::normal_email,
@@ -31,7 +35,7 @@ use super::{
     },
     errands::Errand,
     letters,
-    mail_tokens::{self, Purpose},
+    mail_tokens::{self, Asker, Holder, Purpose},
     taking_back,
     verify_email::{INVALID_TOKEN, NO_MAIL},
 };
@@ -82,8 +86,8 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "reset-password",
             summary: "Choose a new password by the token of a mail",
-            description: "Who may call: whoever holds the token. It is good for one use within 30 minutes. Nobody is signed in \
-                by it; every session and API key of the person ends, and changes of the address that were asked for. Second factors \
+            description: "Who may call: whoever holds the token. It is good for one use within 30 minutes, and verifies the address when \
+                it came by mail. Nobody is signed in by it; every session and API key of the person ends, and changes of the address that were asked for. Second factors \
                 stay, unless nobody had ever verified the address.",
             caller: Caller::Anybody,
             parameters: json!([]),
@@ -110,13 +114,20 @@ async fn forgot(
 ) -> Result<Response, Problem> {
     identity.postbox().require_mail()?;
     let email = normal_email(&request.email)?;
+    // A device of the account's owner waits for no stranger, and its mails are counted by themselves.
+    let device_id = devices::known(identity.pool(), &email, &client)
+        .await
+        .map_err(IdentityError::Database)?;
+    let subject = format!("forgot {email}");
     // Every request counts like a wrong guess, whoever's address it names.
-    identity
-        .throttle()
-        .admit(&format!("forgot {email}"), client.address, false)?
-        .failed();
+    match device_id {
+        Some(device_id) => identity.throttle().admit_device(&subject, device_id)?,
+        None => identity.throttle().admit(&subject, client.address, false)?,
+    }
+    .failed();
     identity.errands().leave(Errand::ResetPassword {
         email,
+        asker: device_id.map_or(Asker::Anybody, Asker::Device),
         address_hash: identity.address_hash(client.address),
     });
     Ok(private(StatusCode::ACCEPTED))
@@ -142,17 +153,9 @@ async fn reset(
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let holder = mail_tokens::take_in_tx(&mut tx, Purpose::ResetPassword, &request.token).await?;
-    let (was_verified,): (bool,) = sqlx::query_as(
-        "update identity.users
-         set password_hash = $2, password_changed_at = clock_timestamp()
-         where user_id = $1
-         returning email_verified_at is not null",
-    )
-    .bind(holder.user_id.uuid())
-    .bind(&new_hash)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(IdentityError::Database)?;
+    let was_verified = choose_in_tx(&mut tx, &holder, &new_hash)
+        .await
+        .map_err(IdentityError::Database)?;
     if !was_verified {
         providers::forget_in_tx(&mut tx, holder.user_id)
             .await
@@ -169,17 +172,49 @@ async fn reset(
             .await
             .map_err(IdentityError::Database)?;
     }
-    let event =
-        SecurityEvent::about(Kind::PasswordReset, holder.user_id).from_address(identity.address_hash(client.address));
-    security_events::record(&mut *tx, event)
-        .await
-        .map_err(IdentityError::Database)?;
+    let address_hash = identity.address_hash(client.address);
+    let mut kinds = vec![Kind::PasswordReset];
+    if !was_verified && holder.is_mailed {
+        kinds.push(Kind::EmailVerified);
+    }
+    for kind in kinds {
+        let event = SecurityEvent::about(kind, holder.user_id).from_address(address_hash);
+        security_events::record(&mut *tx, event)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
     tx.commit().await.map_err(IdentityError::Database)?;
     ended.refuse(&identity);
     identity.throttle().forgive(&holder.email, client.address);
     identity.guesses().forgive_strangers(&holder.email).await;
     identity.postbox().post(&holder.email, letters::password_changed());
     Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// Puts the new password in force, and verifies the address when its mail was read; whether it was verified before.
+async fn choose_in_tx(tx: &mut PgConnection, holder: &Holder, new_hash: &str) -> Result<bool, sqlx::Error> {
+    let (was_verified,): (bool,) =
+        sqlx::query_as("select email_verified_at is not null from identity.users where user_id = $1")
+            .bind(holder.user_id.uuid())
+            .fetch_one(&mut *tx)
+            .await?;
+    sqlx::query(
+        "update identity.users
+         set
+             password_hash = $2,
+             password_changed_at = clock_timestamp(),
+             email_verified_at = case when $3 then coalesce(email_verified_at, clock_timestamp()) else email_verified_at end
+         where user_id = $1",
+    )
+    .bind(holder.user_id.uuid())
+    .bind(new_hash)
+    .bind(holder.is_mailed)
+    .execute(&mut *tx)
+    .await?;
+    if holder.is_mailed {
+        mail_tokens::end_in_tx(tx, Purpose::VerifyEmail, holder.user_id).await?;
+    }
+    Ok(was_verified)
 }
 
 /// For an operator without mail: a token that resets the password of whoever has this address. None when nobody has.
@@ -197,7 +232,8 @@ pub async fn operators_reset_token(pool: &PgPool, email: &str) -> Result<Option<
     };
     let user_id = UserId::from_uuid(user_id);
     let mut tx = pool.begin().await?;
-    let Some(token) = mail_tokens::make_for_operator_in_tx(&mut tx, Purpose::ResetPassword, user_id, &email).await?
+    let Some(token) =
+        mail_tokens::make_in_tx(&mut tx, Purpose::ResetPassword, user_id, &email, Asker::Operator).await?
     else {
         return Ok(None);
     };

@@ -1,6 +1,12 @@
-//! Somebody shows that mail to their address reaches them.
+//! Somebody shows that mail to their address reaches them, and that the account it is for is theirs ([`who_asked`]).
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::post,
+};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,13 +19,14 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_LARGE, schema},
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
     },
     letters,
-    mail_tokens::{self, Purpose},
+    mail_tokens::{self, Asker, Purpose},
     postbox::Postbox,
+    who_asked::{self, NOT_PROVEN},
 };
 
 /// What a mail brought. It has no `Debug`: nothing may print it.
@@ -29,6 +36,10 @@ pub(super) struct MailedToken {
     /// The token of the mail's link.
     #[schemars(length(max = 128))]
     pub token: String,
+    /// The password of the account that the mail is about. It may be left out when an access token of that account is sent.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub password: Option<String>,
 }
 
 /// The answer to a token that is not good for this.
@@ -49,12 +60,14 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "verify-email",
             summary: "Confirm an e-mail address by the token of a mail",
-            description: "Who may call: whoever holds the token. It is good for one use within 24 hours.",
-            caller: Caller::Anybody,
+            description: "Who may call: whoever holds the token and shows that the account is theirs, by an access token of it or by its \
+                password: whoever named somebody else's address cannot, and whoever only reads the mail confirms nothing. The token is \
+                good for one use within 24 hours.",
+            caller: Caller::Either,
             parameters: json!([]),
             body: Some((schema::<MailedToken>(), true)),
             success: (204, "The address is confirmed.", None),
-            problems: &[MALFORMED, TOO_LARGE, INVALID_TOKEN],
+            problems: &[MALFORMED, NOT_SIGNED_IN, NOT_PROVEN, TOO_LARGE, INVALID_TOKEN, TOO_FAST],
         },
         Route {
             path: "/api/v1/auth/verify-email/request",
@@ -106,7 +119,7 @@ pub(super) async fn send(pool: &PgPool, postbox: &Postbox, user_id: UserId, emai
         return Ok(());
     }
     let mut tx = pool.begin().await?;
-    let token = mail_tokens::make_in_tx(&mut tx, Purpose::VerifyEmail, user_id, email).await?;
+    let token = mail_tokens::make_in_tx(&mut tx, Purpose::VerifyEmail, user_id, email, Asker::Anybody).await?;
     tx.commit().await?;
     if let Some(token) = token {
         let link = postbox.link("verify-email", &token);
@@ -115,12 +128,15 @@ pub(super) async fn send(pool: &PgPool, postbox: &Postbox, user_id: UserId, emai
     Ok(())
 }
 
-/// `POST /api/v1/auth/verify-email`: whoever holds the token.
+/// `POST /api/v1/auth/verify-email`: whoever holds the token and shows that the account is theirs.
 async fn verify(
     State(identity): State<Identity>,
     client: Client,
+    headers: HeaderMap,
     Body(request): Body<MailedToken>,
 ) -> Result<Response, Problem> {
+    let holder = mail_tokens::holder(identity.pool(), Purpose::VerifyEmail, &request.token).await?;
+    who_asked::require(&identity, &client, &headers, holder.user_id, request.password).await?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let holder = mail_tokens::take_in_tx(&mut tx, Purpose::VerifyEmail, &request.token).await?;
     // A token for the address of before says nothing about today's.

@@ -81,7 +81,9 @@ async fn an_address_is_verified_by_the_mail_it_gets_once() {
     assert!(code.starts_with("klm_"), "{code}");
 
     let body = json!({"token": code});
-    let verified = app.post("/api/v1/auth/verify-email", body.clone()).await;
+    let verified = app
+        .post_as(token(&ada), "/api/v1/auth/verify-email", body.clone())
+        .await;
     assert_eq!(verified.status, StatusCode::NO_CONTENT);
     assert!(profile(&app, &ada).await["email_verified_at"].is_string());
     let again = app.post("/api/v1/auth/verify-email", body).await;
@@ -187,7 +189,9 @@ async fn where_addresses_must_be_verified_registering_tells_nothing_and_signing_
     let wrong = app.sign_in("ada@example.org", "wrong horse").await;
     assert_eq!(wrong.problem(), "/problems/wrong-credentials");
 
-    app.post("/api/v1/auth/verify-email", json!({"token": code})).await;
+    let body = json!({"token": code, "password": PASSWORD});
+    let verified = app.post("/api/v1/auth/verify-email", body).await;
+    assert_eq!(verified.status, StatusCode::NO_CONTENT, "{verified:?}");
     assert_eq!(signed_in_at_last(&app, PASSWORD).await.status, StatusCode::OK);
     let taken = waited(async || register("Eve").await).await;
     assert_eq!((taken.status, taken.body), (free.status, free.body));
@@ -246,7 +250,9 @@ async fn an_address_changes_when_the_new_one_confirms_and_the_old_one_is_told() 
     assert_eq!(profile(&app, &ada).await["email"], "ada@example.org");
     let code = mails(&mailbox, "ada@example.com", 1).await[0].after("change-email?token=");
     let body = json!({"token": code});
-    let confirmed = app.post("/api/v1/auth/change-email/confirm", body.clone()).await;
+    let confirmed = app
+        .post_as(token(&ada), "/api/v1/auth/change-email/confirm", body.clone())
+        .await;
     assert_eq!(confirmed.status, StatusCode::NO_CONTENT);
     let changed = profile(&app, &ada).await;
     assert_eq!(changed["email"], "ada@example.com");
@@ -288,7 +294,7 @@ async fn changing_an_address_asks_for_a_fresh_proof_and_tells_nothing_about_the_
     assert_eq!((free.status, free.body), (taken.status, taken.body));
     let code = mails(&mailbox, "bob@example.org", 2).await[1].after("change-email?token=");
     let confirmed = app
-        .post("/api/v1/auth/change-email/confirm", json!({"token": code}))
+        .post_as(token(&ada), "/api/v1/auth/change-email/confirm", json!({"token": code}))
         .await;
     assert_eq!(
         (confirmed.status.as_u16(), confirmed.problem()),
@@ -391,7 +397,13 @@ async fn a_forgotten_password_is_reset_by_mail_without_signing_in_and_ends_every
     assert_eq!(told[2].header("Subject"), "Your password was changed");
     assert_eq!(
         kinds(&app).await,
-        ["registered", "password-reset-asked", "password-reset", "signed-in"]
+        [
+            "registered",
+            "password-reset-asked",
+            "password-reset",
+            "email-verified",
+            "signed-in"
+        ]
     );
     app.end().await;
 }
