@@ -2,8 +2,9 @@
 //!
 //! Beside the pace that `throttle` keeps in memory, each guess is counted in the database before it is looked at; a right one is
 //! taken back. Who is a stranger shares one count for an account, whatever their address. A device that the owner signed in on
-//! before has a count of its own, and so has an address they were at lately: a stranger who uses up theirs does not lock the owner
-//! out of either. So has each session, for whoever steals one guesses with it. Addresses without an account are counted alike, so the answer tells nothing.
+//! before has a count of its own: a stranger who uses up theirs does not lock the owner out of it. So has each session, for whoever
+//! steals one guesses with it. A network address that the owner was at has none: who shares it could read from it who has an account.
+//! Addresses without an account are counted alike, so the answer tells nothing.
 
 use service_kit::problem::Problem;
 use sqlx::PgPool;
@@ -21,8 +22,6 @@ pub(super) enum Guesser {
     Device(Uuid),
     /// Somebody in a session of the account.
     Session(Uuid),
-    /// Somebody at an address, given by its keyed hash, that the account was used from lately.
-    Address([u8; 32]),
     /// Anybody else.
     Stranger,
 }
@@ -55,7 +54,6 @@ impl Guesses {
             Guesser::Session(session_id) => {
                 keyed_hash(&self.key, &[subject.as_bytes(), b"session", session_id.as_bytes()])
             }
-            Guesser::Address(hash) => keyed_hash(&self.key, &[subject.as_bytes(), b"address", &hash]),
             Guesser::Stranger => keyed_hash(&self.key, &[subject.as_bytes(), b"stranger"]),
         };
         let counted = sqlx::query(

@@ -22,6 +22,7 @@ mod passwords;
 mod phone;
 mod profile;
 mod providers;
+mod queue;
 mod refresh;
 mod register;
 mod retention;

@@ -1,7 +1,7 @@
 //! Passwords: argon2id with a pepper, hashed a few at a time. What is accepted as a new one, `password_policy` says.
 //!
 //! A hash takes a core and some tens of mebibytes for a tenth of a second or more. No more run at once than there are
-//! cores, few wait, and the rest are turned away with 429 before they cost anything.
+//! cores, few wait ([`super::queue`]), and the rest are turned away with 429 before they cost anything.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,11 @@ use argon2::{
 use service_kit::problem::Problem;
 use tokio::sync::Semaphore;
 
-use super::{IdentityConfig, IdentityError, Secret, password_policy::Policy};
+use super::{
+    IdentityConfig, IdentityError, Secret,
+    password_policy::Policy,
+    queue::{Queue, Visitor},
+};
 
 pub(super) use super::password_policy::CHARACTERS_MAX;
 
@@ -25,7 +29,7 @@ pub(super) struct Passwords {
     recipe: Arc<Recipe>,
     policy: Policy,
     cores: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+    queue: Queue,
     /// Verified against when nobody has the e-mail address, so that the answer takes as long.
     nobody: Arc<str>,
 }
@@ -101,7 +105,7 @@ impl Passwords {
             recipe: Arc::new(recipe),
             policy: Policy::try_new(config)?,
             cores: Arc::new(Semaphore::new(at_once.max(1))),
-            queue: Arc::new(Semaphore::new(at_once.max(1) + config.password_queue_max)),
+            queue: Queue::new(at_once.max(1) + config.password_queue_max),
             nobody: nobody.into(),
         })
     }
@@ -110,28 +114,34 @@ impl Passwords {
     ///
     /// # Errors
     /// 422 `weak-password` when it may not be chosen; 429 when too many wait already.
-    pub async fn hash_new(&self, password: String, email: &str, display_name: &str) -> Result<String, Problem> {
+    pub async fn hash_new(
+        &self,
+        password: String,
+        email: &str,
+        display_name: &str,
+        visitor: Visitor,
+    ) -> Result<String, Problem> {
         self.policy.check(&password, email, display_name).await?;
-        self.hash(password).await
+        self.hash(password, visitor).await
     }
 
     /// The PHC string to store for a password that is in force already.
     ///
     /// # Errors
     /// 429 when too many wait already.
-    pub async fn hash(&self, password: String) -> Result<String, Problem> {
+    pub async fn hash(&self, password: String, visitor: Visitor) -> Result<String, Problem> {
         let recipe = Arc::clone(&self.recipe);
-        self.run(move || recipe.hash(&password)).await
+        self.run(visitor, move || recipe.hash(&password)).await
     }
 
     /// Compares a guess with the stored PHC string, or with nobody's: as long a wait, and always wrong.
     ///
     /// # Errors
     /// 429 when too many wait already.
-    pub async fn verify(&self, guess: String, stored: Option<String>) -> Result<Verdict, Problem> {
+    pub async fn verify(&self, guess: String, stored: Option<String>, visitor: Visitor) -> Result<Verdict, Problem> {
         let recipe = Arc::clone(&self.recipe);
         let nobody = Arc::clone(&self.nobody);
-        self.run(move || {
+        self.run(visitor, move || {
             let phc = PasswordHash::new(stored.as_deref().unwrap_or(&nobody)).map_err(HashError::Argon2)?;
             let matches = match recipe.hasher()?.verify_password(guess.as_bytes(), &phc) {
                 Ok(()) => stored.is_some(),
@@ -153,12 +163,13 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(
         &self,
+        visitor: Visitor,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, Problem> {
         let busy = || Problem::too_fast(2, "too many people are signing in at this moment; try again");
-        let place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| busy())?;
+        let place = self.queue.enter(visitor)?;
         let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| busy())?;
-        // Both permits go with the work: a client that hangs up does not make room for another hash.
+        // Core and place go with the work: a client that hangs up does not make room for another hash.
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop((core, place));
@@ -188,6 +199,8 @@ mod tests {
 
     use super::*;
 
+    const HERE: Visitor = Visitor::NOWHERE;
+
     #[test]
     fn weak_parameters_are_refused_at_start() {
         let config = IdentityConfig {
@@ -209,27 +222,30 @@ mod tests {
             ..config.clone()
         };
         let passwords = Passwords::try_new(&config, &Secret::new([1; 32])).unwrap();
-        let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
+        let stored = passwords.hash("correct horse".to_owned(), HERE).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1,keyid="), "{stored}");
 
         let right = passwords
-            .verify("correct horse".to_owned(), Some(stored.clone()))
+            .verify("correct horse".to_owned(), Some(stored.clone()), HERE)
             .await
             .unwrap();
         assert_eq!(right, Verdict::Right);
         let wrong = passwords
-            .verify("Correct horse".to_owned(), Some(stored.clone()))
+            .verify("Correct horse".to_owned(), Some(stored.clone()), HERE)
             .await
             .unwrap();
         assert_eq!(wrong, Verdict::Wrong);
         let other_pepper = Passwords::try_new(&config, &Secret::new([2; 32])).unwrap();
         let elsewhere = other_pepper
-            .verify("correct horse".to_owned(), Some(stored.clone()))
+            .verify("correct horse".to_owned(), Some(stored.clone()), HERE)
             .await
             .unwrap();
         assert_eq!(elsewhere, Verdict::Wrong);
         let stronger = Passwords::try_new(&raised, &Secret::new([1; 32])).unwrap();
-        let outdated = stronger.verify("correct horse".to_owned(), Some(stored)).await.unwrap();
+        let outdated = stronger
+            .verify("correct horse".to_owned(), Some(stored), HERE)
+            .await
+            .unwrap();
         assert_eq!(outdated, Verdict::RightButOutdated);
     }
 
@@ -243,7 +259,7 @@ mod tests {
             ..IdentityConfig::default()
         };
         let passwords = Passwords::try_new(&config, &Secret::new([1; 32])).unwrap();
-        let all = futures::future::join_all((0..8).map(|_| passwords.hash("correct horse".to_owned()))).await;
+        let all = futures::future::join_all((0..8).map(|_| passwords.hash("correct horse".to_owned(), HERE))).await;
         assert!(all.iter().any(Result::is_ok));
         let refused = all.iter().filter_map(|one| one.as_ref().err()).collect::<Vec<_>>();
         assert!(!refused.is_empty());

@@ -13,6 +13,7 @@ use super::{
     address::Client,
     body::Body,
     private,
+    queue::Visitor,
     security_events::{self, Kind, SecurityEvent},
     sessions,
 };
@@ -52,10 +53,15 @@ pub(super) async fn register(
 
     let attempt = identity
         .throttle()
-        .admit(&format!("register {email}"), client.address, false)?;
+        .admit_registration(&format!("register {email}"), client.address)?;
     let password_hash = match identity
         .passwords()
-        .hash_new(request.password, &email, &display_name)
+        .hash_new(
+            request.password,
+            &email,
+            &display_name,
+            Visitor::anybody(client.address),
+        )
         .await
     {
         Ok(hash) => hash,

@@ -15,6 +15,7 @@ use super::{
     factors::admission,
     guesses::Guesser,
     passwords::{CHARACTERS_MAX, Verdict},
+    queue::Visitor,
     register::normal_email,
     security_events::{self, Kind, SecurityEvent},
     sessions::PasswordSince,
@@ -36,7 +37,6 @@ struct Account {
     user_id: UserId,
     password_hash: String,
     password: PasswordSince,
-    is_known_here: bool,
     device_id: Option<Uuid>,
     has_verified_email: bool,
 }
@@ -44,7 +44,8 @@ struct Account {
 /// `POST /api/v1/auth/login`: anybody.
 ///
 /// An unknown address and a wrong password read the same and take as long. Only the right password tells whether there is a
-/// second factor.
+/// second factor. Only a device that signed in to the account before is treated otherwise than a stranger: whether an address has an
+/// account must not be read from who waits, and many share one network address.
 pub(super) async fn sign_in(
     State(identity): State<Identity>,
     client: Client,
@@ -58,16 +59,14 @@ pub(super) async fn sign_in(
     }
     let account = find_account(&identity, &email, &client).await?;
     let address_hash = identity.address_hash(client.address);
-    let is_known_here = account.as_ref().is_some_and(|account| account.is_known_here);
     let device_id = account.as_ref().and_then(|account| account.device_id);
     let attempt = match device_id {
         Some(device_id) => identity.throttle().admit_device(&email, device_id)?,
-        None => identity.throttle().admit(&email, client.address, is_known_here)?,
+        None => identity.throttle().admit(&email, client.address, false)?,
     };
-    let guesser = match (device_id, address_hash) {
-        (Some(device_id), _) => Guesser::Device(device_id),
-        (None, Some(hash)) if is_known_here => Guesser::Address(hash),
-        _ => Guesser::Stranger,
+    let (guesser, visitor) = match device_id {
+        Some(device_id) => (Guesser::Device(device_id), Visitor::let_in_before(client.address)),
+        None => (Guesser::Stranger, Visitor::anybody(client.address)),
     };
     let guess = match identity.guesses().count(&email, guesser).await {
         Ok(guess) => guess,
@@ -78,7 +77,11 @@ pub(super) async fn sign_in(
     };
 
     let stored = account.as_ref().map(|account| account.password_hash.clone());
-    let verdict = match identity.passwords().verify(request.password.clone(), stored).await {
+    let verdict = match identity
+        .passwords()
+        .verify(request.password.clone(), stored, visitor)
+        .await
+    {
         Ok(verdict) => verdict,
         Err(busy) => {
             attempt.forgiven();
@@ -102,7 +105,7 @@ pub(super) async fn sign_in(
     attempt.succeeded();
     guess.take_back().await;
     if verdict == Verdict::RightButOutdated {
-        renew_hash(&identity, &account, request.password).await;
+        renew_hash(&identity, &account, request.password, visitor).await;
     }
     if identity.requires_verified_email() && !account.has_verified_email {
         account::send_verification(&identity, account.user_id, &email).await?;
@@ -123,7 +126,7 @@ pub(super) fn wrong_credentials() -> Problem {
     )
 }
 
-type Row = (Uuid, String, DateTime<Utc>, bool, Option<Uuid>, bool);
+type Row = (Uuid, String, DateTime<Utc>, Option<Uuid>, bool);
 
 async fn find_account(identity: &Identity, email: &str, client: &Client) -> Result<Option<Account>, IdentityError> {
     let row: Option<Row> = sqlx::query_as(
@@ -131,31 +134,24 @@ async fn find_account(identity: &Identity, email: &str, client: &Client) -> Resu
              user_id,
              password_hash,
              password_changed_at,
-             exists (
-                 select 1
-                 from identity.sessions
-                 where sessions.user_id = users.user_id and sessions.address_hash = $2
-             ),
              (
                  select device_id
                  from identity.devices
-                 where devices.user_id = users.user_id and devices.token_hash = $3
+                 where devices.user_id = users.user_id and devices.token_hash = $2
              ),
              email_verified_at is not null
          from identity.users
          where email = $1 and password_hash is not null",
     )
     .bind(email)
-    .bind(identity.address_hash(client.address))
     .bind(client.device_hash)
     .fetch_optional(identity.pool())
     .await?;
     Ok(row.map(
-        |(user_id, password_hash, changed_at, is_known_here, device_id, has_verified_email)| Account {
+        |(user_id, password_hash, changed_at, device_id, has_verified_email)| Account {
             user_id: UserId::from_uuid(user_id),
             password_hash,
             password: PasswordSince(changed_at),
-            is_known_here,
             device_id,
             has_verified_email,
         },
@@ -163,8 +159,8 @@ async fn find_account(identity: &Identity, email: &str, client: &Client) -> Resu
 }
 
 /// Hashes the password anew with today's parameters. If that fails now, it succeeds some other day.
-async fn renew_hash(identity: &Identity, account: &Account, password: String) {
-    let Ok(renewed) = identity.passwords().hash(password).await else {
+async fn renew_hash(identity: &Identity, account: &Account, password: String, visitor: Visitor) {
+    let Ok(renewed) = identity.passwords().hash(password, visitor).await else {
         return;
     };
     let stored = sqlx::query("update identity.users set password_hash = $3 where user_id = $1 and password_hash = $2")

@@ -19,6 +19,7 @@ use super::{
     openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
     passwords::{CHARACTERS_MAX, Verdict},
     private,
+    queue::Visitor,
     security_events::{self, Kind, SecurityEvent},
     sessions::{self, AccessToken},
 };
@@ -163,7 +164,11 @@ async fn password_is_right(
             return Err(problem);
         }
     };
-    let verdict = match identity.passwords().verify(password, password_hash).await {
+    let verdict = match identity
+        .passwords()
+        .verify(password, password_hash, Visitor::let_in_before(client.address))
+        .await
+    {
         Ok(verdict) => verdict,
         Err(busy) => {
             attempt.forgiven();

@@ -4,9 +4,11 @@
 //! is answered 429 without being looked at and does not count, so the wait never grows by asking. Three counts run side by side:
 //!
 //! - *account from here*: one e-mail address from one network address. Right after a right password it starts again from nothing.
-//! - *account from anywhere*: one e-mail address from all network addresses it has not signed in from lately. Somebody
-//!   guessing elsewhere therefore never slows the owner at home.
+//! - *account from anywhere*: one e-mail address from all network addresses. Where its owner was before makes no difference: who
+//!   shares that network could read from it that there is an account. Who has signed in, with a session, is not slowed by it.
 //! - *here*: all e-mail addresses from one network address, with more patience, since a household or a school shares one.
+//!
+//! Registrations are counted by network address beside that, the successful ones too: each costs a hash and leaves an account.
 //!
 //! A guess counts before its password is hashed: while one is under way, no second is admitted in an account that has
 //! failures, and one whose outcome is never told counts as wrong. A device that the owner signed in on before has a count of its
@@ -35,6 +37,7 @@ enum Scope {
     AccountFromHere,
     AccountFromAnywhere,
     Here,
+    RegisteredHere,
 }
 
 impl Scope {
@@ -44,6 +47,9 @@ impl Scope {
             (Self::Here, 0..20) => 0,
             (Self::Here, 20..100) => 1,
             (Self::Here, _) => 3,
+            (Self::RegisteredHere, 0..100) => 0,
+            (Self::RegisteredHere, 100..500) => 1,
+            (Self::RegisteredHere, _) => 10,
             (_, 0) => 0,
             (_, 1..3) => 1,
             (_, 3..9) => 3,
@@ -56,6 +62,7 @@ impl Scope {
     const fn at_once(self, failures: u32) -> u32 {
         match (self, failures) {
             (Self::Here, _) => 64,
+            (Self::RegisteredHere, _) => 4,
             (_, 0) => 4,
             (_, _) => 1,
         }
@@ -112,6 +119,23 @@ impl Throttle {
             Scope::AccountFromHere,
             &[subject, "device", &device_id.to_string()],
         )];
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
+    }
+
+    /// Admits a registration: counted as a guess at whether there is an account, and against its address however it ends.
+    ///
+    /// # Errors
+    /// 429 while earlier ones keep this one waiting.
+    pub fn admit_registration(&self, subject: &str, address: Option<IpAddr>) -> Result<Attempt, Problem> {
+        let here = address.map(|address| address.to_string());
+        let mut keys = vec![
+            key(Scope::AccountFromHere, &[subject, here.as_deref().unwrap_or_default()]),
+            key(Scope::AccountFromAnywhere, &[subject]),
+        ];
+        if let Some(here) = &here {
+            keys.push(key(Scope::Here, &[here]));
+            keys.push(key(Scope::RegisteredHere, &[here]));
+        }
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
@@ -185,12 +209,15 @@ impl Attempt {
     /// The guess was right.
     pub fn succeeded(mut self) {
         self.is_told = true;
+        let now = Instant::now();
         let mut counts = self.throttle.lock();
         for key in &self.keys {
-            if key.0 == Scope::AccountFromHere {
-                counts.remove(key);
-            } else {
-                finish(&mut counts, key);
+            match key.0 {
+                Scope::AccountFromHere => {
+                    counts.remove(key);
+                }
+                Scope::RegisteredHere => count_one(&mut counts, key, now),
+                Scope::AccountFromAnywhere | Scope::Here => finish(&mut counts, key),
             }
         }
     }
@@ -213,12 +240,7 @@ impl Attempt {
         self.is_told = true;
         let mut counts = self.throttle.lock();
         for key in &self.keys {
-            finish(&mut counts, key);
-            if let Some(count) = counts.get_mut(key) {
-                count.failures = count.failures.saturating_add(1);
-                count.waits_until = now + Duration::from_secs(key.0.wait_s(count.failures));
-                count.touched_at = now;
-            }
+            count_one(&mut counts, key, now);
         }
     }
 }
@@ -239,6 +261,15 @@ fn too_fast(wait: Duration) -> Problem {
 fn finish(counts: &mut HashMap<Key, Count>, key: &Key) {
     if let Some(count) = counts.get_mut(key) {
         count.under_way = count.under_way.saturating_sub(1);
+    }
+}
+
+fn count_one(counts: &mut HashMap<Key, Count>, key: &Key, now: Instant) {
+    finish(counts, key);
+    if let Some(count) = counts.get_mut(key) {
+        count.failures = count.failures.saturating_add(1);
+        count.waits_until = now + Duration::from_secs(key.0.wait_s(count.failures));
+        count.touched_at = now;
     }
 }
 
@@ -339,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_elsewhere_does_not_slow_the_owner_at_home() {
+    fn a_stranger_elsewhere_does_not_slow_who_is_signed_in() {
         let throttle = Throttle::default();
         throttle
             .admit("ada", Some("192.0.2.1".parse().unwrap()), false)
@@ -356,6 +387,20 @@ mod tests {
                 .admit("ada", Some("198.51.100.7".parse().unwrap()), true)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn an_address_registers_a_hundred_people_and_then_one_a_second() {
+        let throttle = Throttle::default();
+        let register = |number: u32, last: u8| {
+            let address = IpAddr::from([192, 0, 2, last]);
+            throttle.admit_registration(&format!("register {number}"), Some(address))
+        };
+        for number in 0..100 {
+            register(number, 1).ok().unwrap().succeeded();
+        }
+        assert!(register(100, 1).is_err());
+        assert!(register(100, 2).is_ok());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod phone;
 mod providers;
 mod retention;
 mod sessions;
+mod shared_network;
 mod step_up;
 mod stolen;
 mod storage;

@@ -15,6 +15,7 @@ use super::{
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         passwords::{CHARACTERS_MAX, Verdict},
         private,
+        queue::Visitor,
         security_events::{self, Kind, SecurityEvent},
     },
     letters, taking_back,
@@ -88,7 +89,12 @@ async fn change(
     }
     let new_hash = identity
         .passwords()
-        .hash_new(request.new_password, &email, &display_name)
+        .hash_new(
+            request.new_password,
+            &email,
+            &display_name,
+            Visitor::let_in_before(client.address),
+        )
         .await?;
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
@@ -150,7 +156,11 @@ async fn prove(
             return Err(problem);
         }
     };
-    match identity.passwords().verify(guess, stored).await {
+    match identity
+        .passwords()
+        .verify(guess, stored, Visitor::let_in_before(client.address))
+        .await
+    {
         Ok(Verdict::Wrong) => attempt.failed(),
         Ok(_) => {
             attempt.succeeded();

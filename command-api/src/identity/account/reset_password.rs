@@ -30,6 +30,7 @@ use super::{
         devices,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         phone, private, providers,
+        queue::Visitor,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
     },
@@ -148,7 +149,12 @@ async fn reset(
         .map_err(IdentityError::Database)?;
     let new_hash = identity
         .passwords()
-        .hash_new(request.new_password, &holder.email, &display_name)
+        .hash_new(
+            request.new_password,
+            &holder.email,
+            &display_name,
+            Visitor::anybody(client.address),
+        )
         .await?;
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;

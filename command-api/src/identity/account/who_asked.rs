@@ -19,6 +19,7 @@ use super::super::{
     address::Client,
     guesses::Guesser,
     passwords::{CHARACTERS_MAX, Verdict},
+    queue::Visitor,
 };
 
 /// The answers to who reads the mail and shows nothing of its account.
@@ -84,7 +85,11 @@ async fn require_password(
     };
     // Who has no password has none that is right, and it takes as long to say so.
     let stored = stored.and_then(|(password_hash,)| password_hash);
-    match identity.passwords().verify(password, stored).await {
+    match identity
+        .passwords()
+        .verify(password, stored, Visitor::anybody(client.address))
+        .await
+    {
         Ok(Verdict::Wrong) => {
             attempt.failed();
             Err(Problem::new(

@@ -18,6 +18,7 @@ use super::{
         body::Body,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         private,
+        queue::Visitor,
         security_events::{self, Kind, SecurityEvent},
         sessions::{Tokens, hash_of, with_device},
     },
@@ -141,7 +142,10 @@ async fn finish(
         .await?
         .require(unknown)?;
     check_pin(&request.pin, role)?;
-    let pin_hash = identity.passwords().hash(request.pin).await?;
+    let pin_hash = identity
+        .passwords()
+        .hash(request.pin, Visitor::let_in_before(client.address))
+        .await?;
     let set = async {
         let mut tx = identity.pool().begin().await?;
         let over = sqlx::query("delete from identity.pairings where claim_hash = $1 and device_id = $2")

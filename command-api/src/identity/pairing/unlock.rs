@@ -16,6 +16,7 @@ use super::{
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         passwords::Verdict,
         private,
+        queue::Visitor,
         security_events::{self, Kind, SecurityEvent},
         sessions::{Tokens, handed_over},
     },
@@ -173,7 +174,11 @@ async fn unlock(
         .await?
         .require(refused)?;
     let pin_hash = counted(&identity, request.device_id).await?;
-    let verdict = match identity.passwords().verify(request.pin, pin_hash).await {
+    let verdict = match identity
+        .passwords()
+        .verify(request.pin, pin_hash, Visitor::let_in_before(client.address))
+        .await
+    {
         Ok(verdict) => verdict,
         Err(busy) => {
             not_looked_at(&identity, request.device_id).await?;
