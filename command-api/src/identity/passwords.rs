@@ -105,7 +105,7 @@ impl Passwords {
             recipe: Arc::new(recipe),
             policy: Policy::try_new(config)?,
             cores: Arc::new(Semaphore::new(at_once.max(1))),
-            queue: Queue::new(at_once.max(1) + config.password_queue_max),
+            queue: Queue::new(at_once.max(1), config.password_queue_max),
             nobody: nobody.into(),
         })
     }

@@ -19,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Places of one network address at a time.
 const SHARE: usize = 4;
-/// Places that only those take who were let in before.
-const RESERVED: usize = 8;
+/// Places that only those take who were let in before, at most: never more than may wait at all.
+const RESERVED_MAX: usize = 8;
 
 /// Who has something hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,11 +70,11 @@ pub(super) struct Place {
 }
 
 impl Queue {
-    /// So many places for everybody.
-    pub fn new(places: usize) -> Self {
+    /// Places for everybody: so many where a hash is computed, and so many where one waits.
+    pub fn new(at_once: usize, waiting: usize) -> Self {
         Self {
-            all: Arc::new(Semaphore::new(places)),
-            reserved: Arc::new(Semaphore::new(RESERVED)),
+            all: Arc::new(Semaphore::new(at_once + waiting)),
+            reserved: Arc::new(Semaphore::new(waiting.min(RESERVED_MAX))),
             taken: Arc::default(),
         }
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_address_has_four_places_at_a_time_and_others_have_theirs() {
-        let queue = Queue::new(34);
+        let queue = Queue::new(2, 32);
         let greedy = places(&queue, Visitor::anybody(at(1)));
         assert_eq!(greedy.len(), 4);
         assert_eq!(places(&queue, Visitor::anybody(at(2))).len(), 4);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn when_every_place_is_taken_eight_are_left_for_those_who_were_let_in_before() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(1, 9);
         let many: Vec<Place> = (1..=3)
             .flat_map(|number| places(&queue, Visitor::anybody(at(number))))
             .collect();
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn without_an_address_nobody_has_a_share() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(1, 9);
         assert_eq!(places(&queue, Visitor::anybody(None)).len(), 10);
     }
 }
