@@ -34,7 +34,8 @@ use uuid::Uuid;
 use crate::server::Server;
 
 /// Connections of the command side, as the service has.
-const WRITER_CONNECTIONS: u32 = 24;
+const WRITER_CONNECTIONS: u32 = 16;
+const IDENTITY_CONNECTIONS: u32 = 12;
 /// The installation's secret; the same for every copy of a database.
 const SECRET: [u8; 32] = *b"a benchmark has nothing to hide!";
 
@@ -202,7 +203,8 @@ impl Ledger {
         let secret = Secret::new(SECRET);
         let log = log(pool.clone()).with_wakeups(wakeups);
         let (api, workers) = CommandApi::start(log, LaneSettings::default()).await?;
-        let identity = Identity::open(pool.clone(), &secret, &IdentityConfig::default(), Arc::new(api.clone())).await?;
+        let identities = database::connect(&server.url(database), DatabaseRole::Identity, IDENTITY_CONNECTIONS).await?;
+        let identity = Identity::open(identities, &secret, &IdentityConfig::default(), Arc::new(api.clone())).await?;
         let (stop, shutdown) = service_kit::shutdown::channel();
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
         Ok(Self {

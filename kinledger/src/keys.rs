@@ -164,7 +164,7 @@ async fn rotate_signing(ledger: &Ledger) -> Result<ExitCode> {
         .secret
         .as_ref()
         .context("name the installation's secret: KINLEDGER_SECRET, or its data folder")?;
-    let pool = database::connect(&ledger.url, DatabaseRole::Writer, 2).await?;
+    let pool = database::connect(&ledger.url, DatabaseRole::Identity, 2).await?;
     let next = rotate_signing_key(pool, secret).await?;
     println!(
         "key {} signs from {}",
@@ -192,7 +192,8 @@ async fn rotate_key_encryption(ledger: &Ledger, json: bool) -> Result<ExitCode> 
     .context("not every key is wrapped under the current key yet: run it again")?;
     if rotated.rewrapped > 0 {
         let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "key-encryption");
-        let told = security_events::record(&pool, event).await;
+        let identities = database::connect(&ledger.url, DatabaseRole::Identity, 1).await?;
+        let told = security_events::record(&identities, event).await;
         told.context("the keys are wrapped anew, but the security trail could not be told")?;
     }
     pool.close().await;

@@ -35,8 +35,10 @@ use service_kit::{
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
-/// Connections of the command side: one per lane while it appends, and some for loads and identity.
-pub const WRITER_CONNECTIONS: u32 = 24;
+/// Connections of the command side: one per lane while it appends, and some for loads.
+pub const WRITER_CONNECTIONS: u32 = 16;
+/// Connections of identity.
+pub const IDENTITY_CONNECTIONS: u32 = 12;
 /// Connections of the views.
 pub const READER_CONNECTIONS: u32 = 16;
 
@@ -65,12 +67,13 @@ impl CommandSide {
         shutdown: Shutdown,
     ) -> Result<Self> {
         let pool = database::connect(url, DatabaseRole::Writer, WRITER_CONNECTIONS).await?;
-        let log = Log::new(pool.clone(), secret.derive("unique-claims/1")).encrypting_with(encryptions);
+        let identities = database::connect(url, DatabaseRole::Identity, IDENTITY_CONNECTIONS).await?;
+        let log = Log::new(pool, secret.derive("unique-claims/1")).encrypting_with(encryptions);
         log.check_keys().await?;
         let (api, workers) = CommandApi::start(log, LaneSettings::default())
             .await
             .context("cannot read the log")?;
-        let erasures = Erasures::new(api.clone(), register);
+        let erasures = Erasures::new(api.clone(), identities.clone(), register);
         let applied = erasures
             .apply_register()
             .await
@@ -78,7 +81,7 @@ impl CommandSide {
         if applied > 0 {
             tracing::warn!(applied, "the database is of before these erasures: they hold again");
         }
-        let identity = Identity::open(pool, secret, config, Arc::new(api.clone()))
+        let identity = Identity::open(identities, secret, config, Arc::new(api.clone()))
             .await
             .context("cannot open identities")?;
         let upkeep = tokio::spawn(identity.clone().run_upkeep(shutdown));
@@ -100,6 +103,7 @@ impl CommandSide {
         let verifier = self.identity.verifier();
         let audit = AuditState::new(
             self.api.log().clone(),
+            self.identity.trail(),
             Arc::new(self.api.clone()),
             Arc::clone(verifier),
             AuditLimits::default(),

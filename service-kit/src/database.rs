@@ -18,8 +18,10 @@ use sqlx::{
 /// What a pool may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseRole {
-    /// Appends to the log and keeps identities.
+    /// Appends to the log.
     Writer,
+    /// Keeps identities: accounts, sessions, devices, invitations.
+    Identity,
     /// Reads the log and writes views.
     Projector,
     /// Reads views, one family at a time.
@@ -34,10 +36,15 @@ pub enum DatabaseRole {
     Reactor,
 }
 
+/// Lock, statement and idle-in-transaction time-outs of identity. A sign-in waits for no more than a row of its own account; the
+/// longest statement forgets ten thousand rows whose term is over.
+const IDENTITY_TIMEOUTS_MS: (u32, u32, u32) = (5_000, 30_000, 10_000);
+
 impl DatabaseRole {
     /// Every role there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Writer,
+        Self::Identity,
         Self::Projector,
         Self::Reader,
         Self::Relay,
@@ -50,6 +57,7 @@ impl DatabaseRole {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Writer => "kinledger_writer",
+            Self::Identity => "kinledger_identity",
             Self::Projector => "kinledger_projector",
             Self::Reader => "kinledger_reader",
             Self::Relay => "kinledger_relay",
@@ -63,7 +71,7 @@ impl DatabaseRole {
     const fn search_path(self) -> &'static str {
         match self {
             Self::Projector | Self::Reader => "views",
-            Self::Writer | Self::Relay | Self::Sealer | Self::Reactor => "pg_catalog",
+            Self::Writer | Self::Identity | Self::Relay | Self::Sealer | Self::Reactor => "pg_catalog",
             Self::Replayer => "pg_temp",
         }
     }
@@ -72,6 +80,7 @@ impl DatabaseRole {
     const fn timeouts_ms(self) -> (u32, u32, u32) {
         match self {
             Self::Writer => (10_000, 30_000, 10_000),
+            Self::Identity => IDENTITY_TIMEOUTS_MS,
             Self::Projector => (10_000, 120_000, 60_000),
             Self::Reader | Self::Reactor => (2_000, 10_000, 10_000),
             Self::Replayer => (2_000, 30_000, 30_000),
@@ -107,7 +116,9 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
     let options: PgConnectOptions = url.parse().map_err(DatabaseError::Connect)?;
     let options = options.application_name(role.as_str()).statement_cache_capacity(200);
     let (lock_ms, statement_ms, idle_ms) = role.timeouts_ms();
-    let durability = if role == DatabaseRole::Writer { "on" } else { "local" };
+    // What was answered to somebody is on disk, and on a standby where one is waited for.
+    let is_answered_by = matches!(role, DatabaseRole::Writer | DatabaseRole::Identity);
+    let durability = if is_answered_by { "on" } else { "local" };
     let setup = format!(
         "set role {}; set lock_timeout = {lock_ms}; set statement_timeout = {statement_ms}; \
          set idle_in_transaction_session_timeout = {idle_ms}; set synchronous_commit = {durability}; set time zone 'UTC'; \

@@ -44,7 +44,7 @@ pub(crate) use self::leave::{Deliveries, Leave};
 use crate::{
     identity::{
         Families,
-        security_events::{self, Kind, SecurityEvent},
+        security_events::{Kind, SecurityEvent, Trail},
     },
     log_problem,
     sharing::sees_all_accounts,
@@ -66,6 +66,7 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct AuditState {
     log: Log,
+    trail: Trail,
     families: Arc<dyn Families>,
     verifier: Arc<TokenVerifier>,
     limits: AuditLimits,
@@ -98,10 +99,17 @@ impl Default for AuditLimits {
 }
 
 impl AuditState {
-    /// The log to read, who belongs to a family, and who is signed in.
-    pub fn new(log: Log, families: Arc<dyn Families>, verifier: Arc<TokenVerifier>, limits: AuditLimits) -> Self {
+    /// The log to read, where exports are written down, who belongs to a family, and who is signed in.
+    pub fn new(
+        log: Log,
+        trail: Trail,
+        families: Arc<dyn Families>,
+        verifier: Arc<TokenVerifier>,
+        limits: AuditLimits,
+    ) -> Self {
         Self {
             log,
+            trail,
             families,
             verifier,
             limits,
@@ -149,7 +157,7 @@ impl AuditState {
             .by(signed_in.user_id)
             .in_session(signed_in.session_id)
             .with("format", format);
-        let told = security_events::record(self.log.pool(), event).await;
+        let told = self.trail.record(event).await;
         told.map_err(|error| Problem::ours(&error))
     }
 

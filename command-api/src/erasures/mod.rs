@@ -70,6 +70,7 @@ pub enum ErasuresError {
 /// Keeps up with erasures.
 pub struct Erasures {
     api: CommandApi,
+    identities: PgPool,
     register: Option<Arc<Mutex<Register>>>,
     /// Done in this process.
     done: HashSet<Erased>,
@@ -80,10 +81,11 @@ pub struct Erasures {
 }
 
 impl Erasures {
-    /// With a register, or without.
-    pub fn new(api: CommandApi, register: Option<Register>) -> Self {
+    /// With a register, or without. `identities` is a pool in identity's role: the writer, who destroys keys, has no right there.
+    pub fn new(api: CommandApi, identities: PgPool, register: Option<Register>) -> Self {
         Self {
             api,
+            identities,
             register: register.map(|register| Arc::new(Mutex::new(register))),
             done: HashSet::new(),
             seen_to: DateTime::UNIX_EPOCH,
@@ -201,7 +203,7 @@ impl Erasures {
         if due.is_empty() {
             return Ok(());
         }
-        forget_places(self.pool(), due).await?;
+        forget_places(&self.identities, due).await?;
         let Some(register) = self.register.clone() else {
             return Ok(());
         };

@@ -47,7 +47,7 @@ enum Asked {
 }
 
 /// Makes the next signing key now, for an operator who does not wait for the month to end. Nobody is signed out by it: it is
-/// published ten minutes before it signs, and what the old key signed counts to its end. `pool` acts in the writer's role.
+/// published ten minutes before it signs, and what the old key signed counts to its end. `pool` acts in identity's role.
 ///
 /// # Errors
 /// [`IdentityError`]: a secret that does not fit the database, or a database that does not answer.

@@ -262,7 +262,7 @@ struct Inner {
 }
 
 impl Identity {
-    /// Reads or makes the signing keys. `pool` acts in the writer's role.
+    /// Reads or makes the signing keys. `pool` acts in identity's role.
     ///
     /// # Errors
     /// [`IdentityError`]: weak parameters, a secret that does not fit the database, or a database that does not answer.
@@ -307,6 +307,11 @@ impl Identity {
     /// What tells signed-in people from others; share it with every other router of the process.
     pub fn verifier(&self) -> &Arc<TokenVerifier> {
         &self.inner.verifier
+    }
+
+    /// Where what happens to somebody's access is written down.
+    pub fn trail(&self) -> security_events::Trail {
+        security_events::Trail::new(self.inner.pool.clone())
     }
 
     /// Keeps keys current, learns of sessions that other processes ended, and removes what is long over, until shutdown.

@@ -6,7 +6,7 @@
 
 use domain::id::{FamilyId, UserId};
 use serde_json::{Map, Value};
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 /// Longest detail, in bytes of JSON; what is longer is left out.
@@ -203,6 +203,25 @@ impl SecurityEvent {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.detail.insert(name.to_owned(), value.into());
         self
+    }
+}
+
+/// Where they are written down, for who has nothing else to do with identity.
+#[derive(Clone, Debug)]
+pub struct Trail(PgPool);
+
+impl Trail {
+    /// Over a pool in identity's role.
+    pub const fn new(pool: PgPool) -> Self {
+        Self(pool)
+    }
+
+    /// As [`record`].
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn record(&self, event: SecurityEvent) -> Result<(), sqlx::Error> {
+        record(&self.0, event).await
     }
 }
 

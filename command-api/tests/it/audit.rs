@@ -45,7 +45,7 @@ impl App {
     async fn start() -> Self {
         let database = TestDatabase::create().await;
         let pool = database.pool(DatabaseRole::Writer).await;
-        let log = Log::new(pool.clone(), [9; 32]);
+        let log = Log::new(pool, [9; 32]);
         let (api, _) = CommandApi::start(log.clone(), LaneSettings::default())
             .await
             .expect("the lanes start");
@@ -55,11 +55,13 @@ impl App {
             argon2_iterations: 2,
             ..IdentityConfig::default()
         };
-        let identity = Identity::open(pool, &Secret::new([7; 32]), &config, Arc::clone(&families))
+        let identities = database.pool(DatabaseRole::Identity).await;
+        let identity = Identity::open(identities, &Secret::new([7; 32]), &config, Arc::clone(&families))
             .await
             .expect("identity opens");
         let verifier = Arc::clone(identity.verifier());
-        let state = AuditState::new(log, families, Arc::clone(&verifier), AuditLimits::default());
+        let limits = AuditLimits::default();
+        let state = AuditState::new(log, identity.trail(), families, Arc::clone(&verifier), limits);
         let router = identity::router(identity)
             .merge(dispatch::router(api, verifier))
             .merge(audit::router(state));

@@ -71,7 +71,7 @@ impl App {
 
     async fn on(database: TestDatabase, config: &IdentityConfig, secret: [u8; 32]) -> Self {
         let places = Arc::new(Places::default());
-        let pool = database.pool(DatabaseRole::Writer).await;
+        let pool = database.pool(DatabaseRole::Identity).await;
         let identity = Identity::open(pool, &Secret::new(secret), config, places.clone())
             .await
             .unwrap();
@@ -85,7 +85,7 @@ impl App {
 
     /// One more process on the same database, with counts of its own.
     async fn another_process(&self) -> Router {
-        let pool = self.database.pool(DatabaseRole::Writer).await;
+        let pool = self.database.pool(DatabaseRole::Identity).await;
         let identity = Identity::open(pool, &Secret::new([7; 32]), &quick(), self.places.clone())
             .await
             .unwrap();

@@ -142,16 +142,20 @@ impl Served {
             argon2_iterations: 2,
             ..IdentityConfig::default()
         };
-        let identity = Identity::open(
-            side.log.pool().clone(),
-            &Secret::new([7; 32]),
-            &config,
-            Arc::clone(&families),
-        )
-        .await
-        .expect("identity opens");
+        let identities = database::connect(url, DatabaseRole::Identity, 8)
+            .await
+            .expect("the test database answers");
+        let identity = Identity::open(identities, &Secret::new([7; 32]), &config, Arc::clone(&families))
+            .await
+            .expect("identity opens");
         let verifier = Arc::clone(identity.verifier());
-        let audit = AuditState::new(side.log.clone(), families, Arc::clone(&verifier), limits);
+        let audit = AuditState::new(
+            side.log.clone(),
+            identity.trail(),
+            families,
+            Arc::clone(&verifier),
+            limits,
+        );
         let router = identity::router(identity)
             .merge(dispatch::router(side.api.clone(), verifier))
             .merge(audit::router(audit));

@@ -34,7 +34,7 @@ pub struct ResetOptions {
 /// When the database cannot be used, or nobody has the address.
 pub async fn run(command: AccountsCommand, database_url: &str) -> Result<ExitCode> {
     let AccountsCommand::ResetPassword(options) = command;
-    let pool = database::connect(database_url, DatabaseRole::Writer, 1).await?;
+    let pool = database::connect(database_url, DatabaseRole::Identity, 1).await?;
     let made = operators_reset_token(&pool, &options.email).await;
     pool.close().await;
     let Some(code) = made.context("no code can be made")? else {

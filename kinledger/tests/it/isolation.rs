@@ -3,6 +3,7 @@
 //! The walk is over the OpenAPI document, so a route that is added is walked too, and a command that is added fails here until
 //! it is said what its body looks like.
 
+mod apart;
 mod bodies;
 mod database;
 mod expired;

@@ -188,6 +188,7 @@ async fn a_shared_look_tells_each_asker_their_own_place_and_nothing_else() {
     assert_eq!(nobody, 0);
     for role in [
         DatabaseRole::Writer,
+        DatabaseRole::Identity,
         DatabaseRole::Relay,
         DatabaseRole::Sealer,
         DatabaseRole::Replayer,

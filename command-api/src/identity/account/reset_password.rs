@@ -226,7 +226,7 @@ async fn choose_in_tx(tx: &mut PgConnection, holder: &Holder, new_hash: &str) ->
 /// For an operator without mail: a token that resets the password of whoever has this address. None when nobody has.
 ///
 /// # Errors
-/// When the address is none, or the database does not answer. `pool` acts in the writer's role.
+/// When the address is none, or the database does not answer. `pool` acts in identity's role.
 pub async fn operators_reset_token(pool: &PgPool, email: &str) -> Result<Option<String>, IdentityError> {
     let email = normal_email(email).map_err(|problem| IdentityError::Settings(problem.detail().to_owned()))?;
     let account: Option<(Uuid,)> = sqlx::query_as("select user_id from identity.users where email = $1")

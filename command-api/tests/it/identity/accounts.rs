@@ -223,7 +223,7 @@ async fn verification_without_mail_is_refused_at_the_start() {
         email_verification: EmailVerification::Required,
         ..quick()
     };
-    let pool = database.pool(DatabaseRole::Writer).await;
+    let pool = database.pool(DatabaseRole::Identity).await;
     let opened = Identity::open(
         pool,
         &Secret::new([7; 32]),
@@ -485,7 +485,7 @@ async fn one_persons_mailbox_gets_five_reset_mails_an_hour_an_operator_hands_out
     let (app, mailbox) = with_mail().await;
     app.register("ada@example.org").await;
     mails(&mailbox, "ada@example.org", 1).await;
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     let mut tokens = Vec::new();
     for _ in 0..5 {
         tokens.push(operators_reset_token(&pool, "ada@example.org").await.unwrap().unwrap());

@@ -115,7 +115,7 @@ async fn a_key_is_for_what_its_scopes_name_in_every_process() {
     ];
     let mut processes = Vec::new();
     for role in [
-        DatabaseRole::Writer,
+        DatabaseRole::Identity,
         DatabaseRole::Reader,
         DatabaseRole::Projector,
         DatabaseRole::Replayer,
@@ -245,7 +245,12 @@ async fn a_key_ends_by_itself_and_is_stored_as_a_hash_that_no_reader_sees() {
         .await
         .unwrap();
     assert!(!row.contains(&key) && !row.contains(&key[4..]) && !row.contains(&hex::encode(&key)));
-    for role in [DatabaseRole::Reader, DatabaseRole::Projector, DatabaseRole::Relay] {
+    for role in [
+        DatabaseRole::Writer,
+        DatabaseRole::Reader,
+        DatabaseRole::Projector,
+        DatabaseRole::Relay,
+    ] {
         let other = ada.app.database.pool(role).await;
         let read = sqlx::query("select * from identity.api_keys").fetch_all(&other).await;
         assert!(read.is_err(), "{role:?} reads keys");

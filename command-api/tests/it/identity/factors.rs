@@ -486,7 +486,7 @@ async fn unfinished_sign_ins_are_few_and_end() {
 }
 
 #[tokio::test]
-async fn neither_seed_nor_codes_are_stored_in_clear_and_only_the_writer_reads_them() {
+async fn neither_seed_nor_codes_are_stored_in_clear_and_only_identitys_role_reads_them() {
     let ada = enrolled().await;
     let challenge = ada.challenge().await;
     let pool = ada.app.database.superuser().await;
@@ -506,7 +506,12 @@ async fn neither_seed_nor_codes_are_stored_in_clear_and_only_the_writer_reads_th
     for secret in secrets.iter().chain(&hexadecimal) {
         assert!(!dump.contains(secret.as_str()), "{secret}");
     }
-    for role in [DatabaseRole::Reader, DatabaseRole::Projector, DatabaseRole::Relay] {
+    for role in [
+        DatabaseRole::Writer,
+        DatabaseRole::Reader,
+        DatabaseRole::Projector,
+        DatabaseRole::Relay,
+    ] {
         let other = ada.app.database.pool(role).await;
         for table in ["totp_factors", "recovery_codes", "pending_sign_ins"] {
             let read = sqlx::query(&format!("select * from identity.{table}"))

@@ -184,7 +184,7 @@ async fn a_rotation_under_load_fails_no_request_and_signs_nobody_out() {
     };
     load(app.router.clone(), app.router.clone());
     until(100).await;
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     let next = rotate_signing_key(pool.clone(), &Secret::new([7; 32])).await.unwrap();
     let again = rotate_signing_key(pool, &Secret::new([7; 32])).await.unwrap();
     assert_eq!(next.kid, again.kid, "one that waits is the next one already");

@@ -93,7 +93,7 @@ async fn each_kind_is_kept_for_its_term_and_not_a_day_longer() {
         let wanted = if table == "users" { 3 } else { 2 };
         assert_eq!(*count, wanted, "{table}: {before:?}");
     }
-    let writer = app.database.pool(DatabaseRole::Writer).await;
+    let writer = app.database.pool(DatabaseRole::Identity).await;
     let identity = Identity::open(writer, &Secret::new([7; 32]), &quick(), app.places.clone())
         .await
         .unwrap();

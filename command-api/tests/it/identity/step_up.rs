@@ -16,7 +16,7 @@ fn claims(tokens: &Value) -> Value {
 
 /// Moves the proof of every session an hour into the past.
 async fn an_hour_passes(app: &App) {
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     sqlx::query("update identity.sessions set proven_at = proven_at - interval '1 hour'")
         .execute(&pool)
         .await

@@ -80,10 +80,15 @@ async fn no_secret_is_stored_in_clear() {
 }
 
 #[tokio::test]
-async fn only_the_writer_reads_identities_and_others_only_what_verifies_tokens() {
+async fn only_identitys_role_reads_identities_and_others_only_what_verifies_tokens() {
     let app = App::start().await;
     app.register("ada@example.org").await;
-    for role in [DatabaseRole::Reader, DatabaseRole::Projector, DatabaseRole::Relay] {
+    for role in [
+        DatabaseRole::Writer,
+        DatabaseRole::Reader,
+        DatabaseRole::Projector,
+        DatabaseRole::Relay,
+    ] {
         let pool = app.database.pool(role).await;
         for table in TABLES {
             let read = sqlx::query(&format!("select * from identity.{table}"))
@@ -95,11 +100,11 @@ async fn only_the_writer_reads_identities_and_others_only_what_verifies_tokens()
             .fetch_all(&pool)
             .await;
         match role {
-            DatabaseRole::Relay => assert!(keys.is_err()),
+            DatabaseRole::Writer | DatabaseRole::Relay => assert!(keys.is_err()),
             _ => assert_eq!(keys.unwrap().len(), 1),
         }
     }
-    let writer = app.database.pool(DatabaseRole::Writer).await;
+    let identities = app.database.pool(DatabaseRole::Identity).await;
     for statement in [
         "update identity.security_events set kind = 'x'",
         "delete from identity.security_events",
@@ -107,7 +112,10 @@ async fn only_the_writer_reads_identities_and_others_only_what_verifies_tokens()
         "delete from identity.users",
         "truncate identity.sessions",
     ] {
-        assert!(sqlx::query(statement).execute(&writer).await.is_err(), "{statement}");
+        assert!(
+            sqlx::query(statement).execute(&identities).await.is_err(),
+            "{statement}"
+        );
     }
     app.end().await;
 }
@@ -115,7 +123,7 @@ async fn only_the_writer_reads_identities_and_others_only_what_verifies_tokens()
 #[tokio::test]
 async fn another_secret_does_not_open_the_database() {
     let app = App::start().await;
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     let opened = Identity::open(pool, &Secret::new([8; 32]), &quick(), Arc::new(Places::default())).await;
     assert!(matches!(opened, Err(IdentityError::OtherSecret)));
     app.end().await;
@@ -129,7 +137,7 @@ async fn processes_that_start_together_agree_on_one_key() {
         .execute(&database)
         .await
         .unwrap();
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     let (config, secret) = (quick(), Secret::new([7; 32]));
     let opened = futures::future::join_all(
         (0..4).map(|_| Identity::open(pool.clone(), &secret, &config, Arc::new(Places::default()))),

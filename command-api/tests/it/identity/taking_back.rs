@@ -33,7 +33,7 @@ async fn count(app: &App, statement: &str) -> i64 {
 
 /// A reset's token, without the mail.
 async fn reset_token(app: &App) -> String {
-    let pool = app.database.pool(DatabaseRole::Writer).await;
+    let pool = app.database.pool(DatabaseRole::Identity).await;
     operators_reset_token(&pool, EMAIL).await.unwrap().unwrap()
 }
 

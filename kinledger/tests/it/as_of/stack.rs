@@ -15,7 +15,7 @@ use command_api::{
     CommandApi,
     audit::{AuditLimits, AuditState},
     dispatch,
-    identity::Families,
+    identity::{Families, security_events::Trail},
     lanes::LaneSettings,
 };
 use domain::{
@@ -124,6 +124,7 @@ impl Stack {
             }))
             .merge(command_api::audit::router(AuditState::new(
                 log,
+                Trail::new(database.pool(DatabaseRole::Identity).await),
                 families,
                 verifier,
                 AuditLimits::default(),
