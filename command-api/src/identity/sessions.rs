@@ -132,18 +132,20 @@ impl PasswordSince {
     }
 }
 
-/// Opens a session for somebody who has just proven who they are, by these methods. The code of a text message alone proves too
-/// little for anything dangerous.
+/// Opens a session for somebody whose account was made just now.
 pub(super) async fn open(
     identity: &Identity,
     user_id: UserId,
     proven_by: &[&str],
     client: &Client,
 ) -> Result<Tokens, IdentityError> {
-    open_in(identity.pool().begin().await?, identity, user_id, proven_by, client).await
+    let opened = open_since(identity, user_id, proven_by, None, client).await?;
+    opened.ok_or(IdentityError::Database(sqlx::Error::RowNotFound))
 }
 
-/// As [`open`], but only while this password is in force: a sign-in that was under way when another was chosen opens nothing.
+/// Opens a session for somebody who has just proven who they are, by these methods. The code of a text message alone proves too
+/// little for anything dangerous. A sign-in that was under way when the account was closed opens nothing, nor when another password
+/// was chosen than the one it began with.
 pub(super) async fn open_since(
     identity: &Identity,
     user_id: UserId,
@@ -155,6 +157,14 @@ pub(super) async fn open_since(
     if let Some(password) = password
         && !password.holds_in_tx(&mut tx, user_id).await?
     {
+        return Ok(None);
+    }
+    // Closing waits for this, or is seen here.
+    let account = sqlx::query("select 1 from identity.users where user_id = $1 and closed_at is null for key share")
+        .bind(user_id.uuid())
+        .fetch_optional(&mut *tx)
+        .await?;
+    if account.is_none() {
         return Ok(None);
     }
     open_in(tx, identity, user_id, proven_by, client).await.map(Some)

@@ -85,8 +85,12 @@ impl App {
 
     /// One more process on the same database, with counts of its own.
     async fn another_process(&self) -> Router {
+        self.another_process_with(&quick()).await
+    }
+
+    async fn another_process_with(&self, config: &IdentityConfig) -> Router {
         let pool = self.database.pool(DatabaseRole::Identity).await;
-        let identity = Identity::open(pool, &Secret::new([7; 32]), &quick(), self.places.clone())
+        let identity = Identity::open(pool, &Secret::new([7; 32]), config, self.places.clone())
             .await
             .unwrap();
         router(identity)

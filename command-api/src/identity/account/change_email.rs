@@ -17,6 +17,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         private,
         register::normal_email,
@@ -114,6 +115,7 @@ async fn ask(
         ));
     }
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let token = mail_tokens::make_in_tx(&mut tx, Purpose::ChangeEmail, signed_in.user_id, &email, Asker::Anybody)
         .await
         .map_err(IdentityError::Database)?;

@@ -12,6 +12,7 @@ use super::{
         address::Client,
         body::Body,
         guesses::Guesser,
+        new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         passwords::{CHARACTERS_MAX, Verdict},
         private,
@@ -98,6 +99,7 @@ async fn change(
         .await?;
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     // The hash that was compared must still be the one in force: of two changes at once, one is refused.
     let changed = sqlx::query(
         "update identity.users

@@ -17,7 +17,7 @@ use super::{
 /// A session of a paired device lives for so many hours.
 const HOURS: i32 = 12;
 
-/// Opens a session bound to the device; none when the device was ended at this moment.
+/// Opens a session bound to the device; none when the device or the account was ended at this moment.
 ///
 /// It is opened like any other and bound before anybody has its tokens.
 pub(super) async fn open(
@@ -26,7 +26,9 @@ pub(super) async fn open(
     device_id: Uuid,
     client: &Client,
 ) -> Result<Option<Tokens>, IdentityError> {
-    let tokens = sessions::open(identity, user_id, &["pin", "pop"], client).await?;
+    let Some(tokens) = sessions::open_since(identity, user_id, &["pin", "pop"], None, client).await? else {
+        return Ok(None);
+    };
     let signed_in = identity
         .verifier()
         .verify(&tokens.access_token)

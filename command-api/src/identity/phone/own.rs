@@ -18,7 +18,8 @@ use super::{
         account::letters,
         address::Client,
         body::Body,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_FAST, TOO_LARGE, schema},
+        new_way_in,
+        openapi::{Caller, MALFORMED, NEW_WAY_IN, NOT_SIGNED_IN, Route, STEP_UP, TOO_FAST, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
     },
@@ -47,7 +48,7 @@ pub(super) fn paths() -> Vec<Route> {
             parameters: json!([]),
             body: Some((schema::<Start>(), true)),
             success: (202, "A message is on its way.", Some(schema::<Asked>())),
-            problems: &[MALFORMED, NOT_SIGNED_IN, STEP_UP, TOO_LARGE, NO_SMS, TOO_FAST],
+            problems: &[MALFORMED, NOT_SIGNED_IN, NEW_WAY_IN, TOO_LARGE, NO_SMS, TOO_FAST],
         },
         Route {
             path: "/api/v1/auth/profile/phone/confirm",
@@ -62,7 +63,11 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                (403, "`wrong-code`: it is wrong, over or used."),
+                (
+                    403,
+                    "`wrong-code`: it is wrong, over or used. `email-not-verified`: verify the address first; or the account has \
+                     paired devices only.",
+                ),
                 (409, "`phone-taken`: it signs in to another account."),
                 TOO_LARGE,
             ],
@@ -129,6 +134,9 @@ async fn ask(
             "this account signs in by a paired device, and by no phone",
         ));
     }
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
+    tx.commit().await.map_err(IdentityError::Database)?;
     let purpose = Purpose::Add(signed_in.user_id);
     let asked = codes::ask(&identity, &number, purpose, &client, false).await?;
     Ok(private((StatusCode::ACCEPTED, Json(asked)).into_response()))
@@ -147,6 +155,7 @@ async fn confirm(
         return Err(wrong_code(StatusCode::FORBIDDEN));
     };
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     let kept = sqlx::query(
         "insert into identity.phones (user_id, number_hash, sealed_number)
          values ($1, $2, $3)

@@ -22,7 +22,8 @@ use super::{
         account::letters,
         address::Client,
         body::Body,
-        openapi::{Caller, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
+        new_way_in,
+        openapi::{Caller, NEW_WAY_IN, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
         private,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
@@ -65,14 +66,14 @@ pub(super) fn paths() -> Vec<Route> {
             parameters: json!([provider_parameter()]),
             body: None,
             success: (200, "Where to go.", Some(schema::<Started>())),
-            problems: &[MALFORMED_ADDRESS, NOT_SIGNED_IN, STEP_UP, UNKNOWN, FAILED, BUSY],
+            problems: &[MALFORMED_ADDRESS, NOT_SIGNED_IN, NEW_WAY_IN, UNKNOWN, FAILED, BUSY],
         },
         Route {
             path: "/api/v1/auth/providers/{provider}/link/finish",
             method: "post",
             operation_id: "finish-provider-link",
             summary: "Link one's account with what a provider sent back",
-            description: "Who may call: the session that began, in the browser that began. A mail tells of it.",
+            description: "Who may call: the session that began, in the browser that began, while it is not ended. A mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([provider_parameter()]),
             body: Some((schema::<Finish>(), true)),
@@ -80,6 +81,10 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_CONFIRMED,
+                (
+                    403,
+                    "`email-not-verified`: verify the address first; or the account has paired devices only.",
+                ),
                 UNKNOWN,
                 (
                     409,
@@ -159,6 +164,9 @@ async fn start(
             "this account signs in by a paired device, and by no provider",
         ));
     }
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
+    tx.commit().await.map_err(IdentityError::Database)?;
     begin(&identity, &provider, linking(&signed_in), &client).await
 }
 
@@ -174,6 +182,8 @@ async fn finish(
     let provider = identity.providers().named(path)?;
     let person = who_came_back(&identity, &provider, &headers, request, linking(&signed_in)).await?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    // The provider took its time: what began may be taken back, or closed, by now.
+    new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     if link_in_tx(&mut tx, &identity, &provider, signed_in.user_id, &person).await? {
         let event = SecurityEvent::about(Kind::SignInLinked, signed_in.user_id)
             .in_session(signed_in.session_id)

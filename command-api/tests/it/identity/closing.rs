@@ -1,5 +1,7 @@
 //! A person closes their account: nothing of theirs is left, and nobody can tell that there was one.
 
+use std::time::{Duration, Instant};
+
 use axum::http::StatusCode;
 use domain::{
     actor::Role,
@@ -200,5 +202,45 @@ async fn who_has_neither_password_nor_factor_closes_by_a_fresh_sign_in_alone() {
         (refused.status, refused.problem()),
         (StatusCode::FORBIDDEN, "/problems/step-up-required")
     );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_under_way_when_the_account_closed_opens_nothing() {
+    let mailbox = Mailbox::start();
+    let app = App::on(TestDatabase::create().await, &mailing(&mailbox), [7; 32]).await;
+    app.register(EMAIL).await;
+    let superuser = app.database.superuser().await;
+    // The password was right, and what else is asked for is looked up when the account is closed already.
+    let mut held = superuser.begin().await.unwrap();
+    sqlx::query("lock table identity.totp_factors in access exclusive mode")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let closed = async {
+        let waits = "select 1 from pg_locks where not granted and relation = 'identity.totp_factors'::regclass";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sqlx::query(waits).fetch_optional(&superuser).await.unwrap().is_none() {
+            assert!(Instant::now() < deadline, "nobody signs in");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        sqlx::query("select identity.close_account(user_id) from identity.users")
+            .execute(&mut *held)
+            .await
+            .unwrap();
+        held.commit().await.unwrap();
+    };
+    let (late, ()) = tokio::join!(app.sign_in(EMAIL, PASSWORD), closed);
+    assert_eq!(
+        (late.status, late.problem()),
+        (StatusCode::UNAUTHORIZED, "/problems/wrong-credentials"),
+        "{late:?}"
+    );
+    let (open,): (i64,) = sqlx::query_as("select count(*) from identity.sessions where revoked_at is null")
+        .fetch_one(&superuser)
+        .await
+        .unwrap();
+    assert_eq!(open, 0);
+    superuser.close().await;
     app.end().await;
 }

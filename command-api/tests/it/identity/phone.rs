@@ -17,7 +17,7 @@ use command_api::identity::IdentityConfig;
 use connectors::channels::{Channels, Settings};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use service_kit::testing::TestDatabase;
+use service_kit::testing::{TestDatabase, mailbox::Mailbox};
 
 use super::{Answer, App, PASSWORD, json_request, quick};
 
@@ -38,6 +38,11 @@ struct Sending {
 
 impl Sending {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// With mail too, where there is a mailbox.
+    async fn start_with(mailbox: Option<&Mailbox>) -> Self {
         let messages = Messages::default();
         let take = async |State(messages): State<Messages>, Form(form): Form<HashMap<String, String>>| {
             messages
@@ -55,6 +60,8 @@ impl Sending {
         let settings = Settings {
             sms_url: Some(url),
             sms_from: Some("+15005550006".to_owned()),
+            smtp_url: mailbox.map(Mailbox::url),
+            mail_from: mailbox.map(|_| "Kinledger <kinledger@example.org>".to_owned()),
             ..Settings::default()
         };
         let config = IdentityConfig {
@@ -392,5 +399,57 @@ async fn neither_number_nor_code_is_stored_in_clear() {
         assert!(rows.iter().all(|(row,)| !row.contains(secret)), "{secret}");
     }
     pool.close().await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn an_address_that_mail_could_verify_is_verified_before_it_gets_a_phone() {
+    let mailbox = Mailbox::start();
+    let sending = Sending::start_with(Some(&mailbox)).await;
+    let squatter = sending.app.register(EMAIL).await;
+    let token = squatter["access_token"].as_str().unwrap();
+    let is_refused =
+        |answer: &Answer| (answer.status, answer.problem()) == (StatusCode::FORBIDDEN, "/problems/email-not-verified");
+    let refused = sending.put(token, NUMBER).await;
+    assert!(is_refused(&refused), "{refused:?}");
+    sending
+        .change("update identity.users set email_verified_at = clock_timestamp()")
+        .await;
+    let asked = sending.put(token, NUMBER).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+    let answered = json!({"challenge": asked.body["challenge"], "code": sending.code(1).await});
+    // Nor is one confirmed that was asked for before.
+    sending
+        .change("update identity.users set email_verified_at = null")
+        .await;
+    let refused = sending.app.post_as(token, CONFIRM, answered).await;
+    assert!(is_refused(&refused), "{refused:?}");
+    let pool = sending.app.database.superuser().await;
+    let (phones,): (i64,) = sqlx::query_as("select count(*) from identity.phones")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(phones, 0);
+    pool.close().await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_ended_elsewhere_confirms_no_number() {
+    let sending = Sending::start().await;
+    let ada = sending.app.register(EMAIL).await;
+    let token = ada["access_token"].as_str().unwrap();
+    let asked = sending.put(token, NUMBER).await;
+    let answered = json!({"challenge": asked.body["challenge"], "code": sending.code(1).await});
+    // As another process ends it; this one has not heard of it.
+    sending
+        .change("update identity.sessions set revoked_at = clock_timestamp(), revoke_reason = 'signed-out'")
+        .await;
+    let late = sending.app.post_as(token, CONFIRM, answered).await;
+    assert_eq!(
+        (late.status, late.problem()),
+        (StatusCode::UNAUTHORIZED, "/problems/not-signed-in"),
+        "{late:?}"
+    );
     sending.app.end().await;
 }

@@ -6,6 +6,8 @@ mod real;
 mod tokens;
 mod vendors;
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
@@ -19,19 +21,24 @@ use url::Url;
 use super::{Answer, App, json_request, quick};
 
 /// How long a provider may take in these tests.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_millis(1_500);
+const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// An app with these providers, beside what `config` says.
 async fn app_with(providers: &Value, config: IdentityConfig) -> App {
+    app_waiting(providers, config, TIMEOUT).await
+}
+
+/// As [`app_with`], where a provider may take so long.
+async fn app_waiting(providers: &Value, config: IdentityConfig, timeout: Duration) -> App {
     App::on(
         TestDatabase::create().await,
-        &with_providers(providers, config),
+        &with_providers(providers, config, timeout),
         [7; 32],
     )
     .await
 }
 
-fn with_providers(providers: &Value, config: IdentityConfig) -> IdentityConfig {
+fn with_providers(providers: &Value, config: IdentityConfig, timeout: Duration) -> IdentityConfig {
     let mut settings = Settings::parse(providers.to_string().as_bytes()).unwrap();
     for (_, section) in settings.sections_mut() {
         section.private_key_pem = section
@@ -39,7 +46,7 @@ fn with_providers(providers: &Value, config: IdentityConfig) -> IdentityConfig {
             .as_ref()
             .map(|path| std::fs::read(path).unwrap());
     }
-    settings.timeout = Some(TIMEOUT);
+    settings.timeout = Some(timeout);
     IdentityConfig {
         sign_in_providers: Providers::open(&settings).unwrap(),
         ..config

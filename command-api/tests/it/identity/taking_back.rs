@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use service_kit::{auth::TokenVerifier, database::DatabaseRole};
 
 use super::{
-    App, PASSWORD,
+    Answer, App, PASSWORD,
     accounts::{NEW_PASSWORD, mails, waited, with_mail},
+    json_request, mailing,
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -332,4 +333,43 @@ async fn a_thiefs_device_is_known_no_longer() {
         assert!(again.body["device_token"].is_string(), "{way:?}: a new device");
         app.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_process_that_has_not_heard_of_it_yet_gives_an_ended_session_no_way_back() {
+    let (app, mailbox) = with_mail().await;
+    let owner = app.register(EMAIL).await;
+    change(&app, "update identity.users set email_verified_at = clock_timestamp()").await;
+    let thief = app.sign_in(EMAIL, PASSWORD).await.body;
+    let router = app.another_process_with(&mailing(&mailbox)).await;
+    let elsewhere = async |token: &str, path: &str, body: Value| {
+        use tower::ServiceExt;
+
+        let request = json_request(path, &body, &[("authorization", &format!("Bearer {token}"))]);
+        Answer::read(router.clone().oneshot(request).await.unwrap()).await
+    };
+    // There, the thief is still in.
+    let is_in = elsewhere(token(&thief), "/api/v1/auth/verify-email/request", json!({})).await;
+    assert_eq!(is_in.status, StatusCode::ACCEPTED, "{is_in:?}");
+    Way::SignOutEverywhere.take(&app, &owner).await;
+    for (path, body) in [
+        (
+            "/api/v1/auth/change-password",
+            json!({"new_password": "a horse of Eve's own"}),
+        ),
+        ("/api/v1/auth/change-email", json!({"email": "eve@example.com"})),
+        ("/api/v1/auth/api-keys", json!({"name": "script", "scopes": ["read"]})),
+    ] {
+        let refused = elsewhere(token(&thief), path, body).await;
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::UNAUTHORIZED, "/problems/not-signed-in"),
+            "{path}"
+        );
+    }
+    let asked = "select count(*) from identity.mail_tokens where purpose = 'change-email'";
+    assert_eq!(count(&app, asked).await, 0);
+    let owner = app.sign_in(EMAIL, PASSWORD).await;
+    assert_eq!(owner.status, StatusCode::OK, "{owner:?}");
+    app.end().await;
 }

@@ -68,6 +68,8 @@ impl Key {
 pub enum Manner {
     Sound,
     Silent,
+    /// Until it is told to be otherwise.
+    Waiting,
     Huge,
     Redirecting,
     NotJson,
@@ -229,9 +231,12 @@ impl Inner {
 
 /// What a manner makes of an answer.
 async fn in_its_manner(fake: &Fake, answer: Response) -> Response {
+    while fake.lock().manner == Manner::Waiting {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let manner = fake.lock().manner;
     match manner {
-        Manner::Sound => answer,
+        Manner::Sound | Manner::Waiting => answer,
         Manner::Silent => {
             tokio::time::sleep(Duration::from_secs(60)).await;
             answer

@@ -1,13 +1,16 @@
 //! Linking that nobody hijacks, from either side.
 
+use std::time::{Duration, Instant};
+
 use axum::http::StatusCode;
+use command_api::identity::operators_reset_token;
 use serde_json::{Value, json};
-use service_kit::testing::mailbox::Mailbox;
+use service_kit::{database::DatabaseRole, testing::mailbox::Mailbox};
 
 use super::{
-    super::{PASSWORD, mailing},
-    App, app_with, begin, count,
-    fake::Fake,
+    super::{PASSWORD, accounts::NEW_PASSWORD, mailing},
+    App, app_waiting, app_with, begin, count,
+    fake::{Fake, Manner},
     finish, link_with, path, plain, token_of, trail,
 };
 
@@ -36,6 +39,12 @@ async fn verify(app: &App, email: &str) {
         .execute(&pool)
         .await
         .unwrap();
+    pool.close().await;
+}
+
+async fn change(app: &App, statement: &str) {
+    let pool = app.database.superuser().await;
+    sqlx::query(statement).execute(&pool).await.unwrap();
     pool.close().await;
 }
 
@@ -78,17 +87,20 @@ async fn an_account_with_the_same_address_is_opened_by_its_own_ways_only_verifie
 async fn who_made_an_account_with_a_victims_address_captures_nothing_and_loses_it_to_a_reset_by_mail() {
     let (fake, mailbox) = (Fake::start().await, Mailbox::start());
     let app = app_with(&fake.settings(), mailing(&mailbox)).await;
-    // Eve registers with Ada's address, and links an account of her own for later.
+    // Eve registers with Ada's address, and would link an account of her own for later.
     let eve = app.register(EMAIL).await;
     mailbox.wait_for(EMAIL, 1);
-    let trojan = link(
-        &app,
-        &fake,
-        eve["access_token"].as_str().unwrap(),
-        person("eve", "eve@example.org", true),
-    )
-    .await;
+    let eves_token = eve["access_token"].as_str().unwrap();
+    let refused = app.post_as(eves_token, &path("fake", "link"), json!({})).await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (StatusCode::FORBIDDEN, "/problems/email-not-verified")
+    );
+    // She did while this installation sent no mail yet.
+    change(&app, "update identity.users set email_verified_at = clock_timestamp()").await;
+    let trojan = link(&app, &fake, eves_token, person("eve", "eve@example.org", true)).await;
     assert_eq!(trojan.status, StatusCode::NO_CONTENT, "{trojan:?}");
+    change(&app, "update identity.users set email_verified_at = null").await;
     // Ada comes by the provider: nothing of hers ends up in Eve's account.
     let ada = sign_in(&app, &fake, person("ada", EMAIL, true)).await;
     assert_eq!(ada.problem(), "/problems/link-required");
@@ -325,4 +337,50 @@ async fn nothing_of_a_sign_in_elsewhere_is_stored_in_clear() {
     assert_eq!(dump("provider_flows").await, "");
     pool.close().await;
     app.end().await;
+}
+
+#[tokio::test]
+async fn a_link_whose_provider_took_its_time_comes_too_late_for_an_account_taken_back_or_closed() {
+    for way in ["reset-password", "logout", "close"] {
+        let fake = Fake::start().await;
+        let app = app_waiting(&fake.settings(), plain(), Duration::from_secs(60)).await;
+        let owner = app.register(EMAIL).await;
+        verify(&app, EMAIL).await;
+        let thief = app.sign_in(EMAIL, PASSWORD).await;
+        let thief = token_of(&thief);
+        let begun = begin(&app, "fake", "link", Some(thief)).await;
+        let code = fake.visit(&begun, person("eve", "eve@example.org", true));
+        fake.lock().manner = Manner::Waiting;
+        let taken_back = async {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while fake.lock().forms.is_empty() {
+                assert!(Instant::now() < deadline, "nobody asks the provider");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let (body, token) = match way {
+                "reset-password" => {
+                    let writer = app.database.pool(DatabaseRole::Writer).await;
+                    let token = operators_reset_token(&writer, EMAIL).await.unwrap().unwrap();
+                    (json!({"token": token, "new_password": NEW_PASSWORD}), "")
+                }
+                "logout" => (json!({"everywhere": true}), owner["access_token"].as_str().unwrap()),
+                _ => (json!({"password": PASSWORD}), owner["access_token"].as_str().unwrap()),
+            };
+            let done = app.post_as(token, &format!("/api/v1/auth/{way}"), body).await;
+            assert_eq!(done.status, StatusCode::NO_CONTENT, "{way} {done:?}");
+            fake.lock().manner = Manner::Sound;
+        };
+        let (late, ()) = tokio::join!(link_with(&app, thief, "fake", &begun, &code), taken_back);
+        assert_eq!(
+            (late.status, late.problem()),
+            (StatusCode::UNAUTHORIZED, "/problems/not-signed-in"),
+            "{way} {late:?}"
+        );
+        assert_eq!(count(&app, "linked_sign_ins").await, 0, "{way}");
+        // Who comes by it is somebody new.
+        let by_provider = sign_in(&app, &fake, person("eve", "eve@example.org", true)).await;
+        assert_eq!(by_provider.status, StatusCode::OK, "{way} {by_provider:?}");
+        assert_ne!(by_provider.body["user_id"], owner["user_id"], "{way}");
+        app.end().await;
+    }
 }
