@@ -2,7 +2,9 @@
 //!
 //! Two stores are touched, so the order matters: the code is taken in the database first, which only one person can do, then
 //! the join goes into the log under a command id made from the code and the person. Whoever took the code may ask again after
-//! any failure and joins once; nobody else can. When the log refuses the join for good, the code is given back.
+//! any failure and joins once, until the invitation is over; nobody else can. When the log refuses the join for good, the code is
+//! given back. A client that goes away does not break a join off; when a process does, the invitation is one that can be taken back,
+//! replaced and run out again a minute later.
 //!
 //! A code that was sent by mail is taken only for an account that has verified the address it was sent to; to any other account it
 //! reads as unknown, unless the account has this address and has not verified it yet: then it is told to.
@@ -13,6 +15,7 @@ use domain::id::{CommandId, FamilyId, MemberId, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::{auth::SignedIn, problem::Problem};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -50,6 +53,16 @@ pub(super) async fn join(
     signed_in: SignedIn,
     client: Client,
     Body(request): Body<Join>,
+) -> Result<Response, Problem> {
+    let joining = tokio::spawn(take_place(identity, signed_in, client, request).in_current_span());
+    joining.await.unwrap_or_else(|error| Err(Problem::ours(&error)))
+}
+
+async fn take_place(
+    identity: Identity,
+    signed_in: SignedIn,
+    client: Client,
+    request: Join,
 ) -> Result<Response, Problem> {
     let user_id = signed_in.user_id;
     let attempt = identity
@@ -154,10 +167,10 @@ async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<T
     let address = email.map(|email| mail::hash(identity, &email));
     let row: Option<Row> = sqlx::query_as(
         "update identity.invitations
-         set used_at = coalesce(used_at, clock_timestamp()), used_by = $2
+         set used_at = case when joined_at is null then clock_timestamp() else used_at end, used_by = $2
          where code_hash = $1
              and (
-                 used_by = $2
+                 (used_by = $2 and (joined_at is not null or expires_at > clock_timestamp()))
                  or (
                      used_by is null and ended_at is null and expires_at > clock_timestamp()
                      and (sent_to is null or ($4 and sent_to = $3))

@@ -29,7 +29,7 @@ use super::{
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
     },
-    INVITE,
+    INVITE, UNUSED,
     code::{code_hash, random_code},
     mail::{self, Address},
 };
@@ -205,21 +205,21 @@ async fn make_room(family_id: FamilyId, member_id: MemberId, tx: &mut PgConnecti
             .bind(family_id.uuid().to_string())
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
+        sqlx::query(&format!(
             "update identity.invitations
-             set ended_at = clock_timestamp(), end_reason = 'replaced'
-             where family_id = $1 and member_id = $2 and used_at is null and ended_at is null
+             set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'replaced'
+             where family_id = $1 and member_id = $2 and {UNUSED} and ended_at is null
                  and expires_at > clock_timestamp()",
-        )
+        ))
         .bind(family_id.uuid())
         .bind(member_id.uuid())
         .execute(&mut *tx)
         .await?;
-        let (open,): (i64,) = sqlx::query_as(
+        let (open,): (i64,) = sqlx::query_as(&format!(
             "select count(*)
              from identity.invitations
-             where family_id = $1 and used_at is null and ended_at is null and expires_at > clock_timestamp()",
-        )
+             where family_id = $1 and {UNUSED} and ended_at is null and expires_at > clock_timestamp()",
+        ))
         .bind(family_id.uuid())
         .fetch_one(&mut *tx)
         .await?;

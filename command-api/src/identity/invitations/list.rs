@@ -25,7 +25,7 @@ use super::{
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    LISTED_DAYS, Offer, end_of_gone_maker,
+    LISTED_DAYS, Offer, UNUSED, end_of_gone_maker,
 };
 
 const LIST: &Row = domain::access::route("invitations");
@@ -174,10 +174,10 @@ pub(super) async fn list(
 }
 
 async fn stored(identity: &Identity, family_id: FamilyId) -> Result<Vec<Stored>, Problem> {
-    let stored = sqlx::query_as(
+    let stored = sqlx::query_as(&format!(
         "select invitation_id, member_id, created_by, role, made_from, sent_to_shown, created_at, expires_at,
              case
-                 when used_at is not null then 'used'
+                 when not {UNUSED} then 'used'
                  when ended_at is not null then end_reason
                  when expires_at <= clock_timestamp() then 'expired'
                  else 'open'
@@ -186,7 +186,7 @@ async fn stored(identity: &Identity, family_id: FamilyId) -> Result<Vec<Stored>,
          where family_id = $1 and created_at > clock_timestamp() - make_interval(days => $2)
          order by created_at desc, invitation_id
          limit $3",
-    )
+    ))
     .bind(family_id.uuid())
     .bind(LISTED_DAYS)
     .bind(LISTED_MAX)
@@ -209,23 +209,23 @@ pub(super) async fn revoke(
     let unknown = || Problem::unknown("unknown-invitation", "there is no such invitation");
     let invitation_id = Uuid::try_parse(&invitation_id).map_err(|_| unknown())?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
-    let ended = sqlx::query(
+    let ended = sqlx::query(&format!(
         "update identity.invitations
-         set ended_at = clock_timestamp(), end_reason = 'revoked'
-         where family_id = $1 and invitation_id = $2 and used_at is null and ended_at is null
+         set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'revoked'
+         where family_id = $1 and invitation_id = $2 and {UNUSED} and ended_at is null
              and expires_at > clock_timestamp()",
-    )
+    ))
     .bind(family_id.uuid())
     .bind(invitation_id)
     .execute(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
     if ended.rows_affected() == 0 {
-        let found: Option<(bool,)> = sqlx::query_as(
-            "select used_at is not null
+        let found: Option<(bool,)> = sqlx::query_as(&format!(
+            "select not {UNUSED}
              from identity.invitations
              where family_id = $1 and invitation_id = $2",
-        )
+        ))
         .bind(family_id.uuid())
         .bind(invitation_id)
         .fetch_optional(&mut *tx)

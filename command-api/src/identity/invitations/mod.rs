@@ -30,6 +30,9 @@ use super::{Identity, openapi::Route};
 
 /// Who may invite.
 const INVITE: &Row = domain::access::route("invite");
+/// What is true of an invitation that nobody used: nobody joined with it, and nobody is joining at this moment. Who took its code and
+/// never came into the family, because a process ended in between, holds it for a minute.
+const UNUSED: &str = "(joined_at is null and (used_at is null or used_at < clock_timestamp() - interval '1 minute'))";
 /// Invitations are listed for so many days after they were made.
 const LISTED_DAYS: i32 = 30;
 

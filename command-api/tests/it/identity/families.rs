@@ -1,6 +1,9 @@
 //! A list of places in one family, in memory.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -23,6 +26,10 @@ pub(crate) struct Places {
     places: Mutex<HashMap<(FamilyId, MemberId), Place>>,
     joins: Mutex<HashMap<CommandId, Value>>,
     stumbles: Mutex<u32>,
+    leaves: Mutex<HashSet<CommandId>>,
+    lost: Mutex<u32>,
+    arriving: Mutex<Option<(FamilyId, MemberId, UserId)>>,
+    gate: tokio::sync::Mutex<()>,
 }
 
 impl Places {
@@ -48,6 +55,21 @@ impl Places {
     /// The next so many joins answer 503.
     pub(crate) fn stumble(&self, times: u32) {
         *self.stumbles.lock().unwrap() = times;
+    }
+
+    /// Of the next so many leavings nobody hears that they were done.
+    pub(crate) fn lose_answers(&self, times: u32) {
+        *self.lost.lock().unwrap() = times;
+    }
+
+    /// While somebody leaves next, this person gets this place, as a partner.
+    pub(crate) fn arrive_meanwhile(&self, family_id: FamilyId, member_id: MemberId, user_id: UserId) {
+        *self.arriving.lock().unwrap() = Some((family_id, member_id, user_id));
+    }
+
+    /// Until this is dropped, joins wait.
+    pub(crate) async fn hold_joins(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
     }
 }
 
@@ -109,12 +131,23 @@ impl Families for Places {
             .collect())
     }
 
-    async fn leave(&self, family_id: FamilyId, user_id: UserId, _: CommandId) -> Result<(), Problem> {
+    async fn leave(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem> {
+        if !self.leaves.lock().unwrap().insert(command_id) {
+            return Ok(());
+        }
+        if let Some((family_id, member_id, user_id)) = self.arriving.lock().unwrap().take() {
+            self.put(family_id, member_id, Role::Partner, Some(user_id));
+        }
         let mut places = self.places.lock().unwrap();
         let theirs = places
             .iter_mut()
             .filter(|((family, _), (_, user))| *family == family_id && *user == Some(user_id));
         theirs.for_each(|(_, (_, user))| *user = None);
+        let mut lost = self.lost.lock().unwrap();
+        if *lost > 0 {
+            *lost -= 1;
+            return Err(Problem::unavailable(1, "not now"));
+        }
         Ok(())
     }
 
@@ -137,6 +170,7 @@ impl Families for Places {
         user_id: UserId,
         command_id: CommandId,
     ) -> Result<Value, Problem> {
+        let _open = self.gate.lock().await;
         if let Some(answer) = self.joins.lock().unwrap().get(&command_id) {
             return Ok(answer.clone());
         }

@@ -1,5 +1,7 @@
 //! Inviting somebody, and joining.
 
+use std::time::{Duration, Instant};
+
 use axum::http::StatusCode;
 use domain::{
     actor::Role,
@@ -573,4 +575,89 @@ async fn of_invitations_to_one_place_made_at_once_one_is_left_open() {
     let open = states.iter().filter(|state| *state == "open").count();
     assert_eq!((open, states.len()), (1, 10), "{states:?}");
     app.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_break_a_join_off() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let partner = person(&app, "partner@example.org").await;
+    let invitation = invite(&app, &home.parent, home.family_id, home.free_place).await;
+    let held = app.places.hold_joins().await;
+    {
+        let joining = join(&app, &partner, &invitation.body["code"]);
+        tokio::pin!(joining);
+        let pool = app.database.superuser().await;
+        let taken = "select 1 from identity.invitations where used_at is not null";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sqlx::query(taken).fetch_optional(&pool).await.unwrap().is_none() {
+            assert!(Instant::now() < deadline, "nobody takes the code");
+            let pause = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! {
+                answer = &mut joining => panic!("{answer:?}"),
+                () = pause => {}
+            }
+        }
+        pool.close().await;
+        // What is dropped here is all that waits for an answer.
+    }
+    let using = revoke(&app, &home, &invitation.body).await;
+    assert_eq!(
+        (using.status, using.problem()),
+        (StatusCode::CONFLICT, "/problems/invitation-used")
+    );
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while app.places.holder(home.family_id, home.free_place) != Some(partner.user_id) {
+        assert!(Instant::now() < deadline, "the join was broken off");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_code_that_was_taken_by_somebody_who_never_came_can_be_taken_back_replaced_and_runs_out() {
+    for way in ["revoked", "replaced", "expired"] {
+        let app = App::start().await;
+        let home = household(&app).await;
+        let partner = person(&app, "partner@example.org").await;
+        let invitation = invite(&app, &home.parent, home.family_id, home.free_place).await;
+        app.places.stumble(1);
+        let stumbled = join(&app, &partner, &invitation.body["code"]).await;
+        assert_eq!(stumbled.status, StatusCode::SERVICE_UNAVAILABLE, "{stumbled:?}");
+        let pool = app.database.superuser().await;
+        let is_over = match way {
+            "expired" => {
+                "update identity.invitations set used_at = used_at - interval '8 days',
+                          expires_at = expires_at - interval '8 days'"
+            }
+            _ => "update identity.invitations set used_at = used_at - interval '2 minutes'",
+        };
+        sqlx::query(is_over).execute(&pool).await.unwrap();
+        pool.close().await;
+        let expected = match way {
+            "revoked" => {
+                assert_eq!(states(&app, &home).await, ["open"]);
+                assert_eq!(
+                    revoke(&app, &home, &invitation.body).await.status,
+                    StatusCode::NO_CONTENT
+                );
+                vec!["revoked"]
+            }
+            "replaced" => {
+                invite(&app, &home.parent, home.family_id, home.free_place).await;
+                vec!["open", "replaced"]
+            }
+            _ => vec!["expired"],
+        };
+        assert_eq!(states(&app, &home).await, expected);
+        let late = join(&app, &partner, &invitation.body["code"]).await;
+        assert_eq!(
+            (late.status, late.problem()),
+            (StatusCode::NOT_FOUND, "/problems/unknown-invitation"),
+            "{way}"
+        );
+        assert_eq!(app.places.holder(home.family_id, home.free_place), None, "{way}");
+        app.end().await;
+    }
 }
