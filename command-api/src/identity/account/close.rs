@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::{auth::SignedIn, problem::Problem};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -28,8 +29,11 @@ use super::{
     letters,
 };
 
-/// Names the command ids of leaving: the same person and family, the same command.
+/// Names the command ids of leaving: the same person and place, the same command. Who comes into a family again has another place.
 const COMMANDS: Uuid = Uuid::from_u128(0x51c3_0b8e_7a2f_4d06_8a1e_c0de_9d44_12ab);
+
+/// Places are looked at so often: who founds or joins a family meanwhile leaves that too.
+const ROUNDS_MAX: usize = 5;
 
 /// Proof of who asks, in this very request. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
@@ -97,19 +101,33 @@ async fn close(
     if proof.password.is_some() || proof.factor.is_some() || has_more_to_prove(&identity, user_id).await? {
         step_up::proven(&identity, &client, &signed_in, proof).await?;
     }
-    let places = identity.families().places_of(user_id).await?;
-    check(&places)?;
-    for place in places.iter().filter(|place| place.is_open) {
-        let name = format!("{}/{user_id}/{}", place.family_id, request.erase);
-        let command_id = CommandId::from_uuid(Uuid::new_v5(&COMMANDS, name.as_bytes()));
-        if request.erase {
-            identity.families().erase(place, user_id, command_id).await?;
-        } else {
-            identity.families().leave(place.family_id, user_id, command_id).await?;
+    // A client that goes away leaves nobody half closed.
+    let closing = tokio::spawn(leave_and_end(identity, user_id, request.erase).in_current_span());
+    closing.await.unwrap_or_else(|error| Err(Problem::ours(&error)))
+}
+
+async fn leave_and_end(identity: Identity, user_id: UserId, erase: bool) -> Result<Response, Problem> {
+    for _ in 0..ROUNDS_MAX {
+        let places = identity.families().places_of(user_id).await?;
+        check(&places)?;
+        if places.iter().all(|place| !place.is_open) {
+            end(&identity, user_id).await?;
+            return Ok(private(StatusCode::NO_CONTENT));
+        }
+        for place in places.iter().filter(|place| place.is_open) {
+            let name = format!("{}/{}/{user_id}/{erase}", place.family_id, place.member_id);
+            let command_id = CommandId::from_uuid(Uuid::new_v5(&COMMANDS, name.as_bytes()));
+            if erase {
+                identity.families().erase(place, user_id, command_id).await?;
+            } else {
+                identity.families().leave(place.family_id, user_id, command_id).await?;
+            }
         }
     }
-    end(&identity, user_id).await?;
-    Ok(private(StatusCode::NO_CONTENT))
+    Err(Problem::unavailable(
+        1,
+        "you come into families faster than you leave them; ask again",
+    ))
 }
 
 async fn has_more_to_prove(identity: &Identity, user_id: UserId) -> Result<bool, IdentityError> {

@@ -244,3 +244,49 @@ async fn a_sign_in_that_was_under_way_when_the_account_closed_opens_nothing() {
     superuser.close().await;
     app.end().await;
 }
+
+#[tokio::test]
+async fn who_came_again_after_a_closing_that_was_broken_off_leaves_again_when_they_close() {
+    let app = App::start().await;
+    let registered = app.register("ada@example.org").await;
+    let user_id = registered["user_id"].as_str().unwrap().parse().unwrap();
+    let family_id = FamilyId::from_uuid(Uuid::new_v4());
+    let [before, since] = [0, 1].map(|_| MemberId::from_uuid(Uuid::new_v4()));
+    app.places.put(family_id, before, Role::Partner, Some(user_id));
+    app.places.lose_answers(1);
+    let broken_off = app
+        .post_as(token(&registered), CLOSE, json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(broken_off.status, StatusCode::SERVICE_UNAVAILABLE, "{broken_off:?}");
+    assert_eq!(app.places.holder(family_id, before), None);
+    assert!(app.is_signed_in(&registered["access_token"]).await);
+    app.places.put(family_id, since, Role::Partner, Some(user_id));
+    let closed = app
+        .post_as(token(&registered), CLOSE, json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+    assert_eq!(
+        app.places.holder(family_id, since),
+        None,
+        "a closed account has no place"
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn who_comes_into_a_family_while_the_account_closes_leaves_it_too() {
+    let app = App::start().await;
+    let registered = app.register("ada@example.org").await;
+    let user_id = registered["user_id"].as_str().unwrap().parse().unwrap();
+    let [left, entered] = [0, 1].map(|_| FamilyId::from_uuid(Uuid::new_v4()));
+    let place = MemberId::from_uuid(Uuid::new_v4());
+    app.places.put(left, place, Role::Partner, Some(user_id));
+    app.places.arrive_meanwhile(entered, place, user_id);
+    let closed = app
+        .post_as(token(&registered), CLOSE, json!({"password": PASSWORD}))
+        .await;
+    assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+    let holders = [left, entered].map(|family_id| app.places.holder(family_id, place));
+    assert_eq!(holders, [None, None]);
+    app.end().await;
+}
