@@ -3,7 +3,8 @@
 //! The append itself destroys the keys and ends the place (ADR 0037); projectors clear the rows. Here is the rest, kept up with by a
 //! task that asks the database what was erased, so that whatever dies in between, the next start does it:
 //!
-//! - the rows of `identity` that are about the member in the family are removed ([`forget_places`]);
+//! - the rows of `identity` that are about the member in the family are removed ([`forget_places`]), and the account of who signed in
+//!   by devices that were paired for that place alone is closed: nobody could, who comes in by none;
 //! - the erasure is written into the [`register`] outside the database.
 //!
 //! At a start the register is applied first ([`Erasures::apply_register`]), before anybody is answered: what a restored backup
@@ -41,6 +42,7 @@ use self::register::{Erased, Register, RegisterError};
 use crate::{
     CommandApi,
     dispatch::{self, Request},
+    identity::Families,
 };
 
 /// How often it is asked whether anybody was erased: one small question.
@@ -65,6 +67,9 @@ pub enum ErasuresError {
     /// The tables of identity.
     #[error("rows about somebody who was erased cannot be removed")]
     Database(#[from] sqlx::Error),
+    /// The log.
+    #[error("where somebody who was erased has another place cannot be read: {0}")]
+    Places(String),
 }
 
 /// Keeps up with erasures.
@@ -203,7 +208,15 @@ impl Erasures {
         if due.is_empty() {
             return Ok(());
         }
-        forget_places(&self.identities, due).await?;
+        let mut closing = Vec::new();
+        for user_id in without_another_way_in(&self.identities, due).await? {
+            let places = self.api.places_of(user_id).await;
+            let places = places.map_err(|problem| ErasuresError::Places(problem.code().to_owned()))?;
+            if !places.iter().any(|place| place.is_open) {
+                closing.push(user_id);
+            }
+        }
+        forget_places(&self.identities, due, &closing).await?;
         let Some(register) = self.register.clone() else {
             return Ok(());
         };
@@ -226,15 +239,45 @@ fn whose(erasure: &Erasure) -> Erased {
     )
 }
 
-/// Of every table of identity that is about places in families: what is about these goes. Sessions of paired devices end.
-const FORGET: &[&str] = &[
-    "update identity.sessions s
+/// Whose only way in are devices that were paired for these places.
+async fn without_another_way_in(pool: &PgPool, due: &[Erasure]) -> Result<Vec<UserId>, sqlx::Error> {
+    let (families, subjects) = places(due);
+    let accounts: Vec<(Uuid,)> = sqlx::query_as(
+        "select distinct d.user_id
+         from identity.paired_devices d
+         join unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
+             on d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)
+         join identity.users u using (user_id)
+         where u.email is null
+             and not exists (select 1 from identity.linked_sign_ins l where l.user_id = u.user_id)
+             and not exists (select 1 from identity.passkeys p where p.user_id = u.user_id)
+             and not exists (select 1 from identity.phones p where p.user_id = u.user_id)",
+    )
+    .bind(families)
+    .bind(subjects)
+    .fetch_all(pool)
+    .await?;
+    Ok(accounts
+        .into_iter()
+        .map(|(user_id,)| UserId::from_uuid(user_id))
+        .collect())
+}
+
+fn places(due: &[Erasure]) -> (Vec<Uuid>, Vec<Uuid>) {
+    due.iter().map(|one| (one.family_id.uuid(), one.subject)).unzip()
+}
+
+/// Sessions of devices that were paired for these places end. They stay, so that every process learns of it.
+const END_SESSIONS: &str = "update identity.sessions s
      set revoked_at = coalesce(s.revoked_at, clock_timestamp()),
          revoke_reason = coalesce(s.revoke_reason, 'erased'),
          device = '',
          paired_device_id = null
      from identity.paired_devices d, unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
-     where s.paired_device_id = d.device_id and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)",
+     where s.paired_device_id = d.device_id and d.family_id = e.family_id and e.subject_id in (d.member_id, d.family_id)";
+
+/// Of every table of identity that is about places in families: what is about these goes.
+const FORGET: &[&str] = &[
     "delete from identity.pairings p
      using unnest($1::uuid[], $2::uuid[]) e (family_id, subject_id)
      where p.family_id = e.family_id and e.subject_id in (p.member_id, p.family_id)",
@@ -250,14 +293,19 @@ const FORGET: &[&str] = &[
 ];
 
 /// Removes what identity knows of members in their families; again is harmless.
-async fn forget_places(pool: &PgPool, due: &[Erasure]) -> Result<(), sqlx::Error> {
-    let (families, subjects): (Vec<Uuid>, Vec<Uuid>) =
-        due.iter().map(|one| (one.family_id.uuid(), one.subject)).unzip();
+async fn forget_places(pool: &PgPool, due: &[Erasure], closing: &[UserId]) -> Result<(), sqlx::Error> {
+    let (families, subjects) = places(due);
     let mut tx = pool.begin().await?;
-    for statement in FORGET {
+    for statement in std::iter::once(&END_SESSIONS).chain(FORGET) {
         sqlx::query(statement)
             .bind(&families)
             .bind(&subjects)
+            .execute(&mut *tx)
+            .await?;
+    }
+    for user_id in closing {
+        sqlx::query("select identity.close_account($1)")
+            .bind(user_id.uuid())
             .execute(&mut *tx)
             .await?;
     }

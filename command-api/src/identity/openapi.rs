@@ -236,7 +236,15 @@ fn first_routes() -> Vec<Route> {
             parameters: json!([]),
             body: Some((schema::<NewProfile>(), true)),
             success: (200, "The account as it is now.", Some(schema::<Profile>())),
-            problems: &[MALFORMED, NOT_SIGNED_IN, TOO_LARGE],
+            problems: &[
+                MALFORMED,
+                NOT_SIGNED_IN,
+                (
+                    403,
+                    "The account signs in by paired devices: its name is the family's to give.",
+                ),
+                TOO_LARGE,
+            ],
         },
         Route {
             path: "/api/v1/auth/join",

@@ -74,7 +74,8 @@ pub(super) async fn profile(State(identity): State<Identity>, signed_in: SignedI
     answer(&identity, &signed_in, row).await
 }
 
-/// `PUT /api/v1/auth/profile`: the person themself.
+/// `PUT /api/v1/auth/profile`: the person themself. An account of paired devices has no name of its own: what its member is called is
+/// the family's to say, and goes with an erasure.
 pub(super) async fn change_profile(
     State(identity): State<Identity>,
     signed_in: SignedIn,
@@ -82,10 +83,30 @@ pub(super) async fn change_profile(
 ) -> Result<Response, Problem> {
     let display_name = normal_display_name(&request.display_name)?;
     let locale = normal_locale(&request.locale)?;
+    let (keeps_name,): (bool,) = sqlx::query_as(
+        "select exists (
+             select 1
+             from identity.users
+             where user_id = $1
+                 and email is null
+                 and display_name <> $2
+                 and exists (select 1 from identity.paired_devices where paired_devices.user_id = users.user_id)
+         )",
+    )
+    .bind(signed_in.user_id.uuid())
+    .bind(&display_name)
+    .fetch_one(identity.pool())
+    .await
+    .map_err(IdentityError::Database)?;
+    if keeps_name {
+        return Err(Problem::not_allowed(
+            "this account signs in by paired devices: the family gives its member a name",
+        ));
+    }
     let row = sqlx::query_as(
         "update identity.users
          set display_name = $2, locale = $3
-         where user_id = $1
+         where user_id = $1 and closed_at is null
          returning coalesce(email, '') as email, email_verified_at, display_name, locale, created_at",
     )
     .bind(signed_in.user_id.uuid())

@@ -176,6 +176,19 @@ fn devices(kinledger: &impl Entrance, family: &Household, planted: &mut Planted)
     let finished = anybody.post("/api/v1/auth/pairing/finish", &finish).accepted();
     let client = anybody.with_token(finished["tokens"]["access_token"].as_str().unwrap());
     pairing(&Device::new(), &planted.text());
+    // What the child itself calls its device goes with the account, that nobody can come into any more.
+    let put = |path: &str, body: Value| {
+        let headers = [("content-type", "application/json")];
+        client
+            .send("PUT", path, &headers, Some(body.to_string().as_bytes()))
+            .status
+    };
+    let profile = client.get("/api/v1/auth/profile").accepted();
+    let device = format!(
+        "/api/v1/auth/sessions/{}/device",
+        profile["session_id"].as_str().unwrap()
+    );
+    assert_eq!(put(&device, json!({"name": planted.text()})), 204);
     planted.members.push(member_id.clone());
     planted.people.push(Person {
         member_id,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    super::{App, PASSWORD, quick},
+    super::{App, PASSWORD, json_request, quick},
     Answer, CLAIM, DEVICES, Device, Home, PIN, UNLOCK, text,
 };
 
@@ -152,6 +152,29 @@ async fn an_account_of_paired_devices_gets_no_other_way_in() {
     for table in ["api_keys", "totp_factors", "passkey_challenges"] {
         assert_eq!(home.count(&format!("select count(*) from identity.{table}")).await, 0);
     }
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn an_account_of_paired_devices_takes_a_language_and_no_name_of_its_own() {
+    let home = Home::with(Role::Child).await;
+    let paired = home.paired(&Device::new(), PIN).await;
+    let authorization = format!("Bearer {}", text(&paired["tokens"]["access_token"]));
+    let put = async |display_name: &str| {
+        let body = json!({"display_name": display_name, "locale": "de"});
+        let mut request = json_request("/api/v1/auth/profile", &body, &[("authorization", &authorization)]);
+        *request.method_mut() = axum::http::Method::PUT;
+        home.app.send(request).await
+    };
+    let refused = put("Zebulon of the Moon").await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (StatusCode::FORBIDDEN, "/problems/not-allowed")
+    );
+    let spoken = put("Family member").await;
+    assert_eq!((spoken.status, &spoken.body["locale"]), (StatusCode::OK, &json!("de")));
+    let named = "select count(*) from identity.users where display_name like 'Zeb%'";
+    assert_eq!(home.count(named).await, 0);
     home.app.end().await;
 }
 

@@ -359,8 +359,8 @@ async fn a_link_whose_provider_took_its_time_comes_too_late_for_an_account_taken
             }
             let (body, token) = match way {
                 "reset-password" => {
-                    let writer = app.database.pool(DatabaseRole::Writer).await;
-                    let token = operators_reset_token(&writer, EMAIL).await.unwrap().unwrap();
+                    let identities = app.database.pool(DatabaseRole::Identity).await;
+                    let token = operators_reset_token(&identities, EMAIL).await.unwrap().unwrap();
                     (json!({"token": token, "new_password": NEW_PASSWORD}), "")
                 }
                 "logout" => (json!({"everywhere": true}), owner["access_token"].as_str().unwrap()),
