@@ -38,6 +38,14 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+/// What is said of a path that is not there, at least not for who asks.
+pub fn nothing_here() -> Problem {
+    Problem::unknown(
+        "unknown-path",
+        "there is nothing here; GET /api/v1/openapi.json says what there is",
+    )
+}
+
 /// Puts everything around the routes of one process.
 pub fn finish(routes: Router, health: Health, title: &'static str, edge: Edge) -> Router {
     let edge = Arc::new(edge);
@@ -50,12 +58,7 @@ pub fn finish(routes: Router, health: Health, title: &'static str, edge: Edge) -
             get(|| async { Json(crate::openapi::document()) }),
         )
         .merge(docs)
-        .fallback(|| async {
-            Problem::unknown(
-                "unknown-path",
-                "there is nothing here; GET /api/v1/openapi.json says what there is",
-            )
-        })
+        .fallback(|| async { nothing_here() })
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,

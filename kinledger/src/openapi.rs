@@ -162,9 +162,15 @@ fn operations() -> Value {
             "responses": {"200": {"description": "Well"}, "503": {"description": "Not well"}}
         }})
     };
+    let figures = json!({"get": {
+        "tags": ["operations"], "summary": "Figures in Prometheus' form",
+        "description": "Who may call: everybody at an address in the networks of KINLEDGER_METRICS_FOR, this machine unless it says otherwise.",
+        "security": [],
+        "responses": {"200": {"description": "The figures"}, "404": {"description": "Not for this address"}}
+    }});
     json!({
         "/healthz": plain("Is the process alive?"),
         "/readyz": plain("Is it ready, and if not, why?"),
-        "/metrics": plain("Figures in Prometheus' form")
+        "/metrics": figures
     })
 }

@@ -50,7 +50,7 @@ struct Row {
     owner_id: Option<Uuid>,
     owner_role: Option<String>,
     level: Option<String>,
-    is_hidden_from_somebody: bool,
+    is_hidden_by_a_grown_up: bool,
 }
 
 impl Row {
@@ -60,7 +60,7 @@ impl Row {
             self.owner_id,
             self.owner_role.as_deref(),
             said,
-            self.is_hidden_from_somebody,
+            self.is_hidden_by_a_grown_up,
         )
     }
 }
@@ -71,10 +71,10 @@ impl Viewer {
     pub(crate) async fn money_scope(&self, tx: &mut PgConnection) -> Result<MoneyScope, QueryError> {
         let rows: Vec<Row> = sqlx::query_as(
             "select a.account_id, a.owner_id, case when os.has_left then null else o.role end as owner_role, s.level,
-                exists (
+                coalesce(o.role not in ('teen', 'child'), false) and exists (
                     select from account_shares h
                     where h.family_id = a.family_id and h.account_id = a.account_id and h.level = 'none'
-                ) as is_hidden_from_somebody
+                ) as is_hidden_by_a_grown_up
             from accounts a
             left join members o on o.family_id = a.family_id and o.member_id = a.owner_id
             left join standings os on os.family_id = a.family_id and os.member_id = a.owner_id
@@ -107,7 +107,7 @@ pub(crate) fn held(
     owner: Option<Uuid>,
     owner_role: Option<&str>,
     said: Option<&str>,
-    is_hidden_from_somebody: bool,
+    is_hidden_by_a_grown_up: bool,
 ) -> Result<Held, QueryError> {
     let role = |text: &str| text.parse::<Role>().map_err(|_| QueryError::Row { what: "members" });
     let level = |text: &str| text.parse().map_err(|_| QueryError::Row { what: "account_shares" });
@@ -115,6 +115,6 @@ pub(crate) fn held(
         owner: owner.map(MemberId::from_uuid),
         owner_role: owner_role.map(role).transpose()?,
         said: said.map(level).transpose()?,
-        is_hidden_from_somebody,
+        is_hidden_by_a_grown_up,
     })
 }

@@ -66,7 +66,7 @@ impl Health {
         }
     }
 
-    /// The three routes. Open to anybody who can reach the port; they tell states and counts, nothing of a family.
+    /// The three routes. They tell states and counts, nothing of a family; who is told the counts is for the edge to say.
     pub fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))

@@ -12,8 +12,9 @@
 //! change of role never lets an old word open more than the role may have. What the table says in plain type is the role's own
 //! yes or no: a parent is not shut out of what the family or a child has, a sibling's pocket and a grown-up's account are not
 //! opened to the young, and whoever audits reads the family's and the young's. An adult who hides an account of their own from
-//! another adult hides it from auditors too, whom that other adult may have called; `share-account` may open it to one.
-//! ADR 0035 has the reasons.
+//! somebody hides it from everybody of whom nothing is said: from auditors and from adults who come later, whom that other adult
+//! may have called, or may be. The adults who are there at that moment keep what they have, by words of their own; `share-account`
+//! may open it to the others. ADR 0035 has the reasons.
 //!
 //! [`Held::level_for`] is the one place of this rule: decisions ask it through [`shared_account`], views through their rows.
 
@@ -76,8 +77,8 @@ pub struct Held {
     pub owner_role: Option<Role>,
     /// What was last said of this member.
     pub said: Option<ShareLevel>,
-    /// Was it last said of anybody that they see nothing?
-    pub is_hidden_from_somebody: bool,
+    /// Is it a grown-up's own, and was it last said of anybody that they see nothing? Also of an owner who has left.
+    pub is_hidden_by_a_grown_up: bool,
 }
 
 impl Held {
@@ -98,11 +99,10 @@ impl Held {
 
     /// The level of a member who has this role now.
     pub fn level_for(&self, member_id: MemberId, role: Role) -> ShareLevel {
-        let is_hidden = self.owner.is_some() && !self.is_of_the_young() && self.is_hidden_from_somebody;
         let unsaid = match role {
-            Role::Auditor if is_hidden => ShareLevel::None,
+            _ if self.owner == Some(member_id) && role != Role::Auditor => ShareLevel::Full,
+            _ if self.is_hidden_by_a_grown_up => ShareLevel::None,
             Role::Auditor => ShareLevel::View,
-            _ if self.owner == Some(member_id) => ShareLevel::Full,
             Role::Parent | Role::Partner => ShareLevel::Full,
             Role::Teen | Role::Child => ShareLevel::None,
         };
@@ -126,8 +126,17 @@ impl LedgerAccount {
                 .and_then(|owner| family.member(owner).ok())
                 .map(|owner| owner.role),
             said: self.said_of(member_id),
-            is_hidden_from_somebody: self.is_hidden_from_somebody(),
+            is_hidden_by_a_grown_up: self.is_hidden_from_somebody() && self.is_a_grown_ups(family),
         }
+    }
+
+    /// Is it the own of somebody who is grown up, or was when they left?
+    fn is_a_grown_ups(&self, family: &Family) -> bool {
+        let is_owner = |member: &&Member| Some(member.member_id) == self.owner();
+        family
+            .members()
+            .find(is_owner)
+            .is_some_and(|owner| !owner.role.is_young())
     }
 
     /// A member's level on this account; none on one that was never opened.
@@ -205,7 +214,7 @@ mod tests {
             owner: owner_role.map(|_| member(1)),
             owner_role,
             said,
-            is_hidden_from_somebody: said == Some(ShareLevel::None),
+            is_hidden_by_a_grown_up: said == Some(ShareLevel::None) && owner_role.is_some_and(|role| !role.is_young()),
         }
     }
 
@@ -265,28 +274,30 @@ mod tests {
     }
 
     #[test]
-    fn what_a_grown_up_hides_from_somebody_no_auditor_sees_unasked() {
-        for owner_role in [None, Some(Role::Parent), Some(Role::Partner), Some(Role::Teen)] {
+    fn what_a_grown_up_hides_from_somebody_nobody_sees_unasked() {
+        for role in ROLES {
             let held = Held {
-                is_hidden_from_somebody: true,
-                ..of(owner_role, None)
+                is_hidden_by_a_grown_up: true,
+                ..of(Some(Role::Partner), None)
             };
-            let is_a_grown_ups = matches!(owner_role, Some(Role::Parent | Role::Partner));
-            let expected = if is_a_grown_ups {
-                ShareLevel::None
-            } else {
-                ShareLevel::View
-            };
-            assert_eq!(held.level_for(member(2), Role::Auditor), expected, "{owner_role:?}");
+            assert_eq!(held.level_for(member(2), role), ShareLevel::None, "{role:?}");
             let opened = Held {
                 said: Some(ShareLevel::Full),
                 ..held
             };
-            assert_eq!(
-                opened.level_for(member(2), Role::Auditor),
-                ShareLevel::View,
-                "{owner_role:?}"
-            );
+            let expected = match role {
+                Role::Parent | Role::Partner => ShareLevel::Full,
+                Role::Auditor => ShareLevel::View,
+                Role::Teen | Role::Child => ShareLevel::None,
+            };
+            assert_eq!(opened.level_for(member(2), role), expected, "{role:?}");
+            if role != Role::Auditor {
+                assert_eq!(
+                    held.level_for(member(1), role),
+                    ShareLevel::Full,
+                    "{role:?} whose own it is"
+                );
+            }
         }
     }
 }

@@ -36,6 +36,9 @@ pub const URL_BYTES_MAX: usize = 8 * 1024;
 /// Longest head of a request less its address, in bytes of names and values.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
+/// Where figures are told.
+const METRICS: &str = "/metrics";
+
 /// A request came by TLS that ended in this process.
 #[derive(Clone, Copy)]
 pub struct ByTls;
@@ -58,6 +61,14 @@ pub struct EdgeOptions {
         default_value = "127.0.0.0/8,::1"
     )]
     rate_limits_except: Vec<Network>,
+    /// Networks whose addresses are told /metrics; to others it is not there. An address behind a proxy is the client's.
+    #[arg(
+        long,
+        env = "KINLEDGER_METRICS_FOR",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1"
+    )]
+    metrics_for: Vec<Network>,
     /// Web pages of other origins that may ask, exactly as browsers name them, with commas: https://app.example.org.
     #[arg(long, env = "KINLEDGER_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<cors::PageOrigin>,
@@ -66,6 +77,7 @@ pub struct EdgeOptions {
 /// What every request passes.
 pub struct Edge {
     trusted_proxies: Vec<Network>,
+    metrics_for: Vec<Network>,
     rates: Option<Rates>,
     verifier: Option<Arc<TokenVerifier>>,
     cors: Option<CorsLayer>,
@@ -90,6 +102,7 @@ impl Edge {
         });
         Ok(Self {
             trusted_proxies: options.trusted_proxies.clone(),
+            metrics_for: options.metrics_for.clone(),
             rates: rates.transpose()?,
             verifier,
             cors: cors::layer(&options.cors_origins),
@@ -99,6 +112,11 @@ impl Edge {
     /// What lets pages of other origins ask, if any may.
     pub fn cors(&self) -> Option<CorsLayer> {
         self.cors.clone()
+    }
+
+    /// What is counted would tell a stranger more than any answer does: whether their request had a mail sent, for one.
+    fn tells_metrics(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.metrics_for.iter().any(|network| network.contains(address)))
     }
 
     fn came_by_https(&self, request: &Request) -> bool {
@@ -120,6 +138,9 @@ pub async fn guard(State(edge): State<Arc<Edge>>, mut request: Request, next: Ne
     let address = peer(&request).map(|peer| behind_proxies(peer, request.headers(), &edge.trusted_proxies));
     if let Some(address) = address {
         request.extensions_mut().insert(ClientAddress(address));
+    }
+    if request.uri().path() == METRICS && !edge.tells_metrics(address) {
+        return crate::http::nothing_here().into_response();
     }
     let Some(rates) = &edge.rates else {
         return next.run(request).await;

@@ -64,10 +64,10 @@ impl View for AccountShares {
         let rows: Vec<Row> = sqlx::query_as(
             "select a.account_id, a.name, a.owner_id, case when os.has_left then null else o.role end as owner_role,
                 m.member_id, m.role, s.level,
-                exists (
+                coalesce(o.role not in ('teen', 'child'), false) and exists (
                     select from account_shares h
                     where h.family_id = a.family_id and h.account_id = a.account_id and h.level = 'none'
-                ) as is_hidden_from_somebody
+                ) as is_hidden_by_a_grown_up
             from accounts a
             left join members o on o.family_id = a.family_id and o.member_id = a.owner_id
             left join standings os on os.family_id = a.family_id and os.member_id = a.owner_id
@@ -121,7 +121,7 @@ struct Row {
     member_id: Uuid,
     role: String,
     level: Option<String>,
-    is_hidden_from_somebody: bool,
+    is_hidden_by_a_grown_up: bool,
 }
 
 fn share(row: &Row) -> Result<Share, QueryError> {
@@ -129,7 +129,7 @@ fn share(row: &Row) -> Result<Share, QueryError> {
         row.owner_id,
         row.owner_role.as_deref(),
         row.level.as_deref(),
-        row.is_hidden_from_somebody,
+        row.is_hidden_by_a_grown_up,
     )?;
     let member_id = MemberId::from_uuid(row.member_id);
     let role: Role = row.role.parse().map_err(|_| QueryError::Row { what: "members" })?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
+    family::Member,
     id::{AccountId, MemberId},
     ledger_account::{AccountShared, LedgerAccount, LedgerAccountRefusal, ShareLevel, shared_account},
 };
@@ -58,12 +59,30 @@ impl Decide for ShareAccount {
             return Err(LedgerAccountRefusal::SameShare.into());
         }
         let mut decision = Decision::default();
-        let shared = AccountShared {
-            account_id: self.account_id,
-            member_id: self.member_id,
-            level: self.level,
+        let today = context.today()?;
+        let mut share = |member_id, level| {
+            let shared = AccountShared {
+                account_id: self.account_id,
+                member_id,
+                level,
+            };
+            decision.record::<LedgerAccount>(self.account_id.uuid(), shared.into(), today);
         };
-        decision.record::<LedgerAccount>(self.account_id.uuid(), shared.into(), context.today()?);
+        share(self.member_id, self.level);
+        // From now on nobody sees it of whom nothing was said: who is there keeps what they have.
+        let begins_to_hide = self.level == ShareLevel::None && !account.is_hidden_from_somebody();
+        if let Some(owner) = account.owner().filter(|_| begins_to_hide) {
+            let is_there = |other: &&Member| {
+                let has_come = other.user_id.is_some() && !other.has_left;
+                has_come && matches!(other.role, Role::Parent | Role::Partner)
+            };
+            let keeps = |other: &&Member| {
+                ![owner, self.member_id].contains(&other.member_id) && account.said_of(other.member_id).is_none()
+            };
+            for other in family.members().filter(is_there).filter(keeps) {
+                share(other.member_id, ShareLevel::Full);
+            }
+        }
         Ok(decision)
     }
 }
@@ -147,6 +166,31 @@ mod tests {
             .refused("unknown-account");
         let asked = hidden.clone().asked_by(Role::Partner);
         assert_eq!(asked.when(&expense(3)).accepted().len(), 1, "its owner goes on");
+    }
+
+    #[test]
+    fn who_comes_after_an_account_was_hidden_sees_it_only_when_its_owner_says_so() {
+        let third = scenario().with_member(Role::Parent).asked_by(Role::Partner);
+        let hide = share(3, Role::Parent, ShareLevel::None);
+        assert_eq!(
+            third.when(&hide).accepted().len(),
+            2,
+            "the other parent keeps what they have"
+        );
+        let hidden = third.after(&hide);
+        let there = hidden.clone().asked_by_the_newest();
+        assert_eq!(there.when(&expense(3)).accepted().len(), 1);
+        for role in [Role::Parent, Role::Partner] {
+            let late = hidden
+                .clone()
+                .asked_by(Role::Parent)
+                .with_member(role)
+                .asked_by_the_newest();
+            late.when(&expense(3)).refused("unknown-account");
+        }
+        let shown = hidden.after(&share(3, Role::Parent, ShareLevel::Full));
+        let late = shown.with_member(Role::Partner).asked_by_the_newest();
+        assert_eq!(late.when(&expense(3)).accepted().len(), 1, "nothing is hidden any more");
     }
 
     #[test]

@@ -144,6 +144,27 @@ fn writing_other_addresses_into_a_header_buys_no_more_attempts_unless_a_proxy_of
 }
 
 #[test]
+fn figures_are_told_to_the_networks_that_were_named_and_are_not_there_for_others() {
+    let place = Place::new();
+    let behind = place.start("http", &["--trusted-proxies", "127.0.0.0/8"]);
+    let told = behind.get("/metrics", &[]);
+    assert_eq!(
+        (told.status, told.body.contains("kinledger_")),
+        (200, true),
+        "{}",
+        told.body
+    );
+    let stranger = behind.get("/metrics", &[("x-forwarded-for", "203.0.113.7")]);
+    let nowhere = behind.get("/nowhere", &[("x-forwarded-for", "203.0.113.7")]);
+    assert_eq!((stranger.status, &stranger.body), (404, &nowhere.body));
+    drop(behind);
+    let elsewhere = place.start("http", &["--metrics-for", "10.0.0.0/8"]);
+    let answers = ["/metrics", "/metrics?", "/%6detrics", "/metrics/"].map(|path| elsewhere.get(path, &[]).status);
+    assert_eq!(answers, [404; 4]);
+    assert_eq!(elsewhere.get("/healthz", &[]).status, 200);
+}
+
+#[test]
 fn heads_and_bodies_beyond_their_limits_are_refused_in_our_own_words() {
     let place = Place::new();
     let started = place.start("http", &[]);

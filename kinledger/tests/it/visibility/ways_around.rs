@@ -1,4 +1,5 @@
-//! Ways around what is hidden: changing somebody's role, sending them away, calling an auditor, repeating another's request.
+//! Ways around what is hidden: changing somebody's role, sending them away, calling an auditor, taking a second place, repeating
+//! another's request.
 
 use axum::http::StatusCode;
 use domain::actor::Role;
@@ -61,6 +62,36 @@ async fn an_auditor_sees_what_a_grown_up_hides_only_if_they_say_so() {
         ["Household", "Mine", "Pocket"]
     );
     assert_eq!(story.world.get(auditor.user, &export).await.status, StatusCode::OK);
+    story.world.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_place_sees_nothing_of_what_was_hidden_from_the_first() {
+    let mut story = Story::begin("second place").await;
+    let (parent, partner) = (story.person(Role::Parent), story.person(Role::Partner));
+    let there = story.world.joins(&mut story.home, Role::Parent).await;
+    story.world.project().await;
+    let before = story.view(there, "accounts").await["family_seq"].as_i64().unwrap();
+    let own = story.own.clone();
+    story.share(partner, &own, parent, "none").await;
+    let (all, rest) = (vec!["Household", "Mine", "Pocket"], vec!["Household", "Pocket"]);
+    assert_eq!(names(&story.view(there, "accounts").await), all, "who was there stays");
+    let export = story.home.path("audit/export?format=ndjson");
+    for role in [Role::Parent, Role::Partner] {
+        let second = story.world.joins(&mut story.home, role).await;
+        story.world.project().await;
+        assert_eq!(names(&story.view(second, "accounts").await), rest);
+        let head = story.view(second, "accounts").await["family_seq"].as_i64().unwrap();
+        assert!(head > before);
+        let past = story.view(second, &format!("as-of/accounts?family_seq={head}")).await;
+        assert_eq!(names(&past), rest);
+        let entries = story.view(second, "entries?limit=200").await;
+        assert!(!entries.to_string().contains("Surprise"), "{entries}");
+        assert_eq!(story.world.get(second.user, &export).await.code(), "accounts-hidden");
+        let opened = story.share(partner, &own, second, "view").await;
+        assert_eq!(opened.status, StatusCode::OK, "{opened}");
+        assert_eq!(names(&story.view(second, "accounts").await), all);
+    }
     story.world.stop().await;
 }
 

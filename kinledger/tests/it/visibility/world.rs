@@ -135,8 +135,7 @@ impl World {
 
     /// A family of these roles, the first its founder; everybody has joined.
     pub async fn found(&self, seed: Uuid, roles: &[Role]) -> Home {
-        let user = |number: usize| UserId::from_uuid(Uuid::new_v5(&seed, format!("user {number}").as_bytes()));
-        let founder = user(0);
+        let founder = user_of(seed, 0);
         let mut home = Home {
             family: FamilyId::from_uuid(Uuid::nil()),
             people: Vec::new(),
@@ -149,32 +148,31 @@ impl World {
         assert_eq!(founded.status, StatusCode::CREATED, "{founded}");
         let founded = founded.json();
         home.family = founded["family_id"].as_str().unwrap().parse().unwrap();
-        let member_of = |receipt: &Value| -> MemberId {
-            let events = receipt["events"].as_array().unwrap();
-            let added = events.iter().find(|event| event["type"] == "MemberAdded").unwrap();
-            added["payload"]["member_id"].as_str().unwrap().parse().unwrap()
-        };
         home.people.push(Person {
             role: roles[0],
             user: founder,
             member: member_of(&founded),
         });
-        for (number, role) in roles.iter().enumerate().skip(1) {
-            let mut body = json!({"display_name": format!("{} {number}", role.as_str()), "role": role, "on_leaderboard": number % 2 == 0});
-            if role.is_young() {
-                body["consent"] = consent();
-            }
-            let added = self.accepted(&mut home, founder, "add-member", &body).await;
-            let (user, member) = (user(number), member_of(&added));
-            let key = CommandId::from_uuid(home.key());
-            self.stack.api.join(home.family, member, user, key).await.unwrap();
-            home.people.push(Person {
-                role: *role,
-                user,
-                member,
-            });
+        for role in &roles[1..] {
+            self.joins(&mut home, *role).await;
         }
         home
+    }
+
+    /// The founder adds somebody, who joins.
+    pub async fn joins(&self, home: &mut Home, role: Role) -> Person {
+        let (number, founder) = (home.people.len(), home.people[0].user);
+        let mut body = json!({"display_name": format!("{} {number}", role.as_str()), "role": role, "on_leaderboard": number.is_multiple_of(2)});
+        if role.is_young() {
+            body["consent"] = consent();
+        }
+        let added = self.accepted(home, founder, "add-member", &body).await;
+        let (user, member) = (user_of(home.seed, number), member_of(&added));
+        let key = CommandId::from_uuid(home.key());
+        self.stack.api.join(home.family, member, user, key).await.unwrap();
+        let person = Person { role, user, member };
+        home.people.push(person);
+        person
     }
 
     /// Sends a command under a fresh key.
@@ -241,6 +239,16 @@ impl World {
     pub async fn stop(self) {
         self.stack.database.drop().await;
     }
+}
+
+fn user_of(seed: Uuid, number: usize) -> UserId {
+    UserId::from_uuid(Uuid::new_v5(&seed, format!("user {number}").as_bytes()))
+}
+
+fn member_of(receipt: &Value) -> MemberId {
+    let events = receipt["events"].as_array().unwrap();
+    let added = events.iter().find(|event| event["type"] == "MemberAdded").unwrap();
+    added["payload"]["member_id"].as_str().unwrap().parse().unwrap()
 }
 
 async fn read(response: Response<Body>) -> Answer {
