@@ -254,6 +254,7 @@ async fn execute_as(
         user_id,
         session_id: Uuid::nil(),
         proven_at: 0,
+        is_paired: false,
     };
     let request = Request {
         family_id,

@@ -109,8 +109,12 @@ impl CommandApi {
     /// Queues a command.
     ///
     /// # Errors
-    /// A problem at once when the family is unknown, the queue full, or the process stopping.
+    /// A problem at once when the family is unknown, the queue full, or the process stopping; or when who signed in by a paired
+    /// device would found a family, where nobody looks after them.
     pub async fn submit(&self, request: Request) -> Result<Answer, Problem> {
+        if request.command.creates_family() {
+            request.signed_in.require_own_sign_in()?;
+        }
         let lane = match self.lane_of(request.family_id).await? {
             Some(lane) => lane,
             None if request.command.creates_family() => {
@@ -252,6 +256,7 @@ impl CommandApi {
             user_id,
             session_id: uuid::Uuid::nil(),
             proven_at: 0,
+            is_paired: false,
         };
         self.execute(Request {
             family_id,
@@ -316,6 +321,22 @@ impl Families for CommandApi {
             .execute_for(family, user, command_id, Arc::new(JoinFamily { member_id: member }))
             .await?;
         serde_json::to_value(receipt).map_err(|error| Problem::ours(&error))
+    }
+
+    async fn revisions(&self, families: &[FamilyId]) -> Result<HashMap<FamilyId, i64>, Problem> {
+        let mut streams = Vec::new();
+        for family_id in families {
+            if let Some(lane) = self.lane_of(*family_id).await? {
+                streams.push((lane, family_id.uuid()));
+            }
+        }
+        let kind = <Family as cqrs_es::Aggregate>::TYPE;
+        let ends = self.log().stream_ends(kind, &streams).await;
+        let ends = ends.map_err(|error| log_problem(&error))?;
+        Ok(ends
+            .into_iter()
+            .map(|(id, sequence)| (FamilyId::from_uuid(id), sequence))
+            .collect())
     }
 
     async fn places_of(&self, user: UserId) -> Result<Vec<Place>, Problem> {

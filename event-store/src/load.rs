@@ -317,6 +317,25 @@ impl Log {
         pages.try_flatten()
     }
 
+    /// The sequence of the last event of streams of one kind, each looked for in its lane; 0 for one without events.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn stream_ends(&self, kind: &str, streams: &[(Lane, Uuid)]) -> Result<Vec<(Uuid, i64)>, LogError> {
+        let statement = "select s.id, coalesce(( \
+                 select e.sequence from log.events e \
+                 where e.lane = s.lane and e.aggregate_type = $1 and e.aggregate_id = s.id::text \
+                 order by e.sequence desc limit 1 \
+             ), 0) from unnest($2::smallint[], $3::uuid[]) as s (lane, id)";
+        let (lanes, ids): (Vec<i16>, Vec<Uuid>) = streams.iter().map(|(lane, id)| (lane.0, *id)).unzip();
+        Ok(sqlx::query_as(statement)
+            .bind(kind)
+            .bind(lanes)
+            .bind(ids)
+            .fetch_all(&self.pool)
+            .await?)
+    }
+
     /// The families in which a person has or had a place, with their lanes.
     ///
     /// # Errors

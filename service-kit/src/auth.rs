@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use domain::id::UserId;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,28 @@ pub struct SignedIn {
     pub session_id: Uuid,
     /// When they last proved who they are, in seconds since 1970; see [`SignedIn::require_step_up`].
     pub proven_at: i64,
+    /// By the PIN of a device that a parent paired: for the place in the family that the device was paired for, and nothing else.
+    pub is_paired: bool,
+}
+
+/// How a paired device's PIN is named among the methods of a token (RFC 8176).
+const PIN: &str = "pin";
+
+impl SignedIn {
+    /// Lets only those on who sign in by themselves, and not by a device that a parent looks after.
+    ///
+    /// # Errors
+    /// 403 `paired-account`.
+    pub fn require_own_sign_in(self) -> Result<(), Problem> {
+        if !self.is_paired {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "paired-account",
+            "a PIN on a paired device is for the family that the device was paired in; sign in with an account of your own for this",
+        ))
+    }
 }
 
 impl<S> FromRequestParts<S> for SignedIn

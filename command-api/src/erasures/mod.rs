@@ -138,6 +138,7 @@ impl Erasures {
             user_id: UserId::from_uuid(Uuid::nil()),
             session_id: Uuid::nil(),
             proven_at: 0,
+            is_paired: false,
         };
         let request = Request {
             family_id,

@@ -47,13 +47,14 @@ struct Place {
     joined_at: Option<DateTime<Utc>>,
 }
 
-/// `POST /api/v1/auth/join`: any signed-in person with a code. Asked again by the same person, it answers alike.
+/// `POST /api/v1/auth/join`: any signed-in person with a code; not by a PIN, which would be their sign-in there, too. Asked again by the same person, it answers alike.
 pub(super) async fn join(
     State(identity): State<Identity>,
     signed_in: SignedIn,
     client: Client,
     Body(request): Body<Join>,
 ) -> Result<Response, Problem> {
+    signed_in.require_own_sign_in()?;
     let joining = tokio::spawn(take_place(identity, signed_in, client, request).in_current_span());
     joining.await.unwrap_or_else(|error| Err(Problem::ours(&error)))
 }

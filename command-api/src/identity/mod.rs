@@ -38,7 +38,7 @@ mod throttle;
 pub mod trail;
 mod ways_in;
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{
@@ -96,6 +96,9 @@ pub trait Families: Send + Sync {
 
     /// Is an account of a member's hidden from another member of the family?
     async fn hides_from(&self, family_id: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem>;
+
+    /// How often each family's own state has changed: who belongs to it, as what. None of a family that does not exist.
+    async fn revisions(&self, families: &[FamilyId]) -> Result<HashMap<FamilyId, i64>, Problem>;
 
     /// Every place that somebody has now, in whatever family, whether they may use it at this moment or not.
     async fn places_of(&self, user_id: UserId) -> Result<Vec<Place>, Problem>;
@@ -314,8 +317,10 @@ impl Identity {
         security_events::Trail::new(self.inner.pool.clone())
     }
 
-    /// Keeps keys current, learns of sessions that other processes ended, and removes what is long over, until shutdown.
+    /// Keeps keys current, learns of sessions that other processes ended, ends those of paired devices that nothing stands behind any
+    /// more, and removes what is long over, until shutdown.
     pub async fn run_upkeep(self, shutdown: Shutdown) {
+        let attending = pairing::attend(&self, shutdown.clone());
         let watching = Arc::clone(self.verifier()).watch_revocations(self.inner.pool.clone(), shutdown.clone());
         let keeping = async {
             let stop = service_kit::shutdown::requested(shutdown);
@@ -331,7 +336,7 @@ impl Identity {
                 self.forget_what_is_over().await;
             }
         };
-        tokio::join!(watching, keeping);
+        tokio::join!(watching, attending, keeping);
     }
 
     /// Forgets whatever its term is over for, once; upkeep does it every minute. What cannot be forgotten now is logged, and tried

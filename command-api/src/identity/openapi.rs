@@ -205,7 +205,8 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "logout",
             summary: "Sign out, here or everywhere",
-            description: "Who may call: whoever holds an access token, or a refresh token of the session in the body. \
+            description: "Who may call: whoever holds an access token, or a refresh token of the session in the body; with one of a \
+                paired device, its own session ends, and all of them only with the device's signature. \
                 Access tokens of the ended session are refused at once here, and within five seconds by every other \
                 process.",
             caller: Caller::Either,
@@ -251,7 +252,7 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "join",
             summary: "Take the place an invitation opens",
-            description: "Who may call: any signed-in person with a code. Of two people with one code, one joins; the \
+            description: "Who may call: any signed-in person with a code, unless by a paired device. Of two people with one code, one joins; the \
                 same person may repeat the request. A code that was sent by mail is for whoever has verified that address.",
             caller: Caller::SignedIn,
             parameters: json!([]),
@@ -262,8 +263,8 @@ fn first_routes() -> Vec<Route> {
                 NOT_SIGNED_IN,
                 (
                     403,
-                    "`email-not-verified`: the code was sent to the person's address, which they have not verified; or a parent \
-                     has to consent first.",
+                    "`email-not-verified`: the code was sent to the person's address, which they have not verified; \
+                     `paired-account`: they signed in by a paired device; or a parent has to consent first.",
                 ),
                 (404, "The code is unknown, over, or for somebody else."),
                 (409, "Something else changed the family at that moment; ask again."),

@@ -18,7 +18,7 @@ use super::{
     account::taking_back,
     address::Client,
     body::OptionalBody,
-    private,
+    pairing, private,
     refresh::TOKEN_BYTES_MAX,
     security_events::{self, Kind, SecurityEvent},
     sessions::hash_of,
@@ -31,6 +31,9 @@ pub(super) struct SignOut {
     /// A refresh token of the session, when there is no access token at hand.
     #[schemars(length(max = 128))]
     refresh_token: Option<String>,
+    /// Only for sessions of a paired device, to end all of them by a refresh token: its signature, as for refreshing.
+    #[schemars(length(max = 200))]
+    device_signature: Option<String>,
     /// Ends all of the person's sessions and API keys, not only this session.
     everywhere: bool,
 }
@@ -43,17 +46,19 @@ struct Ending {
 
 /// `POST /api/v1/auth/logout`: whoever holds an access token, or a refresh token of the session.
 ///
-/// An old refresh token ends its own session only; ending all takes one that still counts.
+/// An old refresh token ends its own session only, and so does one of a paired device without the device's signature; ending all
+/// takes one that could be exchanged.
 pub(super) async fn sign_out(
     State(identity): State<Identity>,
     client: Client,
     headers: HeaderMap,
     OptionalBody(request): OptionalBody<SignOut>,
 ) -> Result<Response, Problem> {
-    let Some(ending) = ending(&identity, &headers, request.refresh_token).await? else {
+    let everywhere = request.everywhere;
+    let Some(ending) = ending(&identity, &headers, request).await? else {
         return Ok(private(StatusCode::NO_CONTENT));
     };
-    let everywhere = request.everywhere && ending.may_end_all;
+    let everywhere = everywhere && ending.may_end_all;
     let address_hash = identity.address_hash(client.address);
     if everywhere {
         everywhere_of(&identity, &ending, address_hash)
@@ -106,9 +111,9 @@ async fn here(identity: &Identity, ending: &Ending, address_hash: Option<[u8; 32
 async fn ending(
     identity: &Identity,
     headers: &HeaderMap,
-    refresh_token: Option<String>,
+    request: SignOut,
 ) -> Result<Option<Ending>, Problem> {
-    let Some(token) = refresh_token else {
+    let Some(token) = request.refresh_token else {
         let signed_in = Arc::clone(identity.verifier()).signed_in(headers).await?;
         let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);
         return Ok(Some(Ending {
@@ -138,9 +143,13 @@ async fn ending(
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    Ok(row.map(|(user_id, session_id, may_end_all)| Ending {
+    let Some((user_id, session_id, is_newest)) = row else {
+        return Ok(None);
+    };
+    let signature = request.device_signature.as_deref();
+    Ok(Some(Ending {
         user_id: UserId::from_uuid(user_id),
         session_id,
-        may_end_all,
+        may_end_all: is_newest && pairing::is_signed(identity, &token, signature).await?,
     }))
 }

@@ -82,6 +82,7 @@ impl WriteSide {
                 user_id: PARENT,
                 session_id: Uuid::nil(),
                 proven_at: 0,
+                is_paired: false,
             },
             command: parsed(name, body),
             if_match: None,

@@ -26,7 +26,7 @@ macro_rules! matrix {
                 CloseAccount            [Yes     Yes      No    No     No       No ] of Full "";
                 CompleteChore           [Own     Own      Own   Own    No       No ] "A chore they claimed.";
                 ConnectBank             [Yes     Yes      No    No     No       No ] of Full "";
-                CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are.";
+                CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are; not by the PIN of a paired device.";
                 DeclineSpending         [Yes     Yes      No    No     No       No ] of Full "From an account of which they have all; nobody declines a request of their own.";
                 DeleteFamily    step_up [Part    No       No    No     No       No ] "Once nobody but they is left of the adults.";
                 EraseMember     step_up [Yes     Own      No    No     Own      No ] "The last parent hands the family over first.";

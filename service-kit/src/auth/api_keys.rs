@@ -220,6 +220,7 @@ impl TokenVerifier {
             user_id: found.user_id,
             session_id: found.api_key_id,
             proven_at: if *scope == Scope::Export { self.now() } else { 0 },
+            is_paired: false,
         })
     }
 

@@ -87,6 +87,7 @@ mod tests {
             user_id: UserId::from_uuid(Uuid::nil()),
             session_id: Uuid::nil(),
             proven_at: 0,
+            is_paired: false,
         };
         for number in 0..(3 * ENTRIES_MAX as u64) {
             let mut key = [0; 32];

@@ -42,6 +42,7 @@ mod tests {
             user_id: UserId::from_uuid(Uuid::nil()),
             session_id: Uuid::nil(),
             proven_at: 1_000,
+            is_paired: false,
         };
         assert!(signed_in.require_step_up(1_600).is_ok());
         let refused = signed_in.require_step_up(1_601).unwrap_err();

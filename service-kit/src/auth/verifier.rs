@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{
-    AUDIENCE, AccessClaims, ISSUER, LEEWAY_SECONDS, POLL_SECONDS, SignedIn, TOKEN_BYTES_MAX, TOKEN_TYPE,
+    AUDIENCE, AccessClaims, ISSUER, LEEWAY_SECONDS, PIN, POLL_SECONDS, SignedIn, TOKEN_BYTES_MAX, TOKEN_TYPE,
     api_keys::ApiKeys,
     cache::{TokenCache, Verified},
     clock::Clock,
@@ -220,6 +220,7 @@ impl TokenVerifier {
                 session_id: claims.sid,
                 // Nobody proves anything in the future; a token that says so was signed by a clock that ran ahead.
                 proven_at: claims.auth_time.min(claims.iat),
+                is_paired: claims.amr.iter().any(|method| method == PIN),
             },
             issued_at: claims.iat,
             expires_at: claims.exp,

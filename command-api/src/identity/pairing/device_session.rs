@@ -90,7 +90,37 @@ pub(in super::super) async fn may_refresh(
     token: &str,
     signature: Option<&str>,
 ) -> Result<bool, Problem> {
-    let device: Option<Refreshing> = sqlx::query_as(
+    let Some(device) = device_of(identity, token).await? else {
+        return Ok(true);
+    };
+    if !device.has_signed(token, signature) {
+        return Ok(false);
+    }
+    let (family_id, user_id) = (FamilyId::from_uuid(device.family_id), UserId::from_uuid(device.user_id));
+    let standing = standing::of(identity, family_id, user_id, device.paired_by).await?;
+    Ok(matches!(standing, Standing::Opens(_)))
+}
+
+/// Whether whoever holds a refresh token also has the device that it was given to, where that is a paired one.
+pub(in super::super) async fn is_signed(
+    identity: &Identity,
+    token: &str,
+    signature: Option<&str>,
+) -> Result<bool, IdentityError> {
+    let device = device_of(identity, token).await?;
+    Ok(device.is_none_or(|device| device.has_signed(token, signature)))
+}
+
+impl Refreshing {
+    fn has_signed(&self, token: &str, signature: Option<&str>) -> bool {
+        let key = DeviceKey::stored(&self.algorithm, self.public_key.clone());
+        self.is_paired && signature.is_some_and(|signature| key.signed("refresh", token, signature))
+    }
+}
+
+/// The paired device to whose session a refresh token belongs; none for other sessions.
+async fn device_of(identity: &Identity, token: &str) -> Result<Option<Refreshing>, IdentityError> {
+    let device = sqlx::query_as(
         "select
              algorithm,
              public_key,
@@ -105,16 +135,6 @@ pub(in super::super) async fn may_refresh(
     )
     .bind(hash_of(token))
     .fetch_optional(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    let Some(device) = device else {
-        return Ok(true);
-    };
-    let key = DeviceKey::stored(&device.algorithm, device.public_key);
-    if !device.is_paired || !signature.is_some_and(|signature| key.signed("refresh", token, signature)) {
-        return Ok(false);
-    }
-    let (family_id, user_id) = (FamilyId::from_uuid(device.family_id), UserId::from_uuid(device.user_id));
-    let standing = standing::of(identity, family_id, user_id, device.paired_by).await?;
-    Ok(matches!(standing, Standing::Opens(_)))
+    .await?;
+    Ok(device)
 }

@@ -10,10 +10,12 @@
 //!
 //! From then on the PIN opens a session of twelve hours, only together with the device's signature over a challenge; a refresh
 //! takes a signature over the refresh token. Five wrong PINs wait, ten are for a parent to unlock. Ending a device ends its
-//! sessions. A device opens only while its member is young and somebody who may look after devices answers for it ([`standing`]).
+//! sessions. A device opens only while its member is young and somebody who may look after devices answers for it ([`standing`]);
+//! what it has opened ends within a second of either being so no longer ([`attending`]).
 //! A pairing gives the member's own role, which is a child's or a teen's when it begins and when it is confirmed; an account with an
 //! e-mail address of its own is never paired, for that would hand it to the parent.
 
+mod attending;
 mod challenges;
 mod claim;
 mod confirm;
@@ -33,7 +35,8 @@ use domain::{
 };
 use service_kit::{access, problem::Problem};
 
-pub(super) use device_session::may_refresh;
+pub(super) use attending::attend;
+pub(super) use device_session::{is_signed, may_refresh};
 
 use super::{Identity, IdentityError, openapi::Route};
 

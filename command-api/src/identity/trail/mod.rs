@@ -45,6 +45,7 @@ const WORDS: &[&str] = &[
     "beancount",
     "counter-went-back",
     "device-ended",
+    "device-unattended",
     "facebook",
     "fed",
     "google",

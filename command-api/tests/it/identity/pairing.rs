@@ -1,5 +1,6 @@
 //! Children and teens on devices that a parent has paired.
 
+mod attending;
 mod standing;
 
 use std::{

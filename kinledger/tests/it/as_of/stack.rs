@@ -153,6 +153,7 @@ impl Stack {
                 user_id: by,
                 session_id: Uuid::nil(),
                 proven_at: 0,
+                is_paired: false,
             },
             command,
             if_match: None,
