@@ -287,7 +287,6 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/healthz"),
     ("GET", "/metrics"),
     ("GET", "/readyz"),
-    ("POST", "/api/v1/auth/change-email/confirm"),
     ("POST", "/api/v1/auth/device/challenge"),
     ("POST", "/api/v1/auth/device/unlock"),
     ("POST", "/api/v1/auth/forgot-password"),
@@ -306,7 +305,6 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/register"),
     ("POST", "/api/v1/auth/reset-password"),
-    ("POST", "/api/v1/auth/verify-email"),
 ];
 
 /// Routes about the signed-in person and nobody else, whatever families they are in: beginnings of paths.

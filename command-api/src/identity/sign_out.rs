@@ -108,11 +108,7 @@ async fn here(identity: &Identity, ending: &Ending, address_hash: Option<[u8; 32
 }
 
 /// None when the token names no session that could be ended: it is over already, which is what was asked for.
-async fn ending(
-    identity: &Identity,
-    headers: &HeaderMap,
-    request: SignOut,
-) -> Result<Option<Ending>, Problem> {
+async fn ending(identity: &Identity, headers: &HeaderMap, request: SignOut) -> Result<Option<Ending>, Problem> {
     let Some(token) = request.refresh_token else {
         let signed_in = Arc::clone(identity.verifier()).signed_in(headers).await?;
         let (user_id, session_id) = (signed_in.user_id, signed_in.session_id);

@@ -17,6 +17,7 @@ mod erasure;
 mod isolation;
 mod leaving;
 mod malformed;
+mod paired;
 mod person;
 mod races;
 mod rebuild;

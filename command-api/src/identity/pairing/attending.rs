@@ -51,7 +51,10 @@ pub(in super::super) async fn attend(identity: &Identity, shutdown: Shutdown) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         if let Err(problem) = look(identity, &mut seen).await {
-            tracing::warn!(code = problem.code(), "sessions of paired devices are not looked at; trying again");
+            tracing::warn!(
+                code = problem.code(),
+                "sessions of paired devices are not looked at; trying again"
+            );
         }
     }
 }

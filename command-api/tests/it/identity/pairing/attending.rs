@@ -102,9 +102,14 @@ async fn a_pin_opens_the_place_that_its_device_was_paired_for_and_no_other() {
     let child = text(&paired["tokens"]["access_token"]);
     // A family of strangers, with an open place for an adult.
     let (elsewhere, place) = (FamilyId::from_uuid(Uuid::new_v4()), MemberId::from_uuid(Uuid::new_v4()));
-    let (eve, eves_place) = (home.app.register("eve@example.org").await, MemberId::from_uuid(Uuid::new_v4()));
+    let (eve, eves_place) = (
+        home.app.register("eve@example.org").await,
+        MemberId::from_uuid(Uuid::new_v4()),
+    );
     let eves_user: UserId = text(&eve["user_id"]).parse().unwrap();
-    home.app.places.put(elsewhere, eves_place, Role::Parent, Some(eves_user));
+    home.app
+        .places
+        .put(elsewhere, eves_place, Role::Parent, Some(eves_user));
     home.app.places.put(elsewhere, place, Role::Parent, None);
     let path = format!("/api/v1/families/{elsewhere}/members/{place}/invitation");
     let invited = home.app.post_as(&text(&eve["access_token"]), &path, json!({})).await;
@@ -126,14 +131,24 @@ async fn signing_out_everywhere_by_a_refresh_token_takes_the_devices_signature()
     let thief = home.paired(&device, PIN).await;
     let other = home.paired(&second, PIN).await;
     let token = text(&thief["tokens"]["refresh_token"]);
-    for signature in [None, Some(second.sign("refresh", &token)), Some(device.sign("unlock", &token))] {
+    for signature in [
+        None,
+        Some(second.sign("refresh", &token)),
+        Some(device.sign("unlock", &token)),
+    ] {
         let again = home.unlock(&device, &thief["device_id"], PIN).await;
         let token = text(&again.body["refresh_token"]);
         let body = json!({"refresh_token": token, "device_signature": signature, "everywhere": true});
         let out = home.app.post("/api/v1/auth/logout", body).await;
         assert_eq!(out.status, StatusCode::NO_CONTENT);
-        assert!(!home.app.is_signed_in(&again.body["access_token"]).await, "its own session");
-        assert!(home.app.is_signed_in(&other["tokens"]["access_token"]).await, "and no other");
+        assert!(
+            !home.app.is_signed_in(&again.body["access_token"]).await,
+            "its own session"
+        );
+        assert!(
+            home.app.is_signed_in(&other["tokens"]["access_token"]).await,
+            "and no other"
+        );
     }
     let signature = device.sign("refresh", &token);
     let body = json!({"refresh_token": token, "device_signature": signature, "everywhere": true});
@@ -159,7 +174,9 @@ impl Home {
             MemberId::from_uuid(Uuid::new_v4()),
             text(&registered["user_id"]).parse().unwrap(),
         );
-        self.app.places.put(self.family_id, member_id, Role::Teen, Some(user_id));
+        self.app
+            .places
+            .put(self.family_id, member_id, Role::Teen, Some(user_id));
         (member_id, registered)
     }
 }
