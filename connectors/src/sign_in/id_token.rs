@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
@@ -75,6 +76,10 @@ pub(super) fn verified(discovery: &Discovery, token: &str, expected: &Expected<'
     if !discovery.metadata()?.algorithms.contains(&header.alg) {
         return Err(unsound("is signed in a way that is not trusted"));
     }
+    // RFC 7515 §4.1.11: what has to be understood, and is not, makes a token worth nothing. We understand no extension.
+    if names_extensions(token) {
+        return Err(unsound("asks for what is not understood"));
+    }
     let jwk = discovery.key(header.kid.as_deref())?;
     let is_for_this = jwk
         .common
@@ -94,6 +99,14 @@ pub(super) fn verified(discovery: &Discovery, token: &str, expected: &Expected<'
         .map_err(|error| unsound(&format!("is refused: {}", reason(&error))))?
         .claims;
     claims.checked(expected)
+}
+
+/// Does the token's header have `crit`? One that cannot be read does, too.
+fn names_extensions(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    let header: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&header).ok();
+    header.is_none_or(|header| header.contains_key("crit"))
 }
 
 impl Claims {
@@ -134,7 +147,9 @@ impl Claims {
     /// # Errors
     /// [`Failure::Unsound`] when it names nobody.
     fn with_sound_subject(self) -> Result<Self, Failure> {
-        if self.sub.is_empty() || self.sub.len() > SUBJECT_BYTES_MAX {
+        // OpenID Connect Core 1.0 §2: ASCII characters.
+        let is_plain = self.sub.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if self.sub.is_empty() || self.sub.len() > SUBJECT_BYTES_MAX || !is_plain {
             return Err(Failure::Unsound("it names nobody".to_owned()));
         }
         Ok(self)

@@ -22,7 +22,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, crypto, encode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -85,6 +85,8 @@ pub enum Signing {
     /// By a key that is not published, under the name of one that is.
     ByAnother,
     ByAnUnknownKey,
+    /// With a demand in its header that nobody knows (RFC 7515 §4.1.11).
+    WithADemand,
 }
 
 /// A code that was given out.
@@ -219,6 +221,13 @@ impl Inner {
             Signing::ByThePublicKey => {
                 let public = EncodingKey::from_secret(&self.key.public);
                 sign(Algorithm::HS256, &self.key.id, &public)
+            }
+            Signing::WithADemand => {
+                let header = json!({"alg": "ES256", "kid": self.key.id, "crit": ["b64x"], "b64x": true});
+                let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+                let signed = format!("{}.{}", part(&header), part(&claims));
+                let signature = crypto::sign(signed.as_bytes(), &self.key.private, Algorithm::ES256).unwrap();
+                format!("{signed}.{signature}")
             }
             Signing::NotAtAll => {
                 let header = json!({"alg": "none", "kid": self.key.id});

@@ -32,6 +32,7 @@ async fn a_token_that_is_forged_stale_or_meant_for_others_signs_nobody_in() {
         Signing::ByThePublicKey,
         Signing::ByAnother,
         Signing::ByAnUnknownKey,
+        Signing::WithADemand,
     ] {
         fake.lock().signing = signing;
         let refused = sign_in(&app, &fake, ada()).await;
@@ -63,6 +64,8 @@ async fn a_token_that_is_forged_stale_or_meant_for_others_signs_nobody_in() {
         json!({"nonce": Value::Null}),
         json!({"sub": ""}),
         json!({"sub": "x".repeat(256)}),
+        json!({"sub": "1\u{0}"}),
+        json!({"sub": "１"}),
         json!({"sub": Value::Null}),
     ] {
         fake.lock().over = over.clone();
@@ -74,7 +77,7 @@ async fn a_token_that_is_forged_stale_or_meant_for_others_signs_nobody_in() {
         );
         tried += 1;
     }
-    assert_eq!(tried, 24);
+    assert_eq!(tried, 27);
     assert_eq!(count(&app, "users").await, 0);
     fake.lock().over = json!({});
     assert_eq!(sign_in(&app, &fake, ada()).await.status, StatusCode::OK);
