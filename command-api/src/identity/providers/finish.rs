@@ -139,7 +139,10 @@ pub(super) async fn who_came_back(
     request: Finish,
     linking: Linking,
 ) -> Result<Person, Problem> {
-    let binding = request.binding.or_else(|| flows::shown(headers)).unwrap_or_default();
+    let binding = request
+        .binding
+        .or_else(|| flows::shown(headers, &request.state))
+        .unwrap_or_default();
     let derived = flows::take(identity, provider, &request.state, &binding, linking).await?;
     let redirect_uri = redirect_uri(identity, provider);
     provider

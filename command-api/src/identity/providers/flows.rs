@@ -18,8 +18,16 @@ pub(super) const SECONDS: i32 = 10 * 60;
 const OPEN_MAX: i64 = 50;
 /// What a binding begins with, so that one that leaked into a file can be found.
 const BINDING_PREFIX: &str = "klb_";
-/// The cookie a browser keeps it in. Its prefix makes browsers refuse it from other hosts and without `Secure`.
-const BINDING_COOKIE: &str = "__Host-kinledger-sign-in";
+/// What the cookie is called that a browser keeps it in, before a part of the state: each sign-in has its own, so that one in another
+/// tab does not undo it. The prefix makes browsers refuse it from other hosts and without `Secure`.
+const BINDING_COOKIE: &str = "__Host-kinledger-sign-in-";
+/// So much of a state names its cookie.
+const COOKIE_CHARACTERS: usize = 16;
+
+fn cookie_name(state: &str) -> String {
+    let part: String = state.chars().take(COOKIE_CHARACTERS).collect();
+    format!("{BINDING_COOKIE}{part}")
+}
 
 /// Whose account is to be linked, in which session; none for a sign-in.
 pub(super) type Linking = Option<(UserId, Uuid)>;
@@ -62,21 +70,22 @@ impl Derived {
 impl Begun {
     /// The cookie that makes a browser keep the binding. Only our own pages' requests carry it.
     pub fn cookie(&self) -> Option<HeaderValue> {
-        let binding = &self.binding;
-        let text = format!("{BINDING_COOKIE}={binding}; Path=/; Max-Age={SECONDS}; HttpOnly; Secure; SameSite=Strict");
+        let (name, binding) = (cookie_name(&self.state), &self.binding);
+        let text = format!("{name}={binding}; Path=/; Max-Age={SECONDS}; HttpOnly; Secure; SameSite=Strict");
         HeaderValue::from_str(&text).ok()
     }
 }
 
-/// The binding a browser shows.
-pub(super) fn shown(headers: &HeaderMap) -> Option<String> {
+/// The binding a browser shows for this sign-in.
+pub(super) fn shown(headers: &HeaderMap, state: &str) -> Option<String> {
+    let cookie = cookie_name(state);
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == BINDING_COOKIE).then(|| value.to_owned()))
+        .find_map(|(name, value)| (name == cookie).then(|| value.to_owned()))
 }
 
 /// Begins one.

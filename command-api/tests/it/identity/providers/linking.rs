@@ -11,7 +11,7 @@ use super::{
     super::{PASSWORD, accounts::NEW_PASSWORD, mailing},
     App, app_waiting, app_with, begin, count,
     fake::{Fake, Manner},
-    finish, link_with, path, plain, token_of, trail,
+    finish, finish_with, link_with, path, plain, token_of, trail,
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -383,4 +383,23 @@ async fn a_link_whose_provider_took_its_time_comes_too_late_for_an_account_taken
         assert_ne!(by_provider.body["user_id"], owner["user_id"], "{way}");
         app.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_begins_in_another_tab_does_not_undo_the_first() {
+    let fake = Fake::start().await;
+    let app = app_with(&fake.settings(), plain()).await;
+    let tabs = [
+        begin(&app, "fake", "start", None).await,
+        begin(&app, "fake", "start", None).await,
+    ];
+    let cookies = format!("{}; {}", tabs[0].cookie, tabs[1].cookie);
+    assert_ne!(tabs[0].cookie.split('=').next(), tabs[1].cookie.split('=').next());
+    for tab in &tabs {
+        let code = fake.visit(tab, person("1", EMAIL, true));
+        let body = json!({"state": tab.state(), "code": code});
+        let signed_in = finish_with(&app, "fake", &body, &[("cookie", &cookies)]).await;
+        assert_eq!(signed_in.status, StatusCode::OK, "{signed_in:?}");
+    }
+    app.end().await;
 }
