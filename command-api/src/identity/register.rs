@@ -125,6 +125,13 @@ pub(super) async fn register(
 /// something else than it says (quotes, comments, lists, encoded words) is none.
 pub(super) fn normal_email(text: &str) -> Result<String, Problem> {
     let wrong = || Problem::malformed("email: expected an address like ada@example.org").with("field", "email");
+    // The Kelvin sign and its like become a Latin letter in lower case: somebody else's address.
+    if text
+        .chars()
+        .any(|c| !c.is_ascii() && c.to_lowercase().any(|lower| lower.is_ascii()))
+    {
+        return Err(wrong());
+    }
     let email = text.trim().to_lowercase();
     let (local_part, host) = email.rsplit_once('@').ok_or_else(wrong)?;
     let is_sound = email.len() <= EMAIL_BYTES_MAX
@@ -189,6 +196,9 @@ mod tests {
             "ada(eve)@example.org",
             "=?utf-8?q?ada?=@example.org",
             "ada@[127.0.0.1]",
+            "\u{212A}ate@example.org",
+            "ada@\u{212A}in.example.org",
+            "\u{130}da@example.org",
             &long,
         ] {
             assert!(normal_email(text).is_err(), "{text:?}");
