@@ -76,7 +76,8 @@ pub(super) fn path() -> Route {
         description: "Who may call: a parent of the family, a partner for teens and children, with a proof of the last ten \
             minutes. The code opens the place once, within a week; a new one for the same place ends the one before. It is shown \
             only in this answer; with `email` it is sent there and not shown at all, and only an account that has verified this \
-            address may use it. A family has at most 20 open invitations, and sends at most 20 a day.",
+            address may use it. A family has at most 20 open invitations, and sends at most 20 a day, 3 of them to one \
+            address.",
         caller: Caller::SignedIn,
         parameters: json!([id_parameter("family_id", "fam"), id_parameter("member_id", "mem")]),
         body: Some((schema::<Invite>(), false)),
@@ -142,10 +143,9 @@ pub(super) async fn invite(
     let code = random_code(CODE_CHARACTERS);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     make_room(family_id, member_id, &mut tx).await?;
-    let is_sent = match &address {
-        Some(address) => mail::may_be_sent(family_id.uuid(), address, &mut tx).await?,
-        None => false,
-    };
+    if let Some(address) = &address {
+        mail::may_be_sent(family_id.uuid(), address, &mut tx).await?;
+    }
     let (invitation_id, expires_at): (Uuid, DateTime<Utc>) = sqlx::query_as(
         "insert into identity.invitations
              (code_hash, family_id, member_id, created_by, expires_at, role, made_from, sent_to, sent_to_shown)
@@ -176,10 +176,8 @@ pub(super) async fn invite(
 
     let answer = match address {
         Some(address) => {
-            if is_sent {
-                let link = identity.postbox().link("join", &code);
-                identity.postbox().post(&address.email, letters::invited(&link, &code));
-            }
+            let link = identity.postbox().link("join", &code);
+            identity.postbox().post(&address.email, letters::invited(&link, &code));
             Invitation {
                 invitation_id,
                 code: String::new(),

@@ -7,8 +7,10 @@ use super::super::{Identity, IdentityError, secret::keyed_hash};
 
 /// Mails that one family may have sent in a day.
 const FAMILY_MAILS_PER_DAY_MAX: i64 = 20;
+/// Mails that one family may have sent to the same address in a day: strangers do not use up what others need.
+const FAMILY_MAILS_PER_ADDRESS_MAX: i64 = 3;
 /// Mails that one address is sent in a day, whoever asks for them.
-const ADDRESS_MAILS_PER_DAY_MAX: i64 = 5;
+const ADDRESS_MAILS_PER_DAY_MAX: i64 = 12;
 
 /// An address somebody is invited at.
 pub(in super::super) struct Address {
@@ -42,18 +44,27 @@ fn shown(email: &str) -> String {
     format!("{first}…@{host}")
 }
 
-/// Whether a mail to the address may be sent now. Of addresses that others have written to enough today it is silently not: who
-/// invites must not learn that others do.
+/// Whether a mail to the address may be sent now. Who invites is told when it may not, or nobody would learn why the invited person
+/// never comes; that others write to the address too is all they learn of it.
 ///
 /// # Errors
-/// 429 when the family has sent as many as it may today.
-pub(super) async fn may_be_sent(family: uuid::Uuid, address: &Address, tx: &mut PgConnection) -> Result<bool, Problem> {
-    let (of_family, to_address): (i64, i64) = sqlx::query_as(
+/// 429 when the family has sent, or the address was sent, as many as may be today.
+pub(super) async fn may_be_sent(family: uuid::Uuid, address: &Address, tx: &mut PgConnection) -> Result<(), Problem> {
+    // One at a time for an address, whichever families ask.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))")
+        .bind(address.hash)
+        .execute(&mut *tx)
+        .await
+        .map_err(IdentityError::Database)?;
+    let (of_family, of_family_to_address, to_address): (i64, i64, i64) = sqlx::query_as(
         "select
-             (select count(*) from identity.invitations
-                 where family_id = $1 and sent_to is not null and created_at > clock_timestamp() - interval '1 day'),
-             (select count(*) from identity.invitations
-                 where sent_to = $2 and created_at > clock_timestamp() - interval '1 day')",
+             count(*) filter (where family_id = $1),
+             count(*) filter (where family_id = $1 and sent_to = $2),
+             count(*) filter (where sent_to = $2)
+         from identity.invitations
+         where sent_to is not null
+             and (family_id = $1 or sent_to = $2)
+             and created_at > clock_timestamp() - interval '1 day'",
     )
     .bind(family)
     .bind(address.hash)
@@ -66,7 +77,13 @@ pub(super) async fn may_be_sent(family: uuid::Uuid, address: &Address, tx: &mut 
             format!("a family sends {FAMILY_MAILS_PER_DAY_MAX} invitations by mail in a day; pass on a code instead"),
         ));
     }
-    Ok(to_address < ADDRESS_MAILS_PER_DAY_MAX)
+    if of_family_to_address >= FAMILY_MAILS_PER_ADDRESS_MAX || to_address >= ADDRESS_MAILS_PER_DAY_MAX {
+        return Err(Problem::too_fast(
+            60 * 60,
+            "this address is sent no more invitations today; pass on a code instead",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -475,13 +475,9 @@ async fn open_invitations_and_mails_have_an_end() {
     let home = household(&app).await;
     for number in 0..20 {
         let place = place(&app, &home, Role::Partner);
-        let email = if number < 10 {
-            "gran@example.org"
-        } else {
-            "uncle@example.org"
-        };
+        let email = format!("guest{}@example.org", number / 3);
         assert_eq!(
-            invite_at(&app, &home, place, email).await.status,
+            invite_at(&app, &home, place, &email).await.status,
             StatusCode::CREATED,
             "{number}"
         );
@@ -511,7 +507,7 @@ async fn open_invitations_and_mails_have_an_end() {
         .count();
     assert_eq!(made, 3);
 
-    // Twenty mails a family and day, five an address.
+    // Twenty mails a family and day.
     run(
         &app,
         "update identity.invitations set ended_at = now(), end_reason = 'revoked'",
@@ -529,7 +525,7 @@ async fn open_invitations_and_mails_have_an_end() {
     assert!(many.retry_after_s.is_some());
     mailed(&mailbox, "aunt@example.org", 3).await;
     let sent_to = |to: &str| mailbox.mails().iter().filter(|mail| mail.to == to).count();
-    assert_eq!((sent_to("gran@example.org"), sent_to("uncle@example.org")), (5, 5));
+    assert_eq!((sent_to("guest0@example.org"), sent_to("guest6@example.org")), (3, 2));
     app.end().await;
 }
 
@@ -660,4 +656,51 @@ async fn a_code_that_was_taken_by_somebody_who_never_came_can_be_taken_back_repl
         assert_eq!(app.places.holder(home.family_id, home.free_place), None, "{way}");
         app.end().await;
     }
+}
+
+#[tokio::test]
+async fn what_one_family_sends_to_an_address_leaves_another_theirs_and_who_may_send_no_more_is_told() {
+    let (app, mailbox) = with_mail().await;
+    let strangers = household(&app).await;
+    let parent = person(&app, "other-parent@example.org").await;
+    let real = Household {
+        family_id: FamilyId::from_uuid(Uuid::new_v4()),
+        free_place: MemberId::from_uuid(Uuid::new_v4()),
+        parent,
+    };
+    app.places.put(
+        real.family_id,
+        MemberId::from_uuid(Uuid::new_v4()),
+        Role::Parent,
+        Some(real.parent.user_id),
+    );
+    app.places.put(real.family_id, real.free_place, Role::Partner, None);
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        let place = place(&app, &strangers, Role::Partner);
+        let invited = invite_at(&app, &strangers, place, "gran@example.org").await;
+        answers.push(invited.status.as_u16());
+    }
+    assert_eq!(answers, [201, 201, 201, 429, 429]);
+    let invited = invite_at(&app, &real, real.free_place, "gran@example.org").await;
+    assert_eq!(invited.status, StatusCode::CREATED, "{invited:?}");
+    mailed(&mailbox, "gran@example.org", 4).await;
+    // Whoever asks: so many in a day.
+    run(
+        &app,
+        "insert into identity.invitations
+             (code_hash, family_id, member_id, created_by, expires_at, role, sent_to, sent_to_shown)
+         select sha256(n::text::bytea), gen_random_uuid(), gen_random_uuid(), created_by, expires_at, role, sent_to, sent_to_shown
+         from (select * from identity.invitations limit 1) as one, generate_series(1, 8) as n",
+    )
+    .await;
+    let another = place(&app, &real, Role::Partner);
+    let full = invite_at(&app, &real, another, "gran@example.org").await;
+    assert_eq!(full.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        listed(&app, &real).await.len(),
+        1,
+        "what was not sent is not listed as open"
+    );
+    app.end().await;
 }
