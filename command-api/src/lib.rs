@@ -401,6 +401,14 @@ impl Families for CommandApi {
         Ok((member.role, member.user_id))
     }
 
+    async fn place(&self, family: FamilyId, member: MemberId) -> Result<(Role, Option<UserId>), Problem> {
+        let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
+        let member = family
+            .member(member)
+            .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
+        Ok((member.role, member.user_id))
+    }
+
     async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<Role, Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family

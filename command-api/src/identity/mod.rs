@@ -94,6 +94,12 @@ pub trait Families: Send + Sync {
     /// The member's role, and who holds the place; otherwise the problem to answer.
     async fn member(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
 
+    /// The role and holder of a place, also while a parent's consent to it is missing.
+    ///
+    /// # Errors
+    /// 404 when there is no such place, or it is over.
+    async fn place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem>;
+
     /// Is an account of a member's hidden from another member of the family?
     async fn hides_from(&self, family_id: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem>;
 

@@ -236,7 +236,8 @@ impl PersonState {
         if member_id == asking {
             return Ok(Some(user_id));
         }
-        let (theirs, holder) = self.identity.families().member(family_id, member_id).await?;
+        // A parent who takes their consent back may take the data along.
+        let (theirs, holder) = self.identity.families().place(family_id, member_id).await?;
         if role == Role::Parent && theirs.is_young() {
             return Ok(holder);
         }

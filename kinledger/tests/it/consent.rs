@@ -124,6 +124,9 @@ fn a_child_without_consent_is_refused_with_one_code_on_every_channel() {
     home.everything_is(false);
     assert_eq!(home.connect().refused(), (403, REQUIRED.to_owned()));
     assert_eq!(family.export(), log, "nothing was kept");
+    // What was kept before is theirs to take along.
+    let theirs = format!("{}/members/{}/export", family.path(), family.child.member_id);
+    assert_eq!(family.parent.client.get(&theirs).status, 200);
 
     family.accepted(&family.parent, "give-consent", &home.give(2));
     home.everything_is(true);

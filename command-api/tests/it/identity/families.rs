@@ -91,6 +91,10 @@ impl Families for Places {
         place.ok_or_else(|| Problem::unknown("unknown-member", "there is no such member"))
     }
 
+    async fn place(&self, family_id: FamilyId, member_id: MemberId) -> Result<(Role, Option<UserId>), Problem> {
+        self.member(family_id, member_id).await
+    }
+
     async fn hides_from(&self, _: FamilyId, _: MemberId, _: MemberId) -> Result<bool, Problem> {
         Ok(false)
     }

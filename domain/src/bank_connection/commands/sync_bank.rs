@@ -62,6 +62,10 @@ impl Decide for SyncBank {
         let account = context.get::<LedgerAccount>(account_id.uuid())?;
         let level = account.level_for(context.family()?, context.asking_member()?);
         enough(level, ShareLevel::Full, BankConnectionRefusal::UnknownConnection)?;
+        // A statement without a row says something of its account's owner too.
+        if let Some(owner) = account.owner() {
+            context.family()?.check_consent(owner)?;
+        }
         let currency = account.open_currency(account_id)?;
         self.check(context, currency)?;
         prove(&self.statement)?;

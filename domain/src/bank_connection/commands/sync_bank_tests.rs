@@ -2,13 +2,15 @@ use chrono::NaiveDate;
 
 use super::*;
 use crate::{
+    actor::Role,
     aggregate::LedgerEvent,
     bank_connection::commands::ConnectBank,
     decide::NewEvent,
+    family::commands::RevokeConsent,
     journal::postings_of,
     ledger_account::AccountKind,
     statement_import::commands::UndoImport,
-    testing::{Scenario, account, eur},
+    testing::{Scenario, account, eur, member_id},
 };
 
 fn scenario() -> Scenario {
@@ -455,4 +457,23 @@ fn an_entry_that_was_reversed_since_is_left_alone_when_the_import_is_undone() {
 
 fn postings_of_all(events: &[NewEvent]) -> usize {
     events.iter().map(|new| postings_of(&new.event).len()).sum()
+}
+
+#[test]
+fn a_statement_without_a_row_waits_for_consent_to_its_owner_as_any_other() {
+    let connect = ConnectBank {
+        account_id: account(1),
+        provider: "statement-file".to_owned(),
+        institution: String::new(),
+    };
+    let consented = Scenario::family()
+        .with_member(Role::Child)
+        .with_account_of(account(1), AccountKind::Bank, Role::Child)
+        .after(&connect);
+    let empty = sync("csv", Some("0"), vec![], Some("0"));
+    consented.when(&empty).accepted();
+    let revoke = RevokeConsent {
+        member_id: member_id(Role::Child),
+    };
+    consented.after(&revoke).when(&empty).refused("consent-required");
 }
