@@ -78,6 +78,10 @@ pub(super) fn paths() -> Vec<Route> {
                 "`last-parent` of the families that are named: hand them over first; or `young-member`: a parent ends that place.",
             ),
             TOO_LARGE,
+            (
+                422,
+                "`last-parent`: the family's other parent went at this moment; other families may have been left already.",
+            ),
             TOO_FAST,
             (503, "It is not known whether a family was left; ask again."),
         ],

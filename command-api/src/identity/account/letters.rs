@@ -177,6 +177,18 @@ pub(in super::super) fn phone_added() -> Letter {
     )
 }
 
+/// A phone does not sign in any more, because somebody else has its number.
+pub(in super::super) fn phone_moved() -> Letter {
+    letter(
+        "The phone of your account was removed",
+        NOTICE,
+        format!(
+            "Somebody showed that the telephone number of your account at Kinledger reaches them now, so it does not sign in to your \
+             account any more. Add another one when you like.\n\n{NOT_YOU}"
+        ),
+    )
+}
+
 /// A phone does not sign in any more.
 pub(in super::super) fn phone_removed() -> Letter {
     letter(

@@ -49,6 +49,16 @@ pub(super) async fn end_sign_ins_in_tx(
         .bind(user_id.uuid())
         .execute(&mut *tx)
         .await?;
+    // Codes that were sent already; the rows stay, for they are counted.
+    sqlx::query(
+        "update identity.phone_codes
+         set used_at = clock_timestamp()
+         where used_at is null
+             and (adds_to = $1 or number_hash in (select number_hash from identity.phones where user_id = $1))",
+    )
+    .bind(user_id.uuid())
+    .execute(&mut *tx)
+    .await?;
     Ok(Ended {
         sessions: sessions::end_all_in_tx(tx, user_id, except, reason).await?,
         api_keys: Vec::new(),

@@ -26,6 +26,12 @@ const PER_NUMBER: (i64, i64) = (3, 6);
 const PER_ADDRESS: (i64, i64) = (10, 30);
 /// Messages that one account may ask for to add a number.
 const PER_ACCOUNT: (i64, i64) = (5, 10);
+/// Messages that all accounts may ask for to add the same number: its telephone does not ring all day.
+const ADDING_A_NUMBER: (i64, i64) = (6, 12);
+/// Messages that all accounts may ask for to add numbers, whichever: no account has these yet, and a gateway bills each.
+const ADDING: (i64, i64) = (60, 300);
+/// Who adds comes after one another, for the bound above.
+const ADDING_LOCK: [u8; 8] = *b"kl-phone";
 /// What a challenge begins with, so that one that leaked into a file can be found.
 const CHALLENGE_PREFIX: &str = "klt_";
 
@@ -81,11 +87,11 @@ pub(super) async fn ask(
     let phones = identity.phones();
     let number_hash = phones.hash(&[b"number", number.as_str().as_bytes()]);
     let device = client.device_hash.filter(|_| is_owners_device).unwrap_or_default();
-    let asker: &[u8] = match purpose {
-        Purpose::SignIn(_) => &device,
-        Purpose::Add(_) => b"adding",
+    // Each account that adds a number is an asker of its own: strangers do not use up its owner's messages.
+    let asker_hash = match purpose {
+        Purpose::SignIn(_) => phones.hash(&[b"asker", &number_hash, &device]),
+        Purpose::Add(user_id) => phones.hash(&[b"adding", &number_hash, user_id.uuid().as_bytes()]),
     };
-    let asker_hash = phones.hash(&[b"asker", &number_hash, asker]);
     let challenge = format!(
         "{CHALLENGE_PREFIX}{}",
         URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
@@ -102,30 +108,37 @@ pub(super) async fn ask(
     let address_hash = identity.address_hash(client.address);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // One at a time for a number and for an address, or their limits could be passed by asking at once.
-    for locked in [Some(number_hash), address_hash].into_iter().flatten() {
-        let mut key = [0; 8];
-        key.copy_from_slice(&locked[..8]);
+    let head = |hash: [u8; 32]| hash.first_chunk::<8>().copied();
+    let adding = adds_to.map(|_| ADDING_LOCK);
+    for key in [adding, head(number_hash), address_hash.and_then(head)]
+        .into_iter()
+        .flatten()
+    {
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(i64::from_be_bytes(key))
             .execute(&mut *tx)
             .await
             .map_err(IdentityError::Database)?;
     }
-    let (is_too_much,): (bool,) = sqlx::query_as(
+    let (is_too_much, is_full): (bool, bool) = sqlx::query_as(
         "with lately as (
              select
                  asker_hash = $1 as of_asker,
                  address_hash is not distinct from $2 and $2 is not null as of_address,
                  adds_to is not distinct from $3 and $3 is not null as of_account,
+                 adds_to is not null and number_hash = $10 and $3 is not null as of_number,
+                 adds_to is not null and $3 is not null as of_adding,
                  created_at > clock_timestamp() - interval '1 hour' as of_hour
              from identity.phone_codes
              where created_at > clock_timestamp() - interval '1 day'
-                 and (asker_hash = $1 or address_hash = $2 or adds_to = $3)
+                 and (asker_hash = $1 or address_hash = $2 or adds_to = $3 or (adds_to is not null and $3 is not null))
          )
          select
              count(*) filter (where of_asker and of_hour) >= $4 or count(*) filter (where of_asker) >= $5
              or count(*) filter (where of_address and of_hour) >= $6 or count(*) filter (where of_address) >= $7
              or count(*) filter (where of_account and of_hour) >= $8 or count(*) filter (where of_account) >= $9
+             or count(*) filter (where of_number and of_hour) >= $11 or count(*) filter (where of_number) >= $12,
+             count(*) filter (where of_adding and of_hour) >= $13 or count(*) filter (where of_adding) >= $14
          from lately",
     )
     .bind(asker_hash)
@@ -137,10 +150,18 @@ pub(super) async fn ask(
     .bind(PER_ADDRESS.1)
     .bind(PER_ACCOUNT.0)
     .bind(PER_ACCOUNT.1)
+    .bind(number_hash)
+    .bind(ADDING_A_NUMBER.0)
+    .bind(ADDING_A_NUMBER.1)
+    .bind(ADDING.0)
+    .bind(ADDING.1)
     .fetch_one(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
-    if is_too_much {
+    if is_full {
+        tracing::warn!("so many ask to add phones that no more messages are sent for it just now");
+    }
+    if is_too_much || is_full {
         return Err(Problem::too_fast(
             60 * 60,
             "too many messages were asked for; try again later, or sign in another way",
@@ -176,35 +197,46 @@ pub(super) async fn ask(
     })
 }
 
-/// Uses a code up; none when it is wrong, over, used, or for something else. A try counts before it is looked at.
+/// What came of a try.
+pub(super) enum Tried {
+    Right(Used),
+    /// Wrong, over, used, or for something else.
+    Wrong {
+        /// The first wrong try at a code that was good: once for each.
+        is_first: bool,
+    },
+}
+
+/// Uses a code up. A try counts before it is looked at.
 pub(super) async fn take(
     identity: &Identity,
     answered: &Answered,
     adds_to: Option<UserId>,
-) -> Result<Option<Used>, IdentityError> {
+) -> Result<Tried, IdentityError> {
     let code_hash = identity
         .phones()
         .hash(&[b"code", answered.challenge.as_bytes(), answered.code.trim().as_bytes()]);
     let adds_to: Option<Uuid> = adds_to.map(|user_id| user_id.uuid());
-    let tried = sqlx::query(
+    let tried: Option<(i32,)> = sqlx::query_as(
         "update identity.phone_codes
          set attempts = attempts + 1
          where challenge_hash = $1
              and adds_to is not distinct from $2
              and used_at is null
              and attempts < $3
-             and expires_at > clock_timestamp()",
+             and expires_at > clock_timestamp()
+         returning attempts",
     )
     .bind(hash_of(&answered.challenge))
     .bind(adds_to)
     .bind(TRIES_MAX)
-    .execute(identity.pool())
+    .fetch_optional(identity.pool())
     .await?;
-    if tried.rows_affected() != 1 {
-        return Ok(None);
-    }
+    let Some((attempts,)) = tried else {
+        return Ok(Tried::Wrong { is_first: false });
+    };
     // Of two who offer the right code at once, one uses it.
-    Ok(sqlx::query_as(
+    let used: Option<Used> = sqlx::query_as(
         "update identity.phone_codes
          set used_at = clock_timestamp()
          where challenge_hash = $1 and code_hash = $2 and used_at is null
@@ -213,7 +245,13 @@ pub(super) async fn take(
     .bind(hash_of(&answered.challenge))
     .bind(code_hash)
     .fetch_optional(identity.pool())
-    .await?)
+    .await?;
+    Ok(used.map_or(
+        Tried::Wrong {
+            is_first: attempts == 1,
+        },
+        Tried::Right,
+    ))
 }
 
 /// Wrong, over, used, of another client: all of them read the same.

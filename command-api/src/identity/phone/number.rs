@@ -7,12 +7,18 @@ const DIGITS_MAX: usize = 15;
 /// Fewest digits of one that a message can reach.
 const DIGITS_MIN: usize = 8;
 
+/// Countries where numbers are written with a zero that nobody dials after the country's code; elsewhere, as in Italy, it is dialled.
+const TRUNK_ZERO: &[&str] = &[
+    "31", "32", "33", "41", "43", "44", "46", "49", "61", "64", "81", "351", "353", "358", "420",
+];
+
 /// A number in the form in which it is stored, looked up and sent to. It has no `Debug`: nothing may print it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Number(String);
 
 impl Number {
-    /// Reads a number with its country's code; what people write between digits does not matter.
+    /// Reads a number with its country's code; what people write between digits does not matter. One telephone has one form: a zero
+    /// that belongs to dialling at home, written as `(0)` or not, is refused.
     ///
     /// # Errors
     /// 400 when it is none.
@@ -24,14 +30,17 @@ impl Number {
         let digits = kept.strip_prefix('+').unwrap_or_default();
         let is_sound = (DIGITS_MIN..=DIGITS_MAX).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && !digits.starts_with('0');
+            && !digits.starts_with('0')
+            && !TRUNK_ZERO
+                .iter()
+                .any(|code| digits.strip_prefix(code).is_some_and(|rest| rest.starts_with('0')));
         if is_sound {
             Ok(Self(kept))
         } else {
-            Err(
-                Problem::malformed("number: expected one with its country's code, like +49 170 1234567")
-                    .with("field", "number"),
+            Err(Problem::malformed(
+                "number: expected one with its country's code and no zero after it, like +49 170 1234567",
             )
+            .with("field", "number"))
         }
     }
 
@@ -56,6 +65,7 @@ mod tests {
             assert_eq!(Number::parse(text).ok().unwrap().as_str(), "+491701234567");
         }
         assert_eq!(Number::parse("+491701234567").ok().unwrap().masked(), "+49…567");
+        assert_eq!(Number::parse("+39 06 69812345").ok().unwrap().as_str(), "+390669812345");
     }
 
     #[test]
@@ -66,6 +76,9 @@ mod tests {
             "01701234567",
             "491701234567",
             "+0491701234567",
+            "+490170 1234567",
+            "+49 (0)170 1234567",
+            "+44 (0)20 7946 0000",
             "+4917012",
             "+4917012345678901",
             "+49170123456a",

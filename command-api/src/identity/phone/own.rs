@@ -11,6 +11,7 @@ use domain::id::UserId;
 use serde_json::json;
 use service_kit::{auth::SignedIn, problem::Problem};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -24,7 +25,7 @@ use super::{
         security_events::{self, Kind, SecurityEvent},
     },
     NO_SMS,
-    codes::{self, Answered, Asked, Purpose, wrong_code},
+    codes::{self, Answered, Asked, Purpose, Tried, wrong_code},
     number::Number,
     sign_in::Start,
 };
@@ -55,7 +56,8 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "confirm-phone",
             summary: "Confirm a phone by its code",
-            description: "Who may call: the person who asked, within ten minutes and five tries. A mail tells of it.",
+            description: "Who may call: the person who asked, within ten minutes and five tries. A mail tells of it; also another person \
+                who had the number before, and signs in by it no more.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<Answered>(), true)),
@@ -68,7 +70,7 @@ pub(super) fn paths() -> Vec<Route> {
                     "`wrong-code`: it is wrong, over or used. `email-not-verified`: verify the address first; or the account has \
                      paired devices only.",
                 ),
-                (409, "`phone-taken`: it signs in to another account."),
+                (409, "`phone-taken`: somebody else confirmed it at this moment."),
                 TOO_LARGE,
             ],
         },
@@ -150,12 +152,27 @@ async fn confirm(
     Body(request): Body<Answered>,
 ) -> Result<Response, Problem> {
     let user_id = signed_in.user_id;
-    let used = codes::take(&identity, &request, Some(user_id)).await?;
-    let Some(used) = used else {
+    let Tried::Right(used) = codes::take(&identity, &request, Some(user_id)).await? else {
         return Err(wrong_code(StatusCode::FORBIDDEN));
     };
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
+    // Numbers are given to somebody else. Who has the telephone now has shown it; who had it signs in by it no more, and is told.
+    let before: Option<(Uuid,)> =
+        sqlx::query_as("delete from identity.phones where number_hash = $1 and user_id <> $2 returning user_id")
+            .bind(&used.number_hash)
+            .bind(user_id.uuid())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(IdentityError::Database)?;
+    let mut had_it = None;
+    if let Some((before,)) = before {
+        let before = UserId::from_uuid(before);
+        security_events::record(&mut *tx, SecurityEvent::about(Kind::PhoneRemoved, before))
+            .await
+            .map_err(IdentityError::Database)?;
+        had_it = email_in_tx(&mut tx, before).await?;
+    }
     let kept = sqlx::query(
         "insert into identity.phones (user_id, number_hash, sealed_number)
          values ($1, $2, $3)
@@ -172,7 +189,7 @@ async fn confirm(
             .as_database_error()
             .is_some_and(|error| error.constraint() == Some("phones_number_unique"));
         return Err(if is_taken {
-            Problem::conflict("phone-taken", "this number signs in to another account here")
+            Problem::conflict("phone-taken", "somebody else confirmed this number at this moment")
         } else {
             IdentityError::Database(error).into()
         });
@@ -187,6 +204,9 @@ async fn confirm(
     tx.commit().await.map_err(IdentityError::Database)?;
     if let Some(email) = email {
         identity.postbox().post(&email, letters::phone_added());
+    }
+    if let Some(email) = had_it {
+        identity.postbox().post(&email, letters::phone_moved());
     }
     Ok(private(StatusCode::NO_CONTENT))
 }

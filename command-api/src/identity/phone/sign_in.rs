@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::problem::Problem;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
         sessions::{Tokens, hash_of},
     },
     METHOD, NO_SMS,
-    codes::{self, Answered, Asked, Purpose, wrong_code},
+    codes::{self, Answered, Asked, Purpose, Tried, wrong_code},
     number::Number,
 };
 
@@ -123,10 +124,16 @@ async fn finish(
     client: Client,
     Body(request): Body<Answered>,
 ) -> Result<Response, Problem> {
-    let used = codes::take(&identity, &request, None).await?;
-    let Some(used) = used else {
-        tell_owner(&identity, &request, &client).await?;
-        return Err(wrong_code(StatusCode::UNAUTHORIZED));
+    let used = match codes::take(&identity, &request, None).await? {
+        Tried::Right(used) => used,
+        Tried::Wrong { is_first } => {
+            if is_first {
+                // Once for a code, and not before the answer: whether anybody is told makes it no slower.
+                let address_hash = identity.address_hash(client.address);
+                tokio::spawn(tell_owner(identity, hash_of(&request.challenge), address_hash).in_current_span());
+            }
+            return Err(wrong_code(StatusCode::UNAUTHORIZED));
+        }
     };
     // Whose it is now: a number that was given up meanwhile signs nobody in.
     let owner: Option<(Uuid,)> = sqlx::query_as("select user_id from identity.phones where number_hash = $1")
@@ -142,21 +149,26 @@ async fn finish(
 }
 
 /// Somebody guesses at a code of an account: its owner will read of it.
-async fn tell_owner(identity: &Identity, request: &Answered, client: &Client) -> Result<(), IdentityError> {
-    let owner: Option<(Uuid,)> = sqlx::query_as(
-        "select phones.user_id
-         from identity.phone_codes
-         join identity.phones on phones.number_hash = phone_codes.number_hash
-         where challenge_hash = $1 and adds_to is null",
-    )
-    .bind(hash_of(&request.challenge))
-    .fetch_optional(identity.pool())
-    .await?;
-    if let Some((user_id,)) = owner {
-        let event = SecurityEvent::about(Kind::SignInFailed, UserId::from_uuid(user_id))
-            .from_address(identity.address_hash(client.address))
-            .with("factor", METHOD);
-        security_events::record(identity.pool(), event).await?;
+async fn tell_owner(identity: Identity, challenge_hash: [u8; 32], address_hash: Option<[u8; 32]>) {
+    let told = async {
+        let owner: Option<(Uuid,)> = sqlx::query_as(
+            "select phones.user_id
+             from identity.phone_codes
+             join identity.phones on phones.number_hash = phone_codes.number_hash
+             where challenge_hash = $1 and adds_to is null",
+        )
+        .bind(challenge_hash)
+        .fetch_optional(identity.pool())
+        .await?;
+        if let Some((user_id,)) = owner {
+            let event = SecurityEvent::about(Kind::SignInFailed, UserId::from_uuid(user_id))
+                .from_address(address_hash)
+                .with("factor", METHOD);
+            security_events::record(identity.pool(), event).await?;
+        }
+        Ok::<_, sqlx::Error>(())
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(error = %error, "a wrong code is not in its owner's trail");
     }
-    Ok(())
 }

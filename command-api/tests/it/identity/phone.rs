@@ -333,11 +333,11 @@ async fn a_second_factor_is_asked_for_after_a_code_too() {
 }
 
 #[tokio::test]
-async fn a_number_belongs_to_one_account_and_its_code_to_who_asked() {
+async fn a_number_is_whose_telephone_shows_it_last_and_its_code_is_for_who_asked() {
     let sending = Sending::start().await;
-    sending.ada().await;
-    let eve = sending.app.register("eve@example.org").await;
-    let eve = eve["access_token"].as_str().unwrap();
+    let ada = sending.ada().await;
+    let registered = sending.app.register("eve@example.org").await;
+    let eve = registered["access_token"].as_str().unwrap();
     let asked = sending.put(eve, NUMBER).await;
     let answered = json!({"challenge": asked.body["challenge"], "code": sending.code(2).await});
     // It neither signs in, nor is it anybody else's to confirm.
@@ -352,11 +352,132 @@ async fn a_number_belongs_to_one_account_and_its_code_to_who_asked() {
         (by_other.status, by_other.problem()),
         (StatusCode::FORBIDDEN, "/problems/wrong-code")
     );
-    let taken = sending.app.post_as(eve, CONFIRM, answered).await;
+    let confirmed = sending.app.post_as(eve, CONFIRM, answered).await;
+    assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
+    // The number was given to somebody else: it signs in to their account, and to nobody's before.
+    let profile = sending
+        .app
+        .get_as(ada["access_token"].as_str().unwrap(), "/api/v1/auth/profile")
+        .await;
+    assert_eq!(profile.body["phone"], Value::Null);
+    let challenge = sending.ask().await;
+    let signed_in = sending.finish(&challenge, &sending.code(3).await).await;
+    assert_eq!(signed_in.body["user_id"], registered["user_id"]);
+    let pool = sending.app.database.superuser().await;
+    let told: Vec<(uuid::Uuid,)> =
+        sqlx::query_as("select user_id from identity.security_events where kind = 'phone-removed'")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    pool.close().await;
+    let of_ada: domain::id::UserId = ada["user_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(told, [(of_ada.uuid(),)]);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn strangers_who_would_add_a_number_leave_its_owner_theirs_and_its_telephone_in_peace() {
+    let sending = Sending::start().await;
+    let mut people = Vec::new();
+    for number in 0..4 {
+        let registered = sending.app.register(&format!("person{number}@example.org")).await;
+        people.push(registered["access_token"].as_str().unwrap().to_owned());
+    }
+    let mut answers = Vec::new();
+    for stranger in &people[..3] {
+        answers.push(sending.put(stranger, NUMBER).await.status.as_u16());
+    }
+    let owner = &people[3];
+    for _ in 0..4 {
+        answers.push(sending.put(owner, NUMBER).await.status.as_u16());
+    }
+    // Three for an account and number, six in all.
+    assert_eq!(answers, [202, 202, 202, 202, 202, 202, 429]);
     assert_eq!(
-        (taken.status, taken.problem()),
-        (StatusCode::CONFLICT, "/problems/phone-taken")
+        sending.put(&people[0], NUMBER).await.status,
+        StatusCode::TOO_MANY_REQUESTS
     );
+    // The other forms in which it could be written are none.
+    for twin in ["+49 (0)170 1234567", "+4901701234567"] {
+        assert_eq!(sending.put(owner, twin).await.status, StatusCode::BAD_REQUEST, "{twin}");
+    }
+    assert_eq!(sending.messages.lock().unwrap().len(), 6);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn an_installation_sends_so_many_messages_to_numbers_no_account_has_and_people_sign_in_all_the_same() {
+    let sending = Sending::start().await;
+    let ada = sending.ada().await;
+    sending
+        .change(
+            "insert into identity.phone_codes
+                 (challenge_hash, code_hash, number_hash, asker_hash, adds_to, sealed_number, expires_at)
+             select sha256(n::text::bytea), sha256(n::text::bytea), sha256(n::text::bytea), sha256(n::text::bytea),
+                 user_id, decode(repeat('00', 40), 'hex'), clock_timestamp()
+             from identity.users, generate_series(1, 59) as n",
+        )
+        .await;
+    let eve = sending.app.register("eve@example.org").await;
+    let refused = sending
+        .put(eve["access_token"].as_str().unwrap(), "+491709999999")
+        .await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused:?}");
+    let challenge = sending.ask().await;
+    let signed_in = sending.finish(&challenge, &sending.code(2).await).await;
+    assert_eq!(signed_in.body["user_id"], ada["user_id"]);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn wrong_codes_are_told_to_the_owner_once_however_many_there_are() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let pool = sending.app.database.superuser().await;
+    let told = async || {
+        let (told,): (i64,) =
+            sqlx::query_as("select count(*) from identity.security_events where kind = 'sign-in-failed'")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        told
+    };
+    for round in 1..=2 {
+        let challenge = sending.ask().await;
+        let code = other_than(&sending.code(1 + round).await);
+        for _ in 0..12 {
+            assert!(is_wrong(&sending.finish(&challenge, &code).await));
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let expected = i64::try_from(round).unwrap();
+        while told().await < expected {
+            assert!(Instant::now() < deadline, "the owner is not told");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    // All that would be told is under way before the answers: a repeat by the way shows none more.
+    tokio::task::yield_now().await;
+    assert_eq!(told().await, 2);
+    pool.close().await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_code_that_was_sent_before_its_owner_took_the_account_back_signs_nobody_in() {
+    let sending = Sending::start().await;
+    let ada = sending.ada().await;
+    let challenge = sending.ask().await;
+    let code = sending.code(2).await;
+    let everywhere = sending
+        .app
+        .post_as(
+            ada["access_token"].as_str().unwrap(),
+            "/api/v1/auth/logout",
+            json!({"everywhere": true}),
+        )
+        .await;
+    assert_eq!(everywhere.status, StatusCode::NO_CONTENT, "{everywhere:?}");
+    assert!(is_wrong(&sending.finish(&challenge, &code).await));
     sending.app.end().await;
 }
 
