@@ -170,6 +170,7 @@ async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<T
         "update identity.invitations
          set used_at = case when joined_at is null then clock_timestamp() else used_at end, used_by = $2
          where code_hash = $1
+             and for_account is null
              and (
                  (used_by = $2 and (joined_at is not null or expires_at > clock_timestamp()))
                  or (

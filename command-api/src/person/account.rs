@@ -112,7 +112,7 @@ pub(super) static SECTIONS: &[AccountSection] = &[
                  'family_id', 'fam_' || family_id, 'member_id', 'mem_' || member_id, 'was_made_by_you', created_by = $1,
                  'was_taken_by_you', coalesce(used_by = $1, false), 'created_at', created_at, 'expires_at', expires_at,
                  'used_at', used_at)
-             from identity.invitations where created_by = $1 or used_by = $1 order by created_at",
+             from identity.invitations where created_by = $1 or used_by = $1 or for_account = $1 order by created_at",
     },
     AccountSection {
         section: Section {

@@ -83,6 +83,41 @@ impl Telephone {
 }
 
 #[test]
+fn a_pin_founds_no_family() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let teen = Telephone::of_a_teen(&kinledger, &family, &family.parent);
+    let body = json!({"name": "The Secret Club", "currency": "EUR", "zone": "Europe/Lisbon", "country": "PT"});
+    let founded = teen.member.client.post("/api/v1/families", &body);
+    assert_eq!(founded.refused(), (403, "paired-account".to_owned()));
+    let id = uuid::Uuid::new_v4();
+    let by_command = format!("/api/v1/families/fam_{id}/commands/create-family");
+    let founded = teen.member.client.post(&by_command, &body);
+    assert_eq!(founded.refused(), (403, "paired-account".to_owned()));
+    assert_eq!(
+        family.view(&teen.member, "members")["items"].as_array().unwrap().len(),
+        5
+    );
+}
+
+#[test]
+fn an_open_session_ends_with_the_parent_who_answers_for_its_telephone() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let second = family.invite(&kinledger, "Second", "parent");
+    let of_first = Telephone::of_a_teen(&kinledger, &family, &family.parent);
+    let of_second = Telephone::of_a_teen(&kinledger, &family, &second);
+    assert_eq!(of_first.member.client.get("/api/v1/auth/profile").status, 200);
+
+    let body = json!({"member_id": family.parent.member_id});
+    family.accepted(&second, "remove-member", &body);
+    assert!(of_first.ends());
+    let (status, refused) = of_first.unlock(&kinledger);
+    assert_eq!((status, &refused["type"]), (403, &json!("/problems/device-locked")));
+    assert_eq!(of_second.member.client.get("/api/v1/auth/profile").status, 200);
+}
+
+#[test]
 fn an_open_session_by_pin_ends_when_its_member_is_made_an_adult() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Telephones", "EUR");
@@ -92,4 +127,85 @@ fn an_open_session_by_pin_ends_when_its_member_is_made_an_adult() {
     assert!(teen.ends());
     let (status, refused) = teen.unlock(&kinledger);
     assert_eq!((status, &refused["type"]), (403, &json!("/problems/not-young")));
+}
+
+#[test]
+fn who_is_made_an_adult_takes_an_account_of_their_own_and_keeps_what_they_have() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let teen = Telephone::of_a_teen(&kinledger, &family, &family.parent);
+    let member_id = &teen.member.member_id;
+    let body = json!({"title": "Mow the lawn", "points": 2, "offered_to": member_id});
+    let offered = family.accepted(&family.parent, "offer-chore", &body);
+    let chore = json!({"chore_id": offered["events"][0]["aggregate_id"]});
+    family.accepted(&teen.member, "claim-chore", &chore);
+    let user_id = teen.member.client.get("/api/v1/auth/profile").accepted()["user_id"].clone();
+    let role = json!({"member_id": member_id, "role": "partner"});
+    family.accepted(&family.parent, "change-role", &role);
+
+    let invitation = format!("{}/members/{member_id}/invitation", family.path());
+    let code = family.parent.client.post(&invitation, &json!({})).accepted()["code"].clone();
+    let body = json!({
+        "code": code, "email": "tilda@example.org", "password": "correct horse battery staple", "display_name": "Tilda",
+    });
+    let own = kinledger
+        .client()
+        .post("/api/v1/auth/join/own-account", &body)
+        .accepted();
+    assert_eq!(own["user_id"], user_id);
+    assert!(teen.ends());
+    let again = family.parent.client.post(&invitation, &json!({}));
+    assert_eq!(again.refused(), (422, "already-joined".to_owned()));
+
+    // The same member, with an adult's rights, by a password.
+    let tilda = Person {
+        member_id: member_id.clone(),
+        client: kinledger.client().with_token(own["access_token"].as_str().unwrap()),
+        email: "tilda@example.org".to_owned(),
+        refresh_token: own["refresh_token"].as_str().unwrap().to_owned(),
+    };
+    family.accepted(&tilda, "add-category", &json!({"name": "Garden", "kind": "expense"}));
+    let changed = json!({"member_id": family.child.member_id, "role": "teen"});
+    assert_eq!(family.refused(&tilda, "change-role", &changed).0, 403);
+    let members = family.view(&tilda, "members");
+    let own_place = members["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["member_id"] == **member_id);
+    assert_eq!(own_place.unwrap()["role"], "partner");
+
+    // Their trail and their export begin with the telephone.
+    let trail = tilda.client.get("/api/v1/auth/security-events").accepted();
+    let kinds: Vec<&str> = trail["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["kind"].as_str())
+        .collect();
+    assert!(
+        kinds.contains(&"device-paired") && kinds.contains(&"registered"),
+        "{kinds:?}"
+    );
+    let export = tilda.client.get("/api/v1/auth/export").text();
+    for kept in ["device-paired", "tilda@example.org", "Telephone", "ChoreClaimed"] {
+        assert!(export.contains(kept), "{kept}: {export}");
+    }
+}
+
+#[test]
+fn nobody_from_whom_a_pocket_is_hidden_invites_its_owner_to_an_account_of_their_own() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let second = family.invite(&kinledger, "Second", "parent");
+    let teen = Telephone::of_a_teen(&kinledger, &family, &family.parent);
+    let pocket = json!({"name": "Pocket", "kind": "wallet", "owner": teen.member.member_id});
+    let pocket = family.open_account(&pocket);
+    let hidden = json!({"account_id": pocket, "member_id": second.member_id, "level": "none"});
+    family.accepted(&family.parent, "share-account", &hidden);
+    let path = format!("{}/members/{}/invitation", family.path(), teen.member.member_id);
+    let refused = second.client.post(&path, &json!({}));
+    assert_eq!(refused.refused(), (403, "accounts-hidden".to_owned()));
+    let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
+    assert!(code.as_str().is_some_and(|code| !code.is_empty()));
 }

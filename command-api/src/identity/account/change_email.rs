@@ -186,7 +186,8 @@ async fn confirm(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
-fn is_taken(error: &sqlx::Error) -> bool {
+/// Does somebody else have the address?
+pub(in super::super) fn is_taken(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.constraint() == Some("users_email_unique"))

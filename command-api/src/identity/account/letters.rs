@@ -119,6 +119,18 @@ pub(in super::super) fn invited(link: &str, code: &str) -> Letter {
     )
 }
 
+/// As [`invited`], for who has their place already.
+pub(in super::super) fn own_account(link: &str, code: &str) -> Letter {
+    letter(
+        "An account of your own",
+        Duration::from_secs(7 * 24 * 60 * 60),
+        format!(
+            "Somebody, hopefully you, is to sign in to Kinledger with this address instead of a PIN.\n\nTo choose a password, open \
+             within a week:\n\n{link}\n\nor enter this code:\n\n{code}\n\nIf you do not know why, do nothing.\n"
+        ),
+    )
+}
+
 pub(super) fn password_changed() -> Letter {
     letter(
         "Your password was changed",

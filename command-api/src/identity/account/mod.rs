@@ -23,6 +23,7 @@ use axum::Router;
 
 use super::{Identity, openapi::Route};
 
+pub(super) use change_email::is_taken;
 pub use reset_password::operators_reset_token;
 pub(super) use verify_email::send_verification;
 

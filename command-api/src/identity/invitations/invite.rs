@@ -9,7 +9,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::{
     access::Cell,
-    id::{FamilyId, MemberId},
+    id::{FamilyId, MemberId, UserId},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,7 @@ use super::{
     INVITE, UNUSED,
     code::{code_hash, random_code},
     mail::{self, Address},
+    own_account::place_to_invite_to,
 };
 
 /// A code opens its place for so many days.
@@ -76,7 +77,8 @@ pub(super) fn path() -> Route {
         description: "Who may call: a parent of the family, a partner for teens and children, with a proof of the last ten \
             minutes. The code opens the place once, within a week; a new one for the same place ends the one before. It is shown \
             only in this answer; with `email` it is sent there and not shown at all, and only an account that has verified this \
-            address may use it. A family has at most 20 open invitations, and sends at most 20 a day, 3 of them to one \
+            address may use it. To the place of somebody who signs in by paired devices only, it is for them, to have an account of \
+            their own (`own-account`). A family has at most 20 open invitations, and sends at most 20 a day, 3 of them to one \
             address.",
         caller: Caller::SignedIn,
         parameters: json!([id_parameter("family_id", "fam"), id_parameter("member_id", "mem")]),
@@ -121,7 +123,7 @@ pub(super) async fn invite(
     let member_id: MemberId = member_id
         .parse()
         .map_err(|_| Problem::unknown("unknown-member", "there is no such member"))?;
-    let place = identity.families().open_place(family_id, member_id).await?;
+    let (place, for_account) = place_to_invite_to(&identity, family_id, member_id, made_from).await?;
     if may == Cell::Part && !place.is_young() {
         return Err(Problem::not_allowed(format!(
             "a {} invites teens and children",
@@ -148,8 +150,9 @@ pub(super) async fn invite(
     }
     let (invitation_id, expires_at): (Uuid, DateTime<Utc>) = sqlx::query_as(
         "insert into identity.invitations
-             (code_hash, family_id, member_id, created_by, expires_at, role, made_from, sent_to, sent_to_shown)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7, $8, $9)
+             (code_hash, family_id, member_id, created_by, expires_at, role, made_from, sent_to, sent_to_shown,
+              for_account)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7, $8, $9, $10)
          returning invitation_id, expires_at",
     )
     .bind(code_hash(&code))
@@ -161,6 +164,7 @@ pub(super) async fn invite(
     .bind(made_from.uuid())
     .bind(address.as_ref().map(|address| address.hash))
     .bind(address.as_ref().map(|address| address.shown.as_str()))
+    .bind(for_account.map(UserId::uuid))
     .fetch_one(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
@@ -176,8 +180,11 @@ pub(super) async fn invite(
 
     let answer = match address {
         Some(address) => {
-            let link = identity.postbox().link("join", &code);
-            identity.postbox().post(&address.email, letters::invited(&link, &code));
+            let letter = match for_account {
+                None => letters::invited(&identity.postbox().link("join", &code), &code),
+                Some(_) => letters::own_account(&identity.postbox().link("own-account", &code), &code),
+            };
+            identity.postbox().post(&address.email, letter);
             Invitation {
                 invitation_id,
                 code: String::new(),

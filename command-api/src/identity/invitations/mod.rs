@@ -5,6 +5,9 @@
 //! is sent by mail, its maker never sees it, and only an account that has verified this address may use it ([`super::join`]).
 //! Of the address a keyed hash is kept, and as much as a parent needs to tell one invitation from another.
 //!
+//! An invitation to a place whose holder signs in by paired devices only is for that holder, and gives them an account of their own
+//! ([`own_account`]).
+//!
 //! It is over when it was used, when its week is, when a newer one for the same place was made, when a parent takes it back, when
 //! its maker has left, was removed or may no longer invite to this place, and when the place has another role or is gone. The last is looked at whenever somebody would use or list
 //! it, and written down then, so that it does not come back with its maker's role.
@@ -13,6 +16,7 @@ pub(super) mod code;
 mod invite;
 mod list;
 pub(super) mod mail;
+mod own_account;
 
 use axum::{
     Router,
@@ -47,10 +51,11 @@ pub(super) fn routes() -> Router<Identity> {
             "/api/v1/families/{family_id}/invitations/{invitation_id}",
             delete(list::revoke),
         )
+        .merge(own_account::routes())
 }
 
 pub(super) fn paths() -> Vec<Route> {
-    let mut paths = vec![invite::path()];
+    let mut paths = vec![invite::path(), own_account::path()];
     paths.extend(list::paths());
     paths
 }

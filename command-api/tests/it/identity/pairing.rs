@@ -1,6 +1,7 @@
 //! Children and teens on devices that a parent has paired.
 
 mod attending;
+mod own_account;
 mod standing;
 
 use std::{

@@ -1,0 +1,199 @@
+//! Who signed in by a paired device gets an address and a password of their own, and stays who they are.
+
+use axum::http::StatusCode;
+use command_api::identity::{EmailVerification, IdentityConfig};
+use domain::{actor::Role, id::UserId};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use service_kit::testing::mailbox::Mailbox;
+
+use super::{
+    super::{
+        Answer, App, PASSWORD,
+        accounts::{mails, waited},
+        mailing,
+    },
+    Device, Home, text,
+};
+
+const OWN: &str = "/api/v1/auth/join/own-account";
+const EMAIL: &str = "tilda@example.org";
+const TEENS_PIN: &str = "27491308";
+
+impl Home {
+    async fn invited(&self, body: Value) -> Answer {
+        let path = format!("/api/v1/families/{}/members/{}/invitation", self.family_id, self.child);
+        self.app.post_as(&self.parent, &path, body).await
+    }
+
+    async fn takes(&self, code: &Value, email: &str) -> Answer {
+        let body = json!({"code": code, "email": email, "password": PASSWORD, "display_name": "Tilda"});
+        waited(async || self.app.post(OWN, body.clone()).await).await
+    }
+}
+
+fn said(answer: &Answer) -> (u16, &str) {
+    (answer.status.as_u16(), answer.problem())
+}
+
+#[tokio::test]
+async fn who_is_an_adult_now_takes_a_password_instead_of_a_pin_and_keeps_account_and_place() {
+    let home = Home::with(Role::Teen).await;
+    let (device, second) = (Device::new(), Device::new());
+    let paired = home.paired(&device, TEENS_PIN).await;
+    let other = home.paired(&second, TEENS_PIN).await;
+    let user: UserId = text(&paired["tokens"]["user_id"]).parse().unwrap();
+    home.app
+        .places
+        .put(home.family_id, home.child, Role::Partner, Some(user));
+    let refused = home.unlock(&device, &paired["device_id"], TEENS_PIN).await;
+    assert_eq!(said(&refused), (403, "/problems/not-young"));
+
+    let invited = home.invited(json!({})).await;
+    assert_eq!(invited.status, StatusCode::CREATED, "{invited:?}");
+    let code = &invited.body["code"];
+    // The code is for that account, and opens the place to nobody else.
+    let stranger = home.app.register("eve@example.org").await;
+    let joined = home
+        .app
+        .post_as(
+            &text(&stranger["access_token"]),
+            "/api/v1/auth/join",
+            json!({"code": code}),
+        )
+        .await;
+    assert_eq!(said(&joined), (404, "/problems/unknown-invitation"));
+    assert_eq!(
+        said(&home.takes(&json!("no such code"), EMAIL).await),
+        (404, "/problems/unknown-invitation")
+    );
+    let taken = home.takes(code, "eve@example.org").await;
+    assert_eq!(said(&taken), (409, "/problems/email-taken"));
+
+    let own = home.takes(code, EMAIL).await;
+    assert_eq!(own.status, StatusCode::CREATED, "{own:?}");
+    assert_eq!(own.body["user_id"], paired["tokens"]["user_id"]);
+    assert_eq!(home.app.places.holder(home.family_id, home.child), Some(user));
+    let token = text(&own.body["access_token"]);
+    let profile = home.app.get_as(&token, "/api/v1/auth/profile").await.body;
+    assert_eq!(
+        (&profile["email"], &profile["display_name"]),
+        (&json!(EMAIL), &json!("Tilda"))
+    );
+    assert_eq!(home.app.sign_in(EMAIL, PASSWORD).await.status, StatusCode::OK);
+
+    // What the parent paired is over, and cannot be paired again.
+    for tokens in [&paired["tokens"], &other["tokens"]] {
+        assert!(!home.app.is_signed_in(&tokens["access_token"]).await);
+    }
+    for (device, paired) in [(&device, &paired), (&second, &other)] {
+        let unlocked = home.unlock(device, &paired["device_id"], TEENS_PIN).await;
+        assert_eq!(said(&unlocked), (401, "/problems/wrong-credentials"));
+    }
+    assert_eq!(
+        said(&home.takes(code, "again@example.org").await),
+        (404, "/problems/unknown-invitation")
+    );
+    assert_eq!(said(&home.invited(json!({})).await), (409, "/problems/already-joined"));
+    // From here on the account is one like others.
+    let body = json!({"name": "script", "scopes": ["read"]});
+    let key = home.app.post_as(&token, "/api/v1/auth/api-keys", body).await;
+    assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+    // Its trail goes on from where it was.
+    let trail = home.app.get_as(&token, "/api/v1/auth/security-events").await.body;
+    let kinds: Vec<&str> = trail["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert!(
+        kinds.contains(&"device-paired") && kinds.contains(&"registered"),
+        "{kinds:?}"
+    );
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn a_teen_takes_an_account_of_their_own_once_however_often_the_code_is_used_at_once() {
+    let home = Home::with(Role::Teen).await;
+    home.paired(&Device::new(), TEENS_PIN).await;
+    let code = home.invited(json!({})).await.body["code"].clone();
+    let answers = join_all((0..6).map(|number| {
+        let (home, code) = (&home, &code);
+        async move { home.takes(code, &format!("tilda{number}@example.org")).await }
+    }))
+    .await;
+    let took = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::CREATED)
+        .count();
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.status == StatusCode::NOT_FOUND)
+        .count();
+    assert_eq!((took, refused), (1, 5), "{answers:?}");
+    assert_eq!(
+        home.count("select count(*) from identity.users where email like 'tilda%'")
+            .await,
+        1
+    );
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn an_offer_ends_with_who_made_it() {
+    let home = Home::with(Role::Teen).await;
+    home.paired(&Device::new(), TEENS_PIN).await;
+    let code = home.invited(json!({})).await.body["code"].clone();
+    let profile = home.app.get_as(&home.parent, "/api/v1/auth/profile").await;
+    let parent: UserId = text(&profile.body["user_id"]).parse().unwrap();
+    let place = home.app.places.place_of(home.family_id, parent);
+    home.app.places.put(home.family_id, place, Role::Parent, None);
+    assert_eq!(
+        said(&home.takes(&code, EMAIL).await),
+        (404, "/problems/unknown-invitation")
+    );
+    assert_eq!(
+        home.count("select count(*) from identity.users where email is null")
+            .await,
+        1
+    );
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn where_addresses_must_be_verified_the_invitation_goes_to_the_address() {
+    let home = Home::with(Role::Teen).await;
+    home.paired(&Device::new(), TEENS_PIN).await;
+    let shown = home.invited(json!({})).await.body["code"].clone();
+    let mailbox = Mailbox::start();
+    let config = IdentityConfig {
+        email_verification: EmailVerification::Required,
+        ..mailing(&mailbox)
+    };
+    let (user, users) = (
+        home.app.places.holder(home.family_id, home.child),
+        home.app.get_as(&home.parent, "/api/v1/auth/profile").await.body["user_id"].clone(),
+    );
+    let place = home.app.places.place_of(home.family_id, text(&users).parse().unwrap());
+    let app = App::on(home.app.database, &config, [7; 32]).await;
+    app.places.put(home.family_id, home.child, Role::Teen, user);
+    app.places
+        .put(home.family_id, place, Role::Parent, Some(text(&users).parse().unwrap()));
+    let home = Home { app, ..home };
+
+    let unproven = home.takes(&shown, EMAIL).await;
+    assert_eq!(said(&unproven), (403, "/problems/email-not-verified"));
+    let sent = home.invited(json!({"email": EMAIL})).await;
+    assert_eq!((sent.status, &sent.body["code"]), (StatusCode::CREATED, &json!("")));
+    let mail = mails(&mailbox, EMAIL, 1).await.remove(0);
+    let code = json!(mail.after("own-account?token="));
+    let elsewhere = home.takes(&code, "else@example.org").await;
+    assert_eq!(said(&elsewhere), (404, "/problems/unknown-invitation"));
+    let own = home.takes(&code, EMAIL).await;
+    assert_eq!(own.status, StatusCode::CREATED, "{own:?}");
+    let signed_in = home.app.sign_in(EMAIL, PASSWORD).await;
+    assert_eq!(signed_in.status, StatusCode::OK, "its mail was read: {signed_in:?}");
+    home.app.end().await;
+}
