@@ -95,7 +95,10 @@ fn a_pin_founds_no_family() {
     let founded = teen.member.client.post(&by_command, &body);
     assert_eq!(founded.refused(), (403, "paired-account".to_owned()));
     assert_eq!(
-        family.view(&teen.member, "members")["items"].as_array().unwrap().len(),
+        family.view(&teen.member, "members")["members"]
+            .as_array()
+            .unwrap()
+            .len(),
         5
     );
 }
@@ -168,7 +171,7 @@ fn who_is_made_an_adult_takes_an_account_of_their_own_and_keeps_what_they_have()
     let changed = json!({"member_id": family.child.member_id, "role": "teen"});
     assert_eq!(family.refused(&tilda, "change-role", &changed).0, 403);
     let members = family.view(&tilda, "members");
-    let own_place = members["items"]
+    let own_place = members["members"]
         .as_array()
         .unwrap()
         .iter()
@@ -197,14 +200,13 @@ fn who_is_made_an_adult_takes_an_account_of_their_own_and_keeps_what_they_have()
 fn nobody_from_whom_a_pocket_is_hidden_invites_its_owner_to_an_account_of_their_own() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Telephones", "EUR");
-    let second = family.invite(&kinledger, "Second", "parent");
     let teen = Telephone::of_a_teen(&kinledger, &family, &family.parent);
     let pocket = json!({"name": "Pocket", "kind": "wallet", "owner": teen.member.member_id});
     let pocket = family.open_account(&pocket);
-    let hidden = json!({"account_id": pocket, "member_id": second.member_id, "level": "none"});
+    let hidden = json!({"account_id": pocket, "member_id": family.partner.member_id, "level": "none"});
     family.accepted(&family.parent, "share-account", &hidden);
     let path = format!("{}/members/{}/invitation", family.path(), teen.member.member_id);
-    let refused = second.client.post(&path, &json!({}));
+    let refused = family.partner.client.post(&path, &json!({}));
     assert_eq!(refused.refused(), (403, "accounts-hidden".to_owned()));
     let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
     assert!(code.as_str().is_some_and(|code| !code.is_empty()));
