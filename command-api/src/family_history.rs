@@ -46,8 +46,8 @@ pub(crate) async fn read(
     for stay in &mut history.stays {
         stay.role = roles.get(&stay.member_id).copied().unwrap_or(stay.role);
     }
-    let mut connection = log.pool().acquire().await?;
-    for (record, shared) in shares_told(log, &mut connection, lane, family_id, member_id).await? {
+    let mut tx = log.about(family_id).await?;
+    for (record, shared) in shares_told(log, &mut tx, lane, family_id, member_id).await? {
         let what = vec![shared.level.as_str().to_owned()];
         let account_id = Some(shared.account_id);
         history.changes.push(Change {

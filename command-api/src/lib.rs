@@ -387,8 +387,8 @@ impl Families for CommandApi {
     async fn hides_from(&self, family: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem> {
         let lane = self.lane_of(family).await?.ok_or_else(Problem::unknown_family)?;
         let asked = async {
-            let mut connection = self.log().pool().acquire().await?;
-            hides_from(self.log(), &mut connection, lane, family, owner, from).await
+            let mut tx = self.log().about(family).await?;
+            hides_from(self.log(), &mut tx, lane, family, owner, from).await
         };
         asked.await.map_err(|error: LogError| log_problem(&error))
     }

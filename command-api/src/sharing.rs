@@ -14,8 +14,8 @@ pub(crate) async fn sees_all_accounts(
     member: MemberId,
 ) -> Result<bool, Problem> {
     let asked = async {
-        let mut connection = log.pool().acquire().await?;
-        hidden_now(log, &mut connection, lane, family, member).await
+        let mut tx = log.about(family).await?;
+        hidden_now(log, &mut tx, lane, family, member).await
     };
     let hidden = asked.await.map_err(|error: LogError| log_problem(&error))?;
     Ok(hidden.is_empty())

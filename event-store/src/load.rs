@@ -16,7 +16,7 @@ use crate::{
     Lane, Log, LogError, Record,
     chain::GENESIS,
     keys::{
-        Whose,
+        Held,
         envelope::{Place, is_possible_in},
         opening::{open_event, subjects},
     },
@@ -105,12 +105,13 @@ impl Log {
     pub async fn load(&self, lane: Lane, family: FamilyId, streams: &[StreamId]) -> Result<Loaded, LogError> {
         let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind).collect();
         let ids: Vec<String> = streams.iter().map(|stream| stream.id.to_string()).collect();
+        let mut tx = self.about(family).await?;
         let mut rows = sqlx::query(include_str!("load.sql"))
             .bind(lane.0)
             .bind(family.uuid())
             .bind(kinds)
             .bind(ids)
-            .fetch(&self.pool);
+            .fetch(&mut *tx);
         let mut loaded = Loaded {
             head: FamilyHead::EMPTY,
             streams: streams
@@ -168,43 +169,12 @@ impl Log {
                 });
             }
         }
-        // The connection goes back before another is asked for.
         drop(rows);
         if !sealed.is_empty() {
-            self.open_loaded(family, sealed, &wanted, &mut loaded).await?;
+            let held = self.keys.held(&wanted, Some(&mut *tx)).await?;
+            open_loaded(family, sealed, &held, &mut loaded)?;
         }
         Ok(loaded)
-    }
-
-    /// Opens events and folds them, in the order they were read in.
-    async fn open_loaded(
-        &self,
-        family: FamilyId,
-        sealed: Vec<Sealed>,
-        wanted: &BTreeSet<Whose>,
-        loaded: &mut Loaded,
-    ) -> Result<(), LogError> {
-        let held = self.keys.held(wanted, None).await?;
-        for mut one in sealed {
-            let stream = usize::try_from(one.stream - 1).ok();
-            let Some((id, state, _)) = stream.and_then(|index| loaded.streams.get_mut(index)) else {
-                continue;
-            };
-            let place = Place {
-                family_id: family.uuid(),
-                aggregate_type: id.kind,
-                aggregate_id: id.id,
-                sequence: one.sequence,
-                event_type: &one.event_type,
-            };
-            open_event(&mut one.event, &place, &held).map_err(|cause| LogError::Decode {
-                family_id: family,
-                family_seq: one.family_seq,
-                cause,
-            })?;
-            state.apply(one.event);
-        }
-        Ok(())
     }
 
     /// A command accepted earlier; none when the id is new to the family.
@@ -223,7 +193,7 @@ impl Log {
             .bind(lane.0)
             .bind(family.uuid())
             .bind(command.uuid())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.about(family).await?)
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(StoredCommand {
@@ -246,7 +216,8 @@ impl Log {
         first: i64,
         last: i64,
     ) -> Result<Vec<EventSummary>, LogError> {
-        let records = read_family_in(&self.pool, lane, family, first - 1, (last - first + 1).max(0)).await?;
+        let mut tx = self.about(family).await?;
+        let records = read_family_in(&mut *tx, lane, family, first - 1, (last - first + 1).max(0)).await?;
         let summary = |record: Record| EventSummary {
             event_type: record.event_type,
             family_seq: record.family_seq,
@@ -285,8 +256,9 @@ impl Log {
         after_seq: i64,
         limit: i64,
     ) -> Result<Vec<Record>, LogError> {
-        let mut records = read_family_in(&self.pool, lane, family, after_seq, limit).await?;
-        self.open(&mut records).await?;
+        let mut tx = self.about(family).await?;
+        let mut records = read_family_in(&mut *tx, lane, family, after_seq, limit).await?;
+        self.open_in(&mut records, &mut tx).await?;
         Ok(records)
     }
 
@@ -295,8 +267,9 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`] or [`LogError::Keys`].
     pub async fn read_stream(&self, lane: Lane, family: FamilyId, stream: StreamId) -> Result<Vec<Record>, LogError> {
-        let mut records = read_stream_in(&self.pool, lane, family, stream).await?;
-        self.open(&mut records).await?;
+        let mut tx = self.about(family).await?;
+        let mut records = read_stream_in(&mut *tx, lane, family, stream).await?;
+        self.open_in(&mut records, &mut tx).await?;
         Ok(records)
     }
 
@@ -322,11 +295,8 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn stream_ends(&self, kind: &str, streams: &[(Lane, Uuid)]) -> Result<Vec<(Uuid, i64)>, LogError> {
-        let statement = "select s.id, coalesce(( \
-                 select e.sequence from log.events e \
-                 where e.lane = s.lane and e.aggregate_type = $1 and e.aggregate_id = s.id::text \
-                 order by e.sequence desc limit 1 \
-             ), 0) from unnest($2::smallint[], $3::uuid[]) as s (lane, id)";
+        // A function, for who may see one family at a time.
+        let statement = "select id, sequence from log.stream_ends($1, $2, $3)";
         let (lanes, ids): (Vec<i16>, Vec<Uuid>) = streams.iter().map(|(lane, id)| (lane.0, *id)).unzip();
         Ok(sqlx::query_as(statement)
             .bind(kind)
@@ -341,8 +311,8 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn families_of(&self, user: UserId) -> Result<Vec<(Lane, FamilyId)>, LogError> {
-        let statement = "select distinct e.lane, e.family_id from log.events e \
-             where e.event_type = 'MemberJoined' and e.payload ->> 'user_id' = $1 order by e.family_id";
+        // A function, for who may see one family at a time.
+        let statement = "select lane, family_id from log.families_of($1)";
         let rows: Vec<(i16, Uuid)> = sqlx::query_as(statement)
             .bind(user.to_string())
             .fetch_all(&self.pool)
@@ -361,6 +331,30 @@ impl Log {
         let statement = "select coalesce(max(position), 0) from log.events where lane = $1";
         Ok(sqlx::query_scalar(statement).bind(lane.0).fetch_one(&self.pool).await?)
     }
+}
+
+/// Opens events and folds them, in the order they were read in.
+fn open_loaded(family: FamilyId, sealed: Vec<Sealed>, held: &Held, loaded: &mut Loaded) -> Result<(), LogError> {
+    for mut one in sealed {
+        let stream = usize::try_from(one.stream - 1).ok();
+        let Some((id, state, _)) = stream.and_then(|index| loaded.streams.get_mut(index)) else {
+            continue;
+        };
+        let place = Place {
+            family_id: family.uuid(),
+            aggregate_type: id.kind,
+            aggregate_id: id.id,
+            sequence: one.sequence,
+            event_type: &one.event_type,
+        };
+        open_event(&mut one.event, &place, held).map_err(|cause| LogError::Decode {
+            family_id: family,
+            family_seq: one.family_seq,
+            cause,
+        })?;
+        state.apply(one.event);
+    }
+    Ok(())
 }
 
 /// [`Log::read_lane`] on a connection of the caller's.

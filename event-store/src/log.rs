@@ -7,7 +7,7 @@ use domain::{
 };
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
     Record, Wakeups,
@@ -228,6 +228,17 @@ impl Log {
         &self.pool
     }
 
+    /// A transaction to read in about one family, begun by one message: in the writer's role the database shows no other family's
+    /// rows in it, and none at all outside of one. It ends when it is dropped.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn about(&self, family: FamilyId) -> Result<Transaction<'static, Postgres>, LogError> {
+        // A setting takes no parameter, and the text of a UUID needs no quoting.
+        let begin = format!("begin read only; set local kinledger.family_id = '{}'", family.uuid());
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
     /// Hints that a lane has grown; [`Log::append`] gives them.
     pub fn wakeups(&self) -> &Wakeups {
         &self.wakeups
@@ -251,7 +262,7 @@ impl Log {
     pub async fn lane_of(&self, family: FamilyId) -> Result<Option<Lane>, LogError> {
         let lane: Option<i16> = sqlx::query_scalar("select lane from log.families where family_id = $1")
             .bind(family.uuid())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.about(family).await?)
             .await?;
         Ok(lane.map(Lane))
     }

@@ -157,7 +157,9 @@ pub async fn verify_family(
     while chain.head.family_seq < end.last_event {
         let after = chain.head.family_seq;
         let limit = PAGE.min(end.last_event - after);
-        let page = read_family_in(&log.pool, lane, family, after, limit).await?;
+        let mut tx = log.about(family).await?;
+        let page = read_family_in(&mut *tx, lane, family, after, limit).await?;
+        drop(tx);
         if page.is_empty() {
             return Err(broken((after + 1, Fault::Missing)));
         }
@@ -195,7 +197,7 @@ async fn end_mark(log: &Log, lane: Lane, family: FamilyId) -> Result<EndMark, Lo
     let row = sqlx::query(statement)
         .bind(lane.0)
         .bind(family.uuid())
-        .fetch_one(&log.pool)
+        .fetch_one(&mut *log.about(family).await?)
         .await?;
     Ok(EndMark {
         last_event: row.try_get("last_event")?,

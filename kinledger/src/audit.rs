@@ -165,10 +165,9 @@ fn read_only(database_url: &str) -> String {
     format!("{database_url}{separator}options=-c%20default_transaction_read_only%3Don")
 }
 
-/// The log, for reading alone. Verifying holds events against accepted commands, which only the writer's role may see; so
-/// this is that role, in sessions whose every transaction is read-only.
+/// The log, for reading alone, in the role of audits and in sessions whose every transaction is read-only.
 async fn open(ledger: &Ledger) -> Result<Log> {
-    let pool = database::connect(&read_only(&ledger.url), DatabaseRole::Writer, 2)
+    let pool = database::connect(&read_only(&ledger.url), DatabaseRole::Auditor, 2)
         .await
         .context("cannot open the ledger")?;
     Ok(ledger.log(pool))

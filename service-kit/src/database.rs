@@ -18,7 +18,7 @@ use sqlx::{
 /// What a pool may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseRole {
-    /// Appends to the log.
+    /// Appends to the log, and reads it one family at a time.
     Writer,
     /// Keeps identities: accounts, sessions, devices, invitations.
     Identity,
@@ -34,6 +34,8 @@ pub enum DatabaseRole {
     Sealer,
     /// Reads the log, to know what statements are for.
     Reactor,
+    /// Reads the log of every family, by an operator's hand.
+    Auditor,
 }
 
 /// Lock, statement and idle-in-transaction time-outs of identity. A sign-in waits for no more than a row of its own account; the
@@ -42,7 +44,7 @@ const IDENTITY_TIMEOUTS_MS: (u32, u32, u32) = (5_000, 30_000, 10_000);
 
 impl DatabaseRole {
     /// Every role there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Writer,
         Self::Identity,
         Self::Projector,
@@ -51,6 +53,7 @@ impl DatabaseRole {
         Self::Replayer,
         Self::Sealer,
         Self::Reactor,
+        Self::Auditor,
     ];
 
     /// The role's name in Postgres.
@@ -64,6 +67,7 @@ impl DatabaseRole {
             Self::Replayer => "kinledger_replayer",
             Self::Sealer => "kinledger_sealer",
             Self::Reactor => "kinledger_reactor",
+            Self::Auditor => "kinledger_auditor",
         }
     }
 
@@ -71,7 +75,7 @@ impl DatabaseRole {
     const fn search_path(self) -> &'static str {
         match self {
             Self::Projector | Self::Reader => "views",
-            Self::Writer | Self::Identity | Self::Relay | Self::Sealer | Self::Reactor => "pg_catalog",
+            Self::Writer | Self::Identity | Self::Relay | Self::Sealer | Self::Reactor | Self::Auditor => "pg_catalog",
             Self::Replayer => "pg_temp",
         }
     }
@@ -84,7 +88,7 @@ impl DatabaseRole {
             Self::Projector => (10_000, 120_000, 60_000),
             Self::Reader | Self::Reactor => (2_000, 10_000, 10_000),
             Self::Replayer => (2_000, 30_000, 30_000),
-            Self::Relay | Self::Sealer => (10_000, 60_000, 60_000),
+            Self::Relay | Self::Sealer | Self::Auditor => (10_000, 60_000, 60_000),
         }
     }
 }

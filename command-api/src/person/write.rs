@@ -108,15 +108,15 @@ pub(super) async fn write(
     out.put(&form.section(&MEMBERSHIPS)).await?;
     let mut named = Vec::new();
     for their in &subject.families {
-        let mut connection = log.pool().acquire().await.map_err(LogError::from)?;
-        let family = family_now(log, &mut connection, their.lane, their.family_id).await?;
+        let mut tx = log.about(their.family_id).await?;
+        let family = family_now(log, &mut tx, their.lane, their.family_id).await?;
         // Whoever was removed meanwhile has nothing more to have.
         let Ok(member) = family.member(their.member_id) else {
             continue;
         };
-        let mut hidden = hidden_now(log, &mut connection, their.lane, their.family_id, their.member_id).await?;
+        let mut hidden = hidden_now(log, &mut tx, their.lane, their.family_id, their.member_id).await?;
         if their.asking != their.member_id {
-            hidden.extend(hidden_now(log, &mut connection, their.lane, their.family_id, their.asking).await?);
+            hidden.extend(hidden_now(log, &mut tx, their.lane, their.family_id, their.asking).await?);
         }
         let name = family.name().unwrap_or_default().to_owned();
         let row = json!({

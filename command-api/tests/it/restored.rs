@@ -69,7 +69,7 @@ async fn what_a_restore_took_away_is_not_decided_on() {
     assert!(refused.status().is_client_error(), "{}", refused.body());
     let stored: i64 = sqlx::query_scalar("select max(family_seq) from log.events where family_id = $1")
         .bind(home.id.uuid())
-        .fetch_one(living.log.pool())
+        .fetch_one(&mut *living.log.about(home.id).await.unwrap())
         .await
         .unwrap();
     assert_eq!(stored, head, "nothing was written");

@@ -73,7 +73,7 @@ pub async fn not_erased(
     let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
         "select w.family_id, w.subject_id
         from unnest($1::uuid[], $2::uuid[]) w (family_id, subject_id)
-        join log.families f using (family_id)
+        join log.known_families($1::uuid[]) f using (family_id)
         where not exists (
             select from keys.member_keys k
             where k.family_id = w.family_id and k.subject_id = w.subject_id and k.erased_at is not null

@@ -48,7 +48,7 @@ pub(super) async fn read_page(
         .bind(family.uuid())
         .bind(after)
         .bind(limit)
-        .fetch_all(log.pool())
+        .fetch_all(&mut *log.about(family).await?)
         .await?;
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {

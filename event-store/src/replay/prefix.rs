@@ -130,9 +130,8 @@ impl<'a> Pages<'a> {
     /// # Errors
     /// As [`Prefix::next`].
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReplayError> {
-        let acquired = self.log.pool().acquire().await;
-        let mut connection = acquired.map_err(|error| ReplayError::Log(error.into()))?;
-        self.prefix.next(&mut connection).await
+        let mut tx = self.log.about(self.prefix.family).await.map_err(ReplayError::Log)?;
+        self.prefix.next(&mut tx).await
     }
 
     /// The last event read so far.

@@ -140,6 +140,10 @@ pub async fn head(pool: &PgPool, lane: Lane, family_id: Uuid) -> Result<Option<P
     sqlx::query("set transaction isolation level repeatable read")
         .execute(&mut *tx)
         .await?;
+    sqlx::query("select set_config('kinledger.family_id', $1, true)")
+        .bind(family_id.to_string())
+        .execute(&mut *tx)
+        .await?;
     let Some(checkpoint) = checkpoint(&mut *tx, lane, None).await? else {
         return Ok(None);
     };

@@ -30,7 +30,7 @@ async fn events_get_their_numbers_and_read_back_as_they_were() {
     );
     assert_eq!((other_appended.first_family_seq, other_appended.last_position), (1, 4));
 
-    let records = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
+    let records = fixture.whole.read_lane(LANE, 0, 100).await.unwrap();
     assert_eq!(records.iter().map(|r| r.position).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(records.iter().map(|r| r.family_seq).collect::<Vec<_>>(), [1, 2, 3, 1]);
     for (record, new) in records
@@ -46,7 +46,7 @@ async fn events_get_their_numbers_and_read_back_as_they_were() {
     assert_eq!(records[2].recorded_at, second_appended.recorded_at);
     assert_eq!(fixture.log.lane_of(family(1)).await.unwrap(), Some(LANE));
     assert_eq!(fixture.log.lane_of(family(3)).await.unwrap(), None);
-    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 4);
+    assert_eq!(fixture.whole.lane_head(LANE).await.unwrap(), 4);
     fixture.end().await;
 }
 
@@ -117,7 +117,7 @@ async fn a_repeated_command_gets_its_first_result_with_the_first_request() {
         fixture.log.command(LANE, family(1), first.command_id).await.unwrap(),
         Some(expected)
     );
-    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 2);
+    assert_eq!(fixture.whole.lane_head(LANE).await.unwrap(), 2);
     fixture.end().await;
 }
 
@@ -164,7 +164,7 @@ async fn a_conflict_takes_the_rest_of_its_family_along_and_nobody_else() {
     assert_eq!(verdicts[..2], [Verdict::Conflict, Verdict::Conflict]);
     assert_eq!(ok(&verdicts[2]).last_family_seq, 3);
     assert_eq!(ok(&verdicts[3]).last_family_seq, 4);
-    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 6);
+    assert_eq!(fixture.whole.lane_head(LANE).await.unwrap(), 6);
     fixture.end().await;
 }
 
@@ -235,7 +235,7 @@ async fn a_stream_of_another_family_is_refused_by_the_database_and_nothing_is_wr
         .await
         .unwrap_err();
     assert!(error.is_refused_by_database() && !error.is_unavailable(), "{error:?}");
-    assert_eq!(fixture.log.lane_head(LANE).await.unwrap(), 1);
+    assert_eq!(fixture.whole.lane_head(LANE).await.unwrap(), 1);
     assert_eq!(fixture.log.lane_of(family(3)).await.unwrap(), None);
     fixture.end().await;
 }

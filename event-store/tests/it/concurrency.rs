@@ -67,7 +67,7 @@ async fn four_writers_leave_no_hole_and_the_reader_never_sees_one() {
     let fixture = Fixture::new().await;
     let hot = fixture.family_of(0, 1).await;
     let is_done = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(follow(fixture.log.clone(), Arc::clone(&is_done)));
+    let reader = tokio::spawn(follow(fixture.whole.clone(), Arc::clone(&is_done)));
     let writers: Vec<_> = (1..=WRITERS)
         .map(|number| tokio::spawn(write(fixture.instance(), hot, family(number))))
         .collect();
@@ -105,14 +105,14 @@ async fn a_stalled_writer_holds_up_its_lane_and_lets_no_reader_skip() {
     let mut waiting = tokio::spawn(async move { log.append(LANE, &[command(id, 1, 1)]).await });
     let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
     assert!(early.is_err(), "the second writer did not wait");
-    assert_eq!(fixture.log.read_lane(LANE, 1, 10).await.unwrap(), []);
+    assert_eq!(fixture.whole.read_lane(LANE, 1, 10).await.unwrap(), []);
     // Other lanes go on.
     let other = fixture.log.append(Lane(1), &[command(family(3), 0, 1)]).await.unwrap();
     assert!(matches!(other[0], Verdict::Ok(_)));
 
     stalled.commit().await.unwrap();
     assert!(matches!(waiting.await.unwrap().unwrap()[0], Verdict::Ok(_)));
-    let records = fixture.log.read_lane(LANE, 1, 10).await.unwrap();
+    let records = fixture.whole.read_lane(LANE, 1, 10).await.unwrap();
     let seen: Vec<_> = records
         .iter()
         .map(|record| (record.position, record.family_id))
@@ -134,7 +134,7 @@ async fn a_writer_that_gives_up_leaves_no_hole() {
     stalled.rollback().await.unwrap();
     fixture.append(command(id, 1, 1)).await;
     let positions: Vec<_> = fixture
-        .log
+        .whole
         .read_lane(LANE, 0, 10)
         .await
         .unwrap()

@@ -26,7 +26,7 @@ async fn the_reader_of_postgres_es_folds_our_log_to_the_same_state() {
     let aggregate_id = id.uuid().to_string();
 
     let tables = |pool| PostgresEventRepository::new(pool).with_tables("log.events", "log.snapshots");
-    let pool = fixture.log.pool().clone();
+    let pool = fixture.whole.pool().clone();
     let theirs = PersistedEventStore::<_, Family>::new_event_store(tables(pool.clone()))
         .with_upcasters(vec![Box::new(LedgerUpcaster)]);
     let ours = LedgerStore::<Family>::new(fixture.log.clone(), LANE, id);

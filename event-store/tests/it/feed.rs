@@ -34,7 +34,7 @@ async fn keeps_the_contract(fixture: &Fixture, feed: &mut dyn Feed) {
 
     let (one, two) = (fixture.family_of(1, 20).await, fixture.family_of(2, 5).await);
     fixture.log.append(Lane(1), &[command(family(3), 0, 3)]).await.unwrap();
-    let expected = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
+    let expected = fixture.whole.read_lane(LANE, 0, 100).await.unwrap();
     assert_eq!(
         pages(feed, LANE, 0, 10, 25).await,
         expected,
@@ -51,7 +51,7 @@ async fn keeps_the_contract(fixture: &Fixture, feed: &mut dyn Feed) {
     }
     assert_eq!(
         pages(feed, Lane(1), 0, 100, 3).await,
-        fixture.log.read_lane(Lane(1), 0, 100).await.unwrap()
+        fixture.whole.read_lane(Lane(1), 0, 100).await.unwrap()
     );
     assert_eq!(feed.next(LANE, 25, 10, SHORT).await.unwrap(), [], "nothing new");
 
@@ -64,7 +64,7 @@ async fn keeps_the_contract(fixture: &Fixture, feed: &mut dyn Feed) {
     });
     let woken = pages(feed, LANE, 25, 10, 27).await;
     later.await.unwrap();
-    assert_eq!(woken, fixture.log.read_lane(LANE, 25, 10).await.unwrap());
+    assert_eq!(woken, fixture.whole.read_lane(LANE, 25, 10).await.unwrap());
 }
 
 /// Reads pages of at most `limit` up to and including position `last`.
@@ -86,7 +86,7 @@ async fn pages(feed: &mut dyn Feed, lane: Lane, mut after: i64, limit: usize, la
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_postgres_feed_keeps_the_contract() {
     let fixture = Fixture::new().await;
-    keeps_the_contract(&fixture, &mut PostgresFeed::new(fixture.log.clone())).await;
+    keeps_the_contract(&fixture, &mut PostgresFeed::new(fixture.whole.clone())).await;
     fixture.end().await;
 }
 
@@ -116,7 +116,7 @@ async fn rewritten(fixture: &Fixture, order: &[usize]) -> String {
         consumer.assign(&list).unwrap();
     }
     let mut messages: Vec<OwnedMessage> = Vec::new();
-    while messages.len() < usize::try_from(fixture.log.lane_head(LANE).await.unwrap()).unwrap() {
+    while messages.len() < usize::try_from(fixture.whole.lane_head(LANE).await.unwrap()).unwrap() {
         messages.push(
             tokio::time::timeout(LONG, consumer.recv())
                 .await
@@ -153,7 +153,7 @@ async fn repeats_in_kafka_are_handed_out_once() {
     fixture.family_of(1, 6).await;
     let topic = rewritten(&fixture, &[1, 2, 3, 2, 3, 4, 5, 3, 4, 5, 6]).await;
     let mut feed = KafkaFeed::new(&brokers(), &topic);
-    let expected = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
+    let expected = fixture.whole.read_lane(LANE, 0, 100).await.unwrap();
     for after in [0, 1, 3, 5] {
         let read = pages(&mut feed, LANE, after, 100, 6).await;
         assert_eq!(read, expected[usize::try_from(after).unwrap()..], "after {after}");
@@ -193,7 +193,7 @@ async fn messages_of_somebody_else_are_skipped_and_hide_nothing() {
     fixture.family_of(1, 6).await;
     let topic = rewritten(&fixture, &[0, 0, 1, 2, 0, 3, 0, 5, 6, 0]).await;
     let mut feed = KafkaFeed::new(&brokers(), &topic);
-    let expected = fixture.log.read_lane(LANE, 0, 100).await.unwrap();
+    let expected = fixture.whole.read_lane(LANE, 0, 100).await.unwrap();
     assert_eq!(pages(&mut feed, LANE, 0, 100, 3).await, expected[..3]);
     // One of them stands where a record should: that is a hole, and no shorter answer.
     let error = feed.next(LANE, 3, 100, LONG).await.unwrap_err();

@@ -137,7 +137,7 @@ async fn cost(
     // Once for plans and catalogues.
     append(owner, lane, family, entries + 1, &next(entries)).await;
     let pages = append(owner, lane, family, entries + 1 + COMMANDS, &next(entries + COMMANDS)).await;
-    let stored = fixture.log.lane_head(lane).await.unwrap();
+    let stored = fixture.whole.lane_head(lane).await.unwrap();
     assert_eq!(stored, entries + 1 + 2 * COMMANDS, "both batches were taken");
     pages
 }

@@ -4,7 +4,7 @@ use event_store::Lane;
 use service_kit::database::DatabaseRole;
 use sqlx::{Executor, PgPool};
 
-use crate::support::{Fixture, command, family};
+use crate::support::{Fixture, LANE, command, family};
 
 const TABLES: [&str; 5] = [
     "log.events",
@@ -159,5 +159,118 @@ async fn a_lane_can_be_added_and_used() {
             .contains("is append-only")
     );
     superuser.close().await;
+    fixture.end().await;
+}
+
+/// Tables of the log that the writer reads, each with how many rows a family of the test has there.
+const READ_BY_THE_WRITER: [(&str, [i64; 2]); 3] = [("events", [2, 3]), ("commands", [1, 1]), ("families", [1, 1])];
+
+#[tokio::test]
+async fn the_writer_sees_the_family_it_names_and_nothing_without_one() {
+    let fixture = Fixture::new().await;
+    let families = [fixture.family_of(1, 2).await, fixture.family_of(2, 3).await];
+    let writer = fixture.log.pool();
+    for (table, expected) in READ_BY_THE_WRITER {
+        let all = format!("select count(*) from log.{table}");
+        let without: i64 = sqlx::query_scalar(&all).fetch_one(writer).await.unwrap();
+        assert_eq!(without, 0, "{table} without a family");
+        for (number, id) in families.iter().enumerate() {
+            let mut tx = fixture.log.about(*id).await.unwrap();
+            let with: i64 = sqlx::query_scalar(&all).fetch_one(&mut *tx).await.unwrap();
+            assert_eq!(with, expected[number], "{table} of one family");
+            let of_others = format!("{all} where family_id <> $1");
+            let others: i64 = sqlx::query_scalar(&of_others)
+                .bind(id.uuid())
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
+            assert_eq!(others, 0, "{table} of others");
+            let other = families[1 - number];
+            let of_other = format!("{all} where family_id = $1");
+            let named: i64 = sqlx::query_scalar(&of_other)
+                .bind(other.uuid())
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
+            assert_eq!(named, 0, "{table} of another that is named");
+        }
+        // The setting went with its transactions.
+        let after: i64 = sqlx::query_scalar(&all).fetch_one(writer).await.unwrap();
+        assert_eq!(after, 0, "{table} afterwards");
+    }
+    // Asked by its own name, a partition shows nothing whatever is set.
+    let mut tx = fixture.log.about(families[0]).await.unwrap();
+    let partition = sqlx::query("select from log.events_lane_0").fetch_all(&mut *tx).await;
+    assert!(partition.is_err());
+    drop(tx);
+    assert!(
+        refusal(writer, "select from log.claims")
+            .await
+            .contains("permission denied")
+    );
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn the_writer_appends_by_the_function_and_writes_nothing_by_itself() {
+    let fixture = Fixture::new().await;
+    let one = fixture.family_of(1, 2).await;
+    let id = one.uuid();
+    let event = "(aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, lane, position, family_id, \
+         family_seq, command_id, effective_on, recorded_at, leaf_hash, chain_hash)";
+    for insert in [
+        format!("insert into log.families values ('{id}', 0, now())"),
+        format!(
+            "insert into log.events {event} values ('family', '{id}', 3, 'MemberAdded', '1', '{{}}', '{{}}', 0, 3, '{id}', 3, \
+             gen_random_uuid(), now(), now(), sha256('a'), sha256('b'))"
+        ),
+        format!("insert into log.commands values (0, '{id}', gen_random_uuid(), sha256('a'), 3, 3, 3, now())"),
+        format!("insert into log.claims values ('name', sha256('a'), '{id}', gen_random_uuid())"),
+    ] {
+        // Its own family is named, and it makes no difference.
+        let mut tx = fixture.log.pool().begin().await.unwrap();
+        sqlx::query("select set_config('kinledger.family_id', $1, true)")
+            .bind(id.to_string())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let refused = tx.execute(sqlx::raw_sql(&insert)).await.expect_err(&insert);
+        let code = refused.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{insert}: {refused}");
+    }
+    fixture.append(command(one, 2, 1)).await;
+    assert_eq!(fixture.log.read_family(LANE, one, 0, 10).await.unwrap().len(), 3);
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn no_login_acts_as_the_functions_of_the_log_and_nobody_else_calls_them() {
+    let fixture = Fixture::new().await;
+    fixture.family_of(1, 1).await;
+    let login = PgPool::connect(&fixture.database.service_url().await).await.unwrap();
+    let said = refusal(&login, "set role kinledger_log").await;
+    assert!(said.contains("permission denied to set role"), "{said}");
+    login.close().await;
+    let questions = [
+        "select log.families_of('usr_x')",
+        "select log.known_families('{}')",
+        "select log.stream_ends('family', '{}', '{}')",
+    ];
+    for role in DatabaseRole::ALL
+        .into_iter()
+        .filter(|role| *role != DatabaseRole::Writer)
+    {
+        let pool = fixture.database.pool(role).await;
+        for question in questions {
+            assert!(
+                refusal(&pool, question).await.contains("permission denied"),
+                "{role:?}: {question}"
+            );
+        }
+        pool.close().await;
+    }
+    for question in questions {
+        fixture.log.pool().execute(sqlx::raw_sql(question)).await.unwrap();
+    }
     fixture.end().await;
 }

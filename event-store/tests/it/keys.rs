@@ -297,7 +297,7 @@ async fn a_missing_key_is_told_from_a_destroyed_one_and_spoils_its_own_events_on
     assert_eq!(lost.execute(&superuser).await.unwrap().rows_affected(), 1);
     superuser.close().await;
 
-    let records = fixture.instance().read_lane(LANE, 0, 100).await.unwrap();
+    let records = fixture.whole.read_lane(LANE, 0, 100).await.unwrap();
     let read: Vec<_> = records
         .iter()
         .map(|record| record.decode().map_err(|error| error.to_string()))

@@ -137,7 +137,7 @@ async fn what_is_published_is_the_record_and_a_cloud_event() {
         consumer.assign(&list).unwrap();
     }
     let message = consumer.poll(TIMEOUT).unwrap().unwrap();
-    let record = fixture.log.read_lane(LANE, 0, 1).await.unwrap().remove(0);
+    let record = fixture.whole.read_lane(LANE, 0, 1).await.unwrap().remove(0);
     assert_eq!(message.payload().unwrap(), record.payload.as_bytes());
     assert_eq!(message.key().unwrap(), id.uuid().to_string().as_bytes());
     let text = |name: &str| {
@@ -268,7 +268,7 @@ async fn halts_after(change: &str) {
         .await
         .unwrap_err();
     // Looked at again, it does not fit either.
-    let again = fits(&fixture.log, &settings).await.unwrap_err();
+    let again = fits(&fixture.whole, &settings).await.unwrap_err();
     assert_eq!(again.to_string(), error.to_string());
     assert!(
         error.needs_people() && error.to_string().contains("fork detected"),
@@ -289,7 +289,7 @@ async fn halts_after(change: &str) {
         insert into log.events overriding system value select * from saved; drop table saved";
     superuser.execute(sqlx::raw_sql(back)).await.unwrap();
     superuser.close().await;
-    fits(&fixture.log, &settings).await.unwrap();
+    fits(&fixture.whole, &settings).await.unwrap();
     fixture.append(command(family(1), 5, 5)).await;
     let relay = RunningRelay::start_on(&fixture, topic).await;
     relay.is_ready().await;
@@ -392,7 +392,7 @@ fn producer() -> FutureProducer {
 
 /// What a reader of the topic gets is the lane, once and in order.
 async fn holds_the_lane(fixture: &Fixture, topic: &str) {
-    let expected = fixture.log.read_lane(LANE, 0, 1_000).await.unwrap();
+    let expected = fixture.whole.read_lane(LANE, 0, 1_000).await.unwrap();
     let mut feed = KafkaFeed::new(&brokers(), topic);
     let (mut read, mut after) = (Vec::new(), 0);
     while read.len() < expected.len() {

@@ -17,13 +17,16 @@ pub const LANE: Lane = Lane(0);
 pub struct Fixture {
     pub database: TestDatabase,
     pub log: Log,
+    /// The same log, read over all families, as those do who follow it.
+    pub whole: Log,
 }
 
 impl Fixture {
     pub async fn new() -> Self {
         let database = TestDatabase::create().await;
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [7; 32]);
-        Self { database, log }
+        let whole = Log::new(database.pool(DatabaseRole::Auditor).await, [7; 32]).with_wakeups(log.wakeups().clone());
+        Self { database, log, whole }
     }
 
     /// The log as another process has it: what it appends shares no statement with the fixture's own.
@@ -48,6 +51,7 @@ impl Fixture {
 
     pub async fn end(self) {
         self.log.pool().close().await;
+        self.whole.pool().close().await;
         self.database.drop().await;
     }
 }

@@ -71,13 +71,13 @@ async fn what_all_lanes_append_at_one_moment_is_one_statement() {
             (3, 3),
             "lane {lane}"
         );
-        let records = log.read_lane(Lane(lane), 0, 10).await.unwrap();
+        let records = fixture.whole.read_lane(Lane(lane), 0, 10).await.unwrap();
         assert_eq!(records.iter().map(|r| r.position).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(records[2].chain_hash, appended.chain_hash);
         assert_eq!(records[2].recorded_at, appended.recorded_at);
     }
     // On one thread nothing is sent before all lanes have put their share down.
-    assert_eq!(transactions_of(fixture.log.pool()).await.len(), 1);
+    assert_eq!(transactions_of(fixture.whole.pool()).await.len(), 1);
     fixture.end().await;
 }
 
@@ -99,7 +99,11 @@ async fn what_the_database_refuses_in_one_lane_fails_that_lane_alone() {
             Err(error) => {
                 assert!(error.is_refused_by_database(), "{error:?}");
                 assert_eq!(lane, 3, "the lane of the faulty command");
-                assert_eq!(log.lane_head(Lane(lane)).await.unwrap(), 1, "nothing of it is written");
+                assert_eq!(
+                    fixture.whole.lane_head(Lane(lane)).await.unwrap(),
+                    1,
+                    "nothing of it is written"
+                );
             }
         }
     }
@@ -162,7 +166,7 @@ async fn a_kept_connection_that_was_ended_costs_one_repetition_and_nothing_else(
     let batch = [next(0)];
     let appended = ok(&fixture.log.append(Lane(0), &batch).await.unwrap()[0]);
     assert_eq!((appended.first_family_seq, appended.last_family_seq), (2, 3));
-    assert_eq!(fixture.log.lane_head(Lane(0)).await.unwrap(), 3);
+    assert_eq!(fixture.whole.lane_head(Lane(0)).await.unwrap(), 3);
     superuser.close().await;
     fixture.end().await;
 }
@@ -182,7 +186,7 @@ async fn a_caller_that_goes_away_has_appended_all_the_same() {
         matches!(&repeated[0], Verdict::Duplicate(stored) if stored.last_family_seq == 3),
         "{repeated:?}"
     );
-    assert_eq!(fixture.log.lane_head(Lane(0)).await.unwrap(), 3);
+    assert_eq!(fixture.whole.lane_head(Lane(0)).await.unwrap(), 3);
     fixture.end().await;
 }
 

@@ -227,7 +227,7 @@ impl Written {
     }
 
     async fn records(&self) -> Vec<Record> {
-        self.log().read_lane(LANE, 0, 1_000).await.unwrap()
+        self.fixture.whole.read_lane(LANE, 0, 1_000).await.unwrap()
     }
 
     /// The versions the listings are stored in.
@@ -307,7 +307,7 @@ async fn a_log_in_old_new_and_mixed_versions_reads_the_same_on_every_path() {
 
         // The lane and the feed from Postgres.
         assert_eq!(decoded(&records), expected);
-        let fed = PostgresFeed::new(log.clone())
+        let fed = PostgresFeed::new(written.fixture.whole.clone())
             .next(LANE, 0, 1_000, Duration::ZERO)
             .await
             .unwrap();
@@ -327,7 +327,8 @@ async fn a_log_in_old_new_and_mixed_versions_reads_the_same_on_every_path() {
 
         // Through cqrs-es, by our store and by postgres-es' own reader.
         let ours = LedgerStore::<StatementImport>::new(log.clone(), LANE, written.family);
-        let repository = PostgresEventRepository::new(log.pool().clone()).with_tables("log.events", "log.snapshots");
+        let repository = PostgresEventRepository::new(written.fixture.whole.pool().clone())
+            .with_tables("log.events", "log.snapshots");
         let theirs = PersistedEventStore::<_, StatementImport>::new_event_store(repository)
             .with_upcasters(vec![Box::new(LedgerUpcaster)]);
         let aggregate_id = import_id().uuid().to_string();
@@ -426,7 +427,7 @@ async fn a_version_of_tomorrow_is_refused_on_every_path_and_its_bytes_stay_verif
     while chunks.recv().await.is_some() {}
     let store = LedgerStore::<StatementImport>::new(log.clone(), LANE, written.family);
     assert!(store.load_aggregate(&import_id().uuid().to_string()).await.is_err());
-    let mut records = PostgresFeed::new(log.clone())
+    let mut records = PostgresFeed::new(written.fixture.whole.clone())
         .next(LANE, 0, 1_000, Duration::ZERO)
         .await
         .unwrap();

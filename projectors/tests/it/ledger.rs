@@ -131,13 +131,18 @@ impl Ledger {
     }
 
     pub async fn records(&self) -> Vec<Record> {
-        self.log.read_lane(LANE, 0, 100_000).await.expect("the lane reads")
+        self.applier
+            .log
+            .read_lane(LANE, 0, 100_000)
+            .await
+            .expect("the lane reads")
     }
 
     /// Applies everything from the checkpoint on, in batches of `size`.
     pub async fn project(&self, size: usize) {
         let mut checkpoint = self.applier.checkpoint(LANE).await.expect("a checkpoint");
         let records = self
+            .applier
             .log
             .read_lane(LANE, checkpoint, 100_000)
             .await
@@ -156,6 +161,7 @@ impl Ledger {
     pub async fn project_isolating(&self, size: usize) {
         let mut checkpoint = self.applier.checkpoint(LANE).await.expect("a checkpoint");
         let records = self
+            .applier
             .log
             .read_lane(LANE, checkpoint, 100_000)
             .await

@@ -12,7 +12,7 @@ use crate::export::{LANE, append, random_ledger::random_ledger};
 async fn checkpoints(sealed: &Sealed, keys: &[VerifierKey]) -> Vec<Checkpoint> {
     let rows = sqlx::query("select note from log.checkpoints where lane = $1 order by size")
         .bind(LANE.0)
-        .fetch_all(sealed.log.pool())
+        .fetch_all(sealed.whole.pool())
         .await
         .unwrap();
     let open = |note: &str| Checkpoint::parse(open_note(note.as_bytes(), keys).unwrap()).unwrap();
@@ -25,7 +25,7 @@ async fn every_checkpoint_is_signed_over_the_root_that_the_events_give() {
     let key = sealed.key().await;
     let checkpoints = checkpoints(&sealed, &[key]).await;
     assert!(checkpoints.len() >= 4, "{}", checkpoints.len());
-    let records = sealed.log.read_lane(LANE, 0, i64::MAX).await.unwrap();
+    let records = sealed.whole.read_lane(LANE, 0, i64::MAX).await.unwrap();
     let mut tree = Frontier::default();
     let mut next = checkpoints.iter();
     let mut wanted = next.next();
@@ -57,7 +57,7 @@ async fn the_key_is_kept_for_its_owner_and_never_in_the_database() {
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(file).unwrap();
     let secret = text.trim().rsplit('+').next().unwrap().to_owned();
-    let log = log_name(sealed.log.pool()).await.unwrap();
+    let log = log_name(sealed.whole.pool()).await.unwrap();
     let key = SealingKey::read_or_create(file, &log).unwrap();
     assert!(!format!("{key:?}").contains(&secret));
     let owner = sealed.database.superuser().await;
@@ -105,7 +105,7 @@ async fn who_holds_only_the_old_key_follows_to_the_new_one() {
     sealed.seal().await;
     let report = verdict(sealed.pack(family(1)).await, &old, family(1));
     assert!(!report.is_whole());
-    assert_eq!(known_keys(sealed.log.pool()).await.unwrap().len(), 3);
+    assert_eq!(known_keys(sealed.whole.pool()).await.unwrap().len(), 3);
     assert!(verdict(sealed.pack(family(1)).await, &sealed.key().await, family(1)).is_whole());
     sealed.end().await;
 }
@@ -203,7 +203,7 @@ async fn a_new_key_signs_the_last_checkpoint_of_lanes_that_stay_quiet() {
     }
     let signed: Vec<(i16, i64)> =
         sqlx::query_as("select lane, count(*) from log.checkpoint_signatures group by lane, size")
-            .fetch_all(sealed.log.pool())
+            .fetch_all(sealed.whole.pool())
             .await
             .unwrap();
     assert_eq!(
@@ -225,7 +225,11 @@ async fn a_rotation_that_breaks_off_is_known_to_nobody_and_the_key_that_signs_is
     for is_lost in [false, true] {
         let error = rotate(&sealed.sealer, &long, &log, is_lost).await.unwrap_err();
         assert!(matches!(error, KeyError::File { .. }), "{error:?}");
-        assert_eq!(known_keys(sealed.log.pool()).await.unwrap().len(), 1, "lost: {is_lost}");
+        assert_eq!(
+            known_keys(sealed.whole.pool()).await.unwrap().len(),
+            1,
+            "lost: {is_lost}"
+        );
     }
     // One that got as far as the database: nobody has the private half.
     let first = SealingKey::read_or_create(file, &log).unwrap().verifier_key();
@@ -235,7 +239,7 @@ async fn a_rotation_that_breaks_off_is_known_to_nobody_and_the_key_that_signs_is
             "insert into log.sealing_keys (number, verifier_key) values (2, '{dead}')"
         ))
         .await;
-    let shown = async |file| signing_key(sealed.log.pool(), file).await.unwrap().unwrap();
+    let shown = async |file| signing_key(sealed.whole.pool(), file).await.unwrap().unwrap();
     assert_eq!(
         (shown(None).await, shown(Some(file.as_path())).await),
         (first.clone(), first.clone())
@@ -304,7 +308,7 @@ async fn a_database_brought_back_to_an_earlier_moment_is_told_by_what_was_export
 
 async fn count(sealed: &Sealed) -> i64 {
     sqlx::query_scalar("select count(*) from log.checkpoints")
-        .fetch_one(sealed.log.pool())
+        .fetch_one(sealed.whole.pool())
         .await
         .unwrap()
 }
@@ -358,7 +362,7 @@ async fn two_sealers_never_sign_one_size_twice() {
     }
     sealed.seal().await;
     let twice: i64 = sqlx::query_scalar("select count(*) - count(distinct size) from log.checkpoints where lane = 3")
-        .fetch_one(sealed.log.pool())
+        .fetch_one(sealed.whole.pool())
         .await
         .unwrap();
     assert_eq!(twice, 0);

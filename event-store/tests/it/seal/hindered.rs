@@ -44,7 +44,7 @@ async fn a_key_of_no_use_is_said_and_waited_for_and_the_lag_goes_on_growing() {
             "{said}"
         );
         append(&sealed.log, family(9), &random_ledger(family(9), 9, 5), 0).await;
-        let head = sealed.log.lane_head(LANE).await.unwrap();
+        let head = sealed.whole.lane_head(LANE).await.unwrap();
         let lag = || {
             running
                 .status
@@ -82,7 +82,7 @@ async fn a_damaged_lane_is_named_and_keeps_no_other_lane_waiting() {
         sealed.tamper(damage).await;
         append(&sealed.log, family(8), &random_ledger(family(8), 8, 5), 0).await;
         append_in(&sealed.log, Lane(5), family(9), &random_ledger(family(9), 9, 5), 0).await;
-        let head = sealed.log.lane_head(Lane(5)).await.unwrap().unsigned_abs();
+        let head = sealed.whole.lane_head(Lane(5)).await.unwrap().unsigned_abs();
         let status = sealed.seal().await;
         let said = status.check().unwrap_err();
         assert!(said.contains(wanted), "{damage}: {said}");

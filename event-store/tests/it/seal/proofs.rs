@@ -9,18 +9,18 @@ use crate::export::LANE;
 #[tokio::test]
 async fn every_event_is_proven_in_every_checkpoint_that_covers_it() {
     let sealed = Sealed::with_families(25).await;
-    let records = sealed.log.read_lane(LANE, 0, i64::MAX).await.unwrap();
-    let sizes = proofs::sizes(sealed.log.pool(), LANE, u64::MAX, 1_000).await.unwrap();
+    let records = sealed.whole.read_lane(LANE, 0, i64::MAX).await.unwrap();
+    let sizes = proofs::sizes(sealed.whole.pool(), LANE, u64::MAX, 1_000).await.unwrap();
     let mut checked = 0;
     for size in &sizes {
-        let root = proofs::checkpoint(sealed.log.pool(), LANE, Some(*size))
+        let root = proofs::checkpoint(sealed.whole.pool(), LANE, Some(*size))
             .await
             .unwrap()
             .unwrap()
             .root;
         for record in records.iter().filter(|record| record.position.unsigned_abs() <= *size) {
             let position = record.position.unsigned_abs();
-            let proof = proofs::inclusion(sealed.log.pool(), LANE, position, *size)
+            let proof = proofs::inclusion(sealed.whole.pool(), LANE, position, *size)
                 .await
                 .unwrap();
             let leaf = tree::leaf_of(record);
@@ -47,12 +47,12 @@ async fn every_event_is_proven_in_every_checkpoint_that_covers_it() {
 #[tokio::test]
 async fn every_checkpoint_is_proven_to_begin_every_later_one() {
     let sealed = Sealed::with_families(25).await;
-    let sizes = proofs::sizes(sealed.log.pool(), LANE, u64::MAX, 1_000).await.unwrap();
+    let sizes = proofs::sizes(sealed.whole.pool(), LANE, u64::MAX, 1_000).await.unwrap();
     let mut roots = Vec::new();
     for size in &sizes {
         roots.push((
             *size,
-            proofs::checkpoint(sealed.log.pool(), LANE, Some(*size))
+            proofs::checkpoint(sealed.whole.pool(), LANE, Some(*size))
                 .await
                 .unwrap()
                 .unwrap()
@@ -61,7 +61,9 @@ async fn every_checkpoint_is_proven_to_begin_every_later_one() {
     }
     for (index, (from, old)) in roots.iter().enumerate() {
         for (to, new) in &roots[index..] {
-            let proof = proofs::consistency(sealed.log.pool(), LANE, *from, *to).await.unwrap();
+            let proof = proofs::consistency(sealed.whole.pool(), LANE, *from, *to)
+                .await
+                .unwrap();
             assert!(is_consistent((*from, old), (*to, new), &proof), "{from} to {to}");
             assert!(
                 from == to || !is_consistent((*from, new), (*to, new), &proof),
@@ -78,7 +80,7 @@ async fn every_familys_end_is_proven_and_no_other_end() {
     let sealed = Sealed::with_families(25).await;
     for number in 1..=3 {
         let id = family(number).uuid();
-        let proven = proofs::head(sealed.log.pool(), LANE, id).await.unwrap().unwrap();
+        let proven = proofs::head(sealed.whole.pool(), LANE, id).await.unwrap().unwrap();
         let text = proven
             .checkpoint
             .note
@@ -103,7 +105,7 @@ async fn every_familys_end_is_proven_and_no_other_end() {
         assert!(!is_head(family(9).uuid().as_bytes(), &head, &proven.siblings, &root));
     }
     assert_eq!(
-        proofs::head(sealed.log.pool(), LANE, family(9).uuid()).await.unwrap(),
+        proofs::head(sealed.whole.pool(), LANE, family(9).uuid()).await.unwrap(),
         None
     );
     sealed.end().await;

@@ -22,7 +22,7 @@ const SEALS: [&str; 5] = [
 async fn grow(sealed: &Sealed, number: u64, entries: usize) -> i64 {
     let facts = random_ledger(family(number), number, entries);
     append(&sealed.log, family(number), &facts, 0).await;
-    sealed.log.lane_head(LANE).await.unwrap()
+    sealed.whole.lane_head(LANE).await.unwrap()
 }
 
 #[tokio::test]

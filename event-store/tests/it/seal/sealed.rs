@@ -28,6 +28,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub struct Sealed {
     pub database: TestDatabase,
     pub log: Log,
+    /// The same log, read over all families.
+    pub whole: Log,
     pub sealer: PgPool,
     pub folder: tempfile::TempDir,
     pub settings: SealSettings,
@@ -41,6 +43,7 @@ impl Sealed {
     pub async fn new() -> Self {
         let database = TestDatabase::create().await;
         let log = Log::new(database.pool(DatabaseRole::Writer).await, [7; 32]);
+        let whole = Log::new(database.pool(DatabaseRole::Auditor).await, [7; 32]);
         let sealer = database.pool(DatabaseRole::Sealer).await;
         let folder = tempfile::tempdir().unwrap();
         let witness = Witness::parse(&format!("file://{}", folder.path().join("kept").display()), None).unwrap();
@@ -52,6 +55,7 @@ impl Sealed {
         Self {
             database,
             log,
+            whole,
             sealer,
             folder,
             settings,
@@ -166,6 +170,7 @@ impl Sealed {
 
     pub async fn end(self) {
         self.log.pool().close().await;
+        self.whole.pool().close().await;
         self.sealer.close().await;
         self.database.drop().await;
     }

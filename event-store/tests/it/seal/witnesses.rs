@@ -136,7 +136,7 @@ fn is_signed(method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
 
 async fn checkpoints(sealed: &Sealed) -> usize {
     let count: i64 = sqlx::query_scalar("select count(*) from log.checkpoints")
-        .fetch_one(sealed.log.pool())
+        .fetch_one(sealed.whole.pool())
         .await
         .unwrap();
     usize::try_from(count).unwrap()
@@ -184,7 +184,7 @@ async fn files_are_written_once_each_and_what_is_missing_is_written_later() {
 
     // Somebody put another file in the place of one that is about to be written.
     append(&sealed.log, family(2), &random_ledger(family(2), 2, 3), 0).await;
-    let next = sealed.log.lane_head(LANE).await.unwrap();
+    let next = sealed.whole.lane_head(LANE).await.unwrap();
     std::fs::write(folder.join(format!("{next:020}.note")), "another").unwrap();
     let status = sealed.seal().await;
     assert!(status.check().unwrap_err().contains("holds another"), "{status:?}");

@@ -165,7 +165,7 @@ impl Stack {
 
     /// Folds what is new in a lane, as the projectors do; the records.
     pub async fn project(&self, lane: Lane, checkpoint: &mut i64) -> Vec<Record> {
-        let records = self.api.log().read_lane(lane, *checkpoint, 1_000).await.unwrap();
+        let records = self.applier.log.read_lane(lane, *checkpoint, 1_000).await.unwrap();
         let Some(last) = records.last() else { return records };
         let to = last.position;
         let applied = self
