@@ -59,7 +59,7 @@ use service_kit::{
     problem::Problem,
     shutdown::Shutdown,
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 
 use account::{errands::Errands, postbox::Postbox};
 use factors::passkeys::RelyingParty;
@@ -353,6 +353,13 @@ impl Identity {
 
     pub(crate) fn pool(&self) -> &PgPool {
         &self.inner.pool
+    }
+
+    /// A transaction about one family's members: no row that names another family is there, whatever a statement forgets.
+    async fn about(&self, family_id: FamilyId) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        // A setting takes no parameter, and the text of a UUID needs no quoting.
+        let begin = format!("begin; set local kinledger.family_id = '{}'", family_id.uuid());
+        self.inner.pool.begin_with(begin).await
     }
 
     fn keys(&self) -> &KeyRing {

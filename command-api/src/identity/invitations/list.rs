@@ -152,9 +152,12 @@ pub(super) async fn list(
             Err(problem) => return Err(problem),
         };
         if !stands {
-            end_of_gone_maker(identity.pool(), one.invitation_id)
-                .await
-                .map_err(IdentityError::Database)?;
+            let ended = async {
+                let mut tx = identity.about(family_id).await?;
+                end_of_gone_maker(&mut *tx, one.invitation_id).await?;
+                tx.commit().await
+            };
+            ended.await.map_err(IdentityError::Database)?;
             "maker-gone".clone_into(&mut one.state);
         }
     }
@@ -174,6 +177,7 @@ pub(super) async fn list(
 }
 
 async fn stored(identity: &Identity, family_id: FamilyId) -> Result<Vec<Stored>, Problem> {
+    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
     let stored = sqlx::query_as(&format!(
         "select invitation_id, member_id, created_by, role, made_from, sent_to_shown, created_at, expires_at,
              case
@@ -190,7 +194,7 @@ async fn stored(identity: &Identity, family_id: FamilyId) -> Result<Vec<Stored>,
     .bind(family_id.uuid())
     .bind(LISTED_DAYS)
     .bind(LISTED_MAX)
-    .fetch_all(identity.pool())
+    .fetch_all(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
     Ok(stored)
@@ -208,7 +212,7 @@ pub(super) async fn revoke(
     let family_id = family_of(&identity, REVOKE, signed_in, &family_id).await?;
     let unknown = || Problem::unknown("unknown-invitation", "there is no such invitation");
     let invitation_id = Uuid::try_parse(&invitation_id).map_err(|_| unknown())?;
-    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
     let ended = sqlx::query(&format!(
         "update identity.invitations
          set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'revoked'

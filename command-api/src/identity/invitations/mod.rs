@@ -27,7 +27,7 @@ use domain::{
     id::{FamilyId, MemberId, UserId},
 };
 use service_kit::problem::Problem;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{Identity, openapi::Route};
@@ -103,14 +103,14 @@ impl Offer {
 }
 
 /// Writes down that an invitation is over because of who made it.
-pub(super) async fn end_of_gone_maker(pool: &PgPool, invitation_id: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn end_of_gone_maker(database: impl PgExecutor<'_>, invitation_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update identity.invitations
          set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'maker-gone'
          where invitation_id = $1 and joined_at is null and ended_at is null",
     )
     .bind(invitation_id)
-    .execute(pool)
+    .execute(database)
     .await?;
     Ok(())
 }

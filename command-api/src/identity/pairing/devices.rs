@@ -158,6 +158,7 @@ async fn list(
     let Path(family_id) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
     let family_id: FamilyId = family_id.parse().map_err(|_| Problem::unknown_family())?;
     require_parent(&identity, family_id, signed_in.user_id).await?;
+    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
     let rows: Vec<Row> = sqlx::query_as(
         "select
              device_id,
@@ -180,9 +181,11 @@ async fn list(
          limit 500",
     )
     .bind(family_id.uuid())
-    .fetch_all(identity.pool())
+    .fetch_all(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
+    // The family is asked next, which takes its time.
+    drop(tx);
     let mut attended: HashMap<(Uuid, Option<Uuid>), bool> = HashMap::new();
     for (_, member_id, .., paired_by, _) in &rows {
         let (of, by) = (MemberId::from_uuid(*member_id), *paired_by);
@@ -213,7 +216,7 @@ async fn end(
 ) -> Result<Response, Problem> {
     let (device_id, family_id, user_id) = device_of(&identity, path, signed_in.user_id).await?;
     let ended = async {
-        let mut tx = identity.pool().begin().await?;
+        let mut tx = identity.about(family_id).await?;
         sqlx::query(
             "update identity.paired_devices
              set revoked_at = clock_timestamp()
@@ -254,17 +257,21 @@ async fn unlock(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
-    let (device_id, ..) = device_of(&identity, path, signed_in.user_id).await?;
-    sqlx::query(
-        "update identity.paired_devices
-         set pin_failures = 0, pin_waits_until = null, paired_by = $2
-         where device_id = $1",
-    )
-    .bind(device_id)
-    .bind(signed_in.user_id.uuid())
-    .execute(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
+    let (device_id, family_id, _) = device_of(&identity, path, signed_in.user_id).await?;
+    let unlocked = async {
+        let mut tx = identity.about(family_id).await?;
+        sqlx::query(
+            "update identity.paired_devices
+             set pin_failures = 0, pin_waits_until = null, paired_by = $2
+             where device_id = $1",
+        )
+        .bind(device_id)
+        .bind(signed_in.user_id.uuid())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
+    };
+    unlocked.await.map_err(IdentityError::Database)?;
     Ok(private(StatusCode::NO_CONTENT))
 }
 

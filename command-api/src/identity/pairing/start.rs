@@ -98,6 +98,7 @@ async fn start(
     let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let code = random_code();
     let pairing_id = Uuid::new_v4();
+    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
     let (expires_at,): (DateTime<Utc>,) = sqlx::query_as(
         "insert into identity.pairings
              (pairing_id, secret_hash, code_hash, family_id, member_id, created_by, expires_at)
@@ -124,9 +125,10 @@ async fn start(
     .bind(member_id.uuid())
     .bind(signed_in.user_id.uuid())
     .bind(MINUTES)
-    .fetch_one(identity.pool())
+    .fetch_one(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
+    tx.commit().await.map_err(IdentityError::Database)?;
     let pairing = Pairing {
         pairing_id,
         qr: format!("{}/pair#{secret}", identity.relying_party().origin),

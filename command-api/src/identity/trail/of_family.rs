@@ -175,6 +175,7 @@ async fn from_trail(
     open: &Open,
     asked: &Page,
 ) -> Result<Vec<Row>, IdentityError> {
+    let mut tx = identity.about(family_id).await?;
     let names = |kinds: &[Kind]| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>();
     Ok(sqlx::query_as(include_str!("of_family.sql"))
         .bind(family_id.uuid())
@@ -185,7 +186,7 @@ async fn from_trail(
         .bind(&open.since)
         .bind(names(CONCERNS_THE_FAMILY))
         .bind(names(TOLD_BY_THE_LOG))
-        .fetch_all(identity.pool())
+        .fetch_all(&mut *tx)
         .await?)
 }
 

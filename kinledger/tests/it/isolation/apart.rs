@@ -6,7 +6,7 @@ use service_kit::{
     database::{self, DatabaseRole, MIGRATIONS},
     testing::TestDatabase,
 };
-use sqlx::{Connection, PgConnection, migrate::Migrator};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, migrate::Migrator};
 use uuid::Uuid;
 
 /// The last migration of before identity had a role of its own.
@@ -166,4 +166,143 @@ async fn an_installation_of_before_is_upgraded_with_its_accounts_its_login_and_w
         connection.close().await.unwrap();
     }
     before.end().await;
+}
+
+/// Tables of identity that name families, and whether a row may name none.
+const ABOUT_FAMILIES: [(&str, bool); 5] = [
+    ("api_keys", true),
+    ("invitations", false),
+    ("paired_devices", false),
+    ("pairings", false),
+    ("security_events", true),
+];
+
+/// What inserts one row about the family `$1` into the table; `$2` is somebody's account.
+fn one_row(table: &str) -> String {
+    let (columns, values) = match table {
+        "api_keys" => (
+            "api_key_id, key_hash, user_id, name, scopes, expires_at",
+            "gen_random_uuid(), sha256(uuid_send(gen_random_uuid())), $2, 'key', '{read}', now() + interval '1 day'",
+        ),
+        "invitations" => (
+            "code_hash, member_id, created_by, expires_at",
+            "sha256(uuid_send(gen_random_uuid())), gen_random_uuid(), $2, now() + interval '1 day'",
+        ),
+        "paired_devices" => (
+            "device_id, user_id, member_id, name, algorithm, public_key",
+            "gen_random_uuid(), $2, gen_random_uuid(), 'tablet', 'ed25519', sha256('key')",
+        ),
+        "pairings" => (
+            "pairing_id, secret_hash, code_hash, member_id, created_by, expires_at",
+            "gen_random_uuid(), sha256(uuid_send(gen_random_uuid())), sha256(uuid_send(gen_random_uuid())), gen_random_uuid(), $2, \
+             now() + interval '1 day'",
+        ),
+        "security_events" => ("kind, user_id", "'signed-in', $2"),
+        other => panic!("{other}: a row of it?"),
+    };
+    format!("insert into identity.{table} (family_id, {columns}) values ($1, {values})")
+}
+
+#[tokio::test]
+async fn a_statement_about_one_family_finds_no_row_of_another_in_identity() {
+    let database = TestDatabase::create().await;
+    let owner = database.superuser().await;
+    let named: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.columns
+         where table_schema = 'identity' and column_name = 'family_id' order by 1",
+    )
+    .fetch_all(&owner)
+    .await
+    .unwrap();
+    assert_eq!(
+        named,
+        ABOUT_FAMILIES.map(|(table, _)| table),
+        "a table that names families has a policy by family"
+    );
+    let user = Uuid::new_v4();
+    sqlx::query("insert into identity.users (user_id, display_name) values ($1, 'Ada')")
+        .bind(user)
+        .execute(&owner)
+        .await
+        .unwrap();
+    let [mine, theirs] = [Uuid::new_v4(), Uuid::new_v4()];
+    let identity = database.pool(DatabaseRole::Identity).await;
+    for (table, may_name_none) in ABOUT_FAMILIES {
+        let insert = one_row(table);
+        for family in [Some(mine), Some(theirs), Some(theirs)]
+            .into_iter()
+            .chain(may_name_none.then_some(None))
+        {
+            sqlx::query(&insert)
+                .bind(family)
+                .bind(user)
+                .execute(&owner)
+                .await
+                .unwrap();
+        }
+        let none = i64::from(may_name_none);
+        let all = format!("select count(*) from identity.{table}");
+        let count: i64 = sqlx::query_scalar(&all).fetch_one(&identity).await.unwrap();
+        assert_eq!(count, 3 + none, "{table}: who signs in names no family");
+
+        let mut tx = about(&identity, mine).await;
+        // Nobody said `where family_id =` here.
+        let count: i64 = sqlx::query_scalar(&all).fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(count, 1 + none, "{table}");
+        let of_theirs = format!("{all} where family_id = $1");
+        let count: i64 = sqlx::query_scalar(&of_theirs)
+            .bind(theirs)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(count, 0, "{table}: one that is named");
+        if table != "security_events" {
+            let deleted = sqlx::query(&format!("delete from identity.{table} where family_id is not null"))
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+            assert_eq!(deleted.rows_affected(), 1, "{table}");
+        }
+        tx.rollback().await.unwrap();
+
+        let mut tx = about(&identity, mine).await;
+        let own = sqlx::query(&insert)
+            .bind(mine)
+            .bind(user)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(own.rows_affected(), 1, "{table}");
+        let foreign = sqlx::query(&insert).bind(theirs).bind(user).execute(&mut *tx).await;
+        let code = foreign.expect_err(table);
+        let code = code.as_database_error().and_then(|error| error.code());
+        assert_eq!(
+            code.as_deref(),
+            Some("42501"),
+            "{table}: a row of another family is not written"
+        );
+    }
+    let mut tx = about(&identity, mine).await;
+    for change in [
+        "update identity.paired_devices set revoked_at = clock_timestamp()",
+        "update identity.invitations set end_reason = 'revoked', ended_at = clock_timestamp()",
+        "update identity.pairings set expires_at = clock_timestamp()",
+    ] {
+        let changed = sqlx::query(change).execute(&mut *tx).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1, "{change}");
+    }
+    drop(tx);
+    identity.close().await;
+    owner.close().await;
+    database.drop().await;
+}
+
+async fn about(pool: &PgPool, family: Uuid) -> Transaction<'static, Postgres> {
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("select set_config('kinledger.family_id', $1, true)")
+        .bind(family.to_string())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx
 }
