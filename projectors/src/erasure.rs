@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Events after which texts read otherwise than before.
-const ERASES: [&str; 2] = ["MemberErased", "FamilyDeleted"];
+pub(crate) const ERASES: [&str; 2] = ["MemberErased", "FamilyDeleted"];
 
 /// Families of which records erase something.
 pub(crate) fn erased_in<'a>(records: impl IntoIterator<Item = &'a Record>) -> BTreeSet<FamilyId> {

@@ -154,6 +154,29 @@ impl Build {
         self.within_the_log(ends).await
     }
 
+    /// Is somebody erased in the log, and not yet in the live rows?
+    pub(super) async fn has_erasures_to_fold(&self) -> Result<bool, RebuildError> {
+        for (lane, end) in self.ends().await? {
+            let is_there = "select exists (
+                select
+                from log.events
+                where lane = $1
+                    and position > $2
+                    and event_type = any($3)
+            )";
+            let is_there: bool = sqlx::query_scalar(is_there)
+                .bind(lane.0)
+                .bind(end)
+                .bind(&erasure::ERASES[..])
+                .fetch_one(&self.applier.pool)
+                .await?;
+            if is_there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Not beyond what the log holds: rows may be ahead of a log that was restored to an earlier moment, and new ones must not
     /// claim to hold what it has lost.
     pub(super) async fn within_the_log(&self, mut ends: Vec<(Lane, i64)>) -> Result<Vec<(Lane, i64)>, RebuildError> {

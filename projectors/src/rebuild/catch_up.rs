@@ -16,6 +16,9 @@ const LAG_MAX: i64 = 2_000;
 const ROUNDS_MAX: u32 = 50;
 /// Records of a lane folded in one transaction.
 const BATCH_MAX: i64 = 5_000;
+/// How long the live rows are waited for, to fold what is in the log now.
+const LIVE_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Tries for the lock, each as long as the role's lock time-out at most.
 const LOCK_TRIES: u32 = 6;
 
@@ -43,6 +46,25 @@ impl<'a> Follower<'a> {
             self.follow(&ends).await?;
         }
         Err(RebuildError::Behind { lag })
+    }
+
+    /// Waits until the live rows hold what is in the log now, or no longer than it is worth: nobody may be folding.
+    pub(super) async fn live_rows_catch_up(&self) -> Result<(), RebuildError> {
+        let log = &self.build.applier.log;
+        let mut heads = Vec::new();
+        for (lane, _) in self.build.ends().await? {
+            heads.push((lane, log.lane_head(lane).await?));
+        }
+        let began = Instant::now();
+        while began.elapsed() < LIVE_WITHIN {
+            let ends = self.build.ends().await?;
+            let behind = |(lane, head): &(Lane, i64)| ends.iter().any(|(of, end)| of == lane && end < head);
+            if !heads.iter().any(behind) {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Brings the new rows to the checkpoints of the live ones, and opens a snapshot that sees both there. Batches wait only

@@ -8,7 +8,8 @@
 //! 3. **Catch up.** The live rows went on meanwhile. The new ones follow them, batch by batch, until few are missing.
 //! 4. **Compare.** For a moment no batch is folded into the live rows, the new ones are brought to the very same checkpoints,
 //!    and a snapshot is taken in which both can be read. Then the live rows go on, and both are compared in that snapshot,
-//!    table by table ([`compare`]).
+//!    table by table ([`compare`]). A member who is erased meanwhile makes them differ until both have folded that: the keys are gone
+//!    with the append, so the new rows have read texts as erased that the live ones still hold. Then they are compared once more.
 //! 5. **Switch.** Once more the new rows catch up; for a moment batches wait; the rest is folded; where every family stands is
 //!    compared; the live path points at the new rows. One commit: before it the old rows answer, after it the new ones.
 //! 6. **Clear away.** The old rows go when no reader is left that began before the switch.
@@ -30,7 +31,10 @@ mod workers;
 use std::time::{Duration, Instant};
 
 use domain::id::FamilyId;
-use event_store::{Log, LogError};
+use event_store::{
+    Log, LogError,
+    keys::{KeysError, erase},
+};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 
@@ -175,10 +179,16 @@ pub enum RebuildError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// Whether somebody was erased meanwhile cannot be told.
+    #[error("erasures cannot be read")]
+    Keys(#[from] KeysError),
     /// A part of the work ended without an answer.
     #[error("a part of the work broke off")]
     Broken(#[from] tokio::task::JoinError),
 }
+
+/// Comparisons of which each was disturbed by an erasure.
+const COMPARISONS_MAX: u32 = 20;
 
 /// Builds rows again beside the live ones, and switches to them. The pool acts in the projector's role and has at least
 /// [`Limits::connections`] connections.
@@ -284,7 +294,9 @@ async fn build_and_switch(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, RebuildError> {
     let began = Instant::now();
+    let erasures = erase::epoch(pool).await?;
     let build = bulk::Build::begin(pool, log, plan, schema, live, request.limits).await?;
+    let erasures = (!build.has_erasures_to_fold().await?).then_some(erasures);
     let mut report = Report {
         views: plan.names(),
         events: build.events(),
@@ -303,7 +315,7 @@ async fn build_and_switch(
     let mut analyzing = JoinSet::new();
     let analyzed = build.clone();
     analyzing.spawn(async move { analyzed.analyze().await });
-    compare_with_live(pool, request, &follower, &mut report, progress).await?;
+    compare_with_live(pool, request, &follower, (&mut report, erasures), progress).await?;
     if let Some(analyzed) = analyzing.join_next().await {
         analyzed??;
     }
@@ -314,12 +326,13 @@ async fn build_and_switch(
     Ok(report)
 }
 
-/// Lets the new rows follow the live ones until little is missing, and compares them when they are to be equal.
+/// Lets the new rows follow the live ones until little is missing, and compares them when they are to be equal. `erasures` counts
+/// those before the first event was read; none when the live rows had not folded all of them then.
 async fn compare_with_live(
     pool: &PgPool,
     request: &Request,
     follower: &catch_up::Follower<'_>,
-    report: &mut Report,
+    (report, mut erasures): (&mut Report, Option<i64>),
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), RebuildError> {
     follower.catch_up(progress).await?;
@@ -327,19 +340,28 @@ async fn compare_with_live(
         return Ok(());
     }
     let (plan, build) = (follower.plan, follower.build);
-    let (mut snapshot, paused) = follower.same_moment().await?;
-    report.paused += paused;
-    let parallel = request.limits.parallel;
-    compare::all(pool, &mut snapshot, plan, &build.schema, parallel, report, progress).await?;
-    snapshot.rollback().await?;
-    // Their heads are shared with the views that are not built: a family that was parked or freed meanwhile stands elsewhere in
-    // the new rows than those say, and what is folded again from there would count twice or be missing.
-    let is_as_parked = report.parked.is_empty() && report.freed.is_empty();
-    if !plan.is_whole() && !is_as_parked {
-        return Err(RebuildError::ParkedChanged);
-    }
-    if !report.is_same() && !request.replaces_different {
-        return Err(RebuildError::Different(Box::new(report.clone())));
+    for comparison in 1..=COMPARISONS_MAX {
+        let (mut snapshot, paused) = follower.same_moment().await?;
+        report.paused += paused;
+        let parallel = request.limits.parallel;
+        compare::all(pool, &mut snapshot, plan, &build.schema, parallel, report, progress).await?;
+        snapshot.rollback().await?;
+        // Their heads are shared with the views that are not built: a family that was parked or freed meanwhile stands elsewhere in
+        // the new rows than those say, and what is folded again from there would count twice or be missing.
+        let is_as_parked = report.parked.is_empty() && report.freed.is_empty();
+        if !plan.is_whole() && !is_as_parked {
+            return Err(RebuildError::ParkedChanged);
+        }
+        if report.is_same() || request.replaces_different {
+            break;
+        }
+        let erasures_now = Some(erase::epoch(pool).await?);
+        if erasures_now == erasures || comparison == COMPARISONS_MAX {
+            return Err(RebuildError::Different(Box::new(report.clone())));
+        }
+        erasures = erasures_now;
+        follower.live_rows_catch_up().await?;
+        follower.catch_up(progress).await?;
     }
     follower.catch_up(progress).await
 }

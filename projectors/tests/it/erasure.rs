@@ -9,10 +9,11 @@ use domain::{
 };
 use projectors::{
     generation,
-    rebuild::{Request, rebuild},
+    rebuild::{Progress, Request, rebuild},
     reset,
     verify::Verifier,
 };
+use tokio::sync::Notify;
 
 use crate::{given::*, ledger::*, parking::poison, sameness::lived};
 
@@ -195,6 +196,33 @@ async fn rows_that_do_not_answer_any_more_go_with_the_first_erasure() {
     assert_eq!(ledger.value(kept).await, "0");
     let hidden = "select count(*) from views.members where display_name = 'Member 4'";
     assert_eq!(ledger.value(hidden).await, "0");
+    ledger.database.drop().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_meets_an_erasure_finds_the_rows_the_same() {
+    let mut ledger = Ledger::new().await;
+    lived(&mut ledger).await;
+    ledger.project(5_000).await;
+    let f = family(1);
+    // The keys are gone, and the rows that answer do not know yet.
+    ledger.append(f, vec![erased(f, 4)]).await;
+    let (views, log) = (ledger.views.clone(), ledger.applier.log.clone());
+    let compared = Notify::new();
+    let progress = |progress| {
+        if matches!(progress, Progress::Comparing { table: "members" }) {
+            compared.notify_one();
+        }
+    };
+    let request = Request::default();
+    let (rebuilt, ()) = tokio::join!(rebuild(&views, &log, &request, &progress), async {
+        compared.notified().await;
+        ledger.project(5_000).await;
+    });
+    let report = rebuilt.expect("the rows are built again");
+    assert!(report.is_same());
+    assert_eq!(rows_with(&ledger, f, "Member 4").await, 0);
+    assert!(is_as_the_log_has_it(&ledger, f).await);
     ledger.database.drop().await;
 }
 
