@@ -5,13 +5,14 @@
 //!
 //! - the rows of `identity` that are about the member in the family are removed ([`forget_places`]), and the account of who signed in
 //!   by devices that were paired for that place alone is closed: nobody could, who comes in by none;
-//! - the erasure is written into the [`register`] outside the database.
+//! - the erasure is written into the [`register`] outside the database, and so is every account that was closed.
 //!
 //! At a start the register is applied first ([`Erasures::apply_register`]), before anybody is answered: what a restored backup
 //! brought back is recorded in its log again, which destroys it and from which all else follows. It is recorded before keys are
 //! destroyed by hand where there is nothing to record: whatever breaks off in between, the next start finds it due again, and no
 //! row stays readable for want of an event.
 
+mod accounts;
 pub mod register;
 
 use std::{
@@ -38,7 +39,7 @@ use service_kit::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use self::register::{Erased, Register, RegisterError};
+use self::register::{Erased, Gone, Register, RegisterError};
 use crate::{
     CommandApi,
     dispatch::{self, Request},
@@ -83,6 +84,8 @@ pub struct Erasures {
     seen_to: DateTime<Utc>,
     /// `keys.changes.epoch` when it last looked.
     epoch: Option<i64>,
+    /// Up to when it has looked for closed accounts.
+    closed_to: DateTime<Utc>,
 }
 
 impl Erasures {
@@ -95,6 +98,7 @@ impl Erasures {
             done: HashSet::new(),
             seen_to: DateTime::UNIX_EPOCH,
             epoch: None,
+            closed_to: DateTime::UNIX_EPOCH,
         }
     }
 
@@ -110,11 +114,10 @@ impl Erasures {
         let Some(register) = &self.register else {
             return Ok(0);
         };
-        let all: Vec<Erased> = register
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .erased()
-            .collect();
+        let (all, closed): (Vec<Erased>, Vec<UserId>) = {
+            let register = register.lock().unwrap_or_else(PoisonError::into_inner);
+            (register.erased().collect(), register.closed().collect())
+        };
         let mut applied = 0;
         for page in all.chunks(1_000) {
             for (family_id, member_id) in erase::not_erased(self.pool(), page).await? {
@@ -127,6 +130,9 @@ impl Erasures {
                 self.api.log().forget_keys();
                 applied += 1;
             }
+        }
+        for page in closed.chunks(1_000) {
+            applied += accounts::close_again(&self.identities, page).await?;
         }
         Ok(applied)
     }
@@ -184,6 +190,7 @@ impl Erasures {
     /// # Errors
     /// [`ErasuresError`]; the next look does it.
     pub async fn look(&mut self) -> Result<(), ErasuresError> {
+        self.look_for_closed_accounts().await?;
         let epoch = erase::epoch(self.pool()).await?;
         if self.epoch == Some(epoch) {
             return Ok(());
@@ -205,6 +212,34 @@ impl Erasures {
         Ok(())
     }
 
+    async fn look_for_closed_accounts(&mut self) -> Result<(), ErasuresError> {
+        if self.register.is_none() {
+            return Ok(());
+        }
+        let mut after = (self.closed_to, Uuid::nil());
+        loop {
+            let page = accounts::closed_after(&self.identities, after, PAGE).await?;
+            let Some((last, at)) = page.last() else { break };
+            after = (*at, last.uuid());
+            let lines = page.iter().map(|(user, at)| (Gone::Account(*user), *at)).collect();
+            self.register(lines).await?;
+            self.closed_to = self.closed_to.max(after.0 - OVERLAP);
+        }
+        Ok(())
+    }
+
+    async fn register(&self, lines: Vec<(Gone, DateTime<Utc>)>) -> Result<(), ErasuresError> {
+        let Some(register) = self.register.clone() else {
+            return Ok(());
+        };
+        let added =
+            tokio::task::spawn_blocking(move || register.lock().unwrap_or_else(PoisonError::into_inner).add(&lines));
+        added
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(())
+    }
+
     async fn follow_up(&self, due: &[Erasure]) -> Result<(), ErasuresError> {
         if due.is_empty() {
             return Ok(());
@@ -218,16 +253,8 @@ impl Erasures {
             }
         }
         forget_places(&self.identities, due, &closing).await?;
-        let Some(register) = self.register.clone() else {
-            return Ok(());
-        };
-        let lines: Vec<(Erased, DateTime<Utc>)> = due.iter().map(|one| (whose(one), one.erased_at)).collect();
-        let added =
-            tokio::task::spawn_blocking(move || register.lock().unwrap_or_else(PoisonError::into_inner).add(&lines));
-        added
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        Ok(())
+        let lines = due.iter().map(|one| (Gone::Place(whose(one)), one.erased_at)).collect();
+        self.register(lines).await
     }
 }
 

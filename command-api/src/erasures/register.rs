@@ -1,7 +1,7 @@
 //! The register of erasures: a file outside the database, so that a backup from before an erasure cannot bring back what was erased.
 //!
-//! A line for each: when, which family, and which member, or `family` when it was deleted. No text of anybody is in it. It is only
-//! ever added to, and on disk before anybody relies on it. A line that a crash broke off is made good: it is in the database, too,
+//! A line for each: when, which family, and which member, or `family` when it was deleted; or when, which account, and `account` when
+//! a person closed it. No text of anybody is in it. It is only ever added to, and on disk before anybody relies on it. A line that a crash broke off is made good: it is in the database, too,
 //! and written again.
 
 use std::{
@@ -13,13 +13,24 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::id::{FamilyId, MemberId};
+use domain::id::{FamilyId, MemberId, UserId};
 
 /// Whose texts were erased: a member's, or a whole family's.
 pub type Erased = (FamilyId, Option<MemberId>);
 
+/// What a line says is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gone {
+    /// A place, or a family.
+    Place(Erased),
+    /// An account that was closed.
+    Account(UserId),
+}
+
 /// The word in the place of a member.
 const FAMILY: &str = "family";
+/// The word behind an account.
+const ACCOUNT: &str = "account";
 /// What others may not do with the file: anything.
 const RIGHTS_OF_OTHERS: u32 = 0o077;
 
@@ -55,7 +66,7 @@ pub enum RegisterError {
 pub struct Register {
     path: PathBuf,
     file: File,
-    erased: BTreeMap<Erased, DateTime<Utc>>,
+    gone: BTreeMap<Gone, DateTime<Utc>>,
 }
 
 impl Register {
@@ -86,35 +97,43 @@ impl Register {
             file.set_len(whole as u64).map_err(failed)?;
             file.seek(io::SeekFrom::End(0)).map_err(failed)?;
         }
-        let mut erased = BTreeMap::new();
+        let mut gone = BTreeMap::new();
         for (number, line) in text[..whole].lines().enumerate() {
             let (who, at) = parse(line).ok_or_else(|| RegisterError::Damaged {
                 path: path.to_owned(),
                 line: number + 1,
             })?;
-            erased.entry(who).or_insert(at);
+            gone.entry(who).or_insert(at);
         }
         Ok(Self {
             path: path.to_owned(),
             file,
-            erased,
+            gone,
         })
     }
 
     /// Everybody who was erased.
     pub fn erased(&self) -> impl Iterator<Item = Erased> {
-        self.erased.keys().copied()
+        self.gone.keys().filter_map(|gone| match gone {
+            Gone::Place(erased) => Some(*erased),
+            Gone::Account(_) => None,
+        })
+    }
+
+    /// Every account that was closed.
+    pub fn closed(&self) -> impl Iterator<Item = UserId> {
+        self.gone.keys().filter_map(|gone| match gone {
+            Gone::Place(_) => None,
+            Gone::Account(user) => Some(*user),
+        })
     }
 
     /// Adds what is not in it yet; it is on disk when this returns.
     ///
     /// # Errors
     /// [`RegisterError::File`]; then it may be added again.
-    pub fn add(&mut self, erasures: &[(Erased, DateTime<Utc>)]) -> Result<(), RegisterError> {
-        let new: Vec<_> = erasures
-            .iter()
-            .filter(|(who, _)| !self.erased.contains_key(who))
-            .collect();
+    pub fn add(&mut self, lines: &[(Gone, DateTime<Utc>)]) -> Result<(), RegisterError> {
+        let new: Vec<_> = lines.iter().filter(|(who, _)| !self.gone.contains_key(who)).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -127,25 +146,30 @@ impl Register {
             path: self.path.clone(),
             source,
         })?;
-        self.erased.extend(new.into_iter().copied());
+        self.gone.extend(new.into_iter().copied());
         Ok(())
     }
 }
 
-fn line((family, member): Erased, at: DateTime<Utc>) -> String {
-    let who = member.map_or(FAMILY.to_owned(), |member| member.to_string());
-    format!("{} {family} {who}\n", at.to_rfc3339_opts(SecondsFormat::Secs, true))
+fn line(gone: Gone, at: DateTime<Utc>) -> String {
+    let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    match gone {
+        Gone::Place((family, Some(member))) => format!("{at} {family} {member}\n"),
+        Gone::Place((family, None)) => format!("{at} {family} {FAMILY}\n"),
+        Gone::Account(user) => format!("{at} {user} {ACCOUNT}\n"),
+    }
 }
 
-fn parse(line: &str) -> Option<(Erased, DateTime<Utc>)> {
+fn parse(line: &str) -> Option<(Gone, DateTime<Utc>)> {
     let mut words = line.split(' ');
     let at = DateTime::parse_from_rfc3339(words.next()?).ok()?.to_utc();
-    let family = words.next()?.parse().ok()?;
-    let member = match words.next()? {
-        FAMILY => None,
-        member => Some(member.parse().ok()?),
+    let (whose, which) = (words.next()?, words.next()?);
+    let gone = match which {
+        ACCOUNT => Gone::Account(whose.parse().ok()?),
+        FAMILY => Gone::Place((whose.parse().ok()?, None)),
+        member => Gone::Place((whose.parse().ok()?, Some(member.parse().ok()?))),
     };
-    words.next().is_none().then_some(((family, member), at))
+    words.next().is_none().then_some((gone, at))
 }
 
 #[cfg(test)]
@@ -159,16 +183,21 @@ mod tests {
         (FamilyId::from_uuid(Uuid::from_u128(family)), member)
     }
 
+    fn gone(family: u128, member: Option<u128>) -> (Gone, DateTime<Utc>) {
+        (Gone::Place(who(family, member)), DateTime::UNIX_EPOCH)
+    }
+
     #[test]
     fn what_is_added_is_there_again_once_and_a_broken_line_is_made_good() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("erasures");
-        let at = DateTime::UNIX_EPOCH;
-        let (one, two) = ((who(1, Some(2)), at), (who(1, None), at));
+        let (one, two) = (gone(1, Some(2)), gone(1, None));
+        let user = UserId::from_uuid(Uuid::from_u128(4));
+        let three = (Gone::Account(user), DateTime::UNIX_EPOCH);
         Register::open(&path).unwrap().add(&[one]).unwrap();
         let mut register = Register::open(&path).unwrap();
-        register.add(&[one, two]).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+        register.add(&[one, two, three]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
         drop(register);
         OpenOptions::new()
             .append(true)
@@ -177,8 +206,10 @@ mod tests {
             .write_all(b"2026-01")
             .unwrap();
         let mut register = Register::open(&path).unwrap();
-        register.add(&[(who(3, None), at)]).unwrap();
-        let again: Vec<_> = Register::open(&path).unwrap().erased().collect();
+        register.add(&[gone(3, None)]).unwrap();
+        let register = Register::open(&path).unwrap();
+        assert_eq!(register.closed().collect::<Vec<_>>(), [user]);
+        let again: Vec<_> = register.erased().collect();
         assert_eq!(again, [who(1, None), who(1, Some(2)), who(3, None)]);
     }
 
