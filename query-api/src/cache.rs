@@ -1,5 +1,5 @@
 //! Answers kept for a while, in this process or in Redis. A lost cache costs time, never a wrong answer: a key is the answer's
-//! ETag, which names the family's `family_seq`, the generation of the rows, the viewer and the parameters, so a newer row has
+//! ETag, which names the family's `family_seq` and its chain hash, the generation of the rows, the viewer and the parameters, so a newer row has
 //! another key. Who asks is looked up in the rows every time; only then is an answer looked for here.
 
 use std::{

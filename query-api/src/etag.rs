@@ -1,7 +1,7 @@
 //! ETags: one for each answer that can differ.
 //!
-//! An answer is a function of the family's rows (named by their `family_seq` and by their generation, for rows that were wrong
-//! are built again under the same number), the view with its parameters, the person who asks, the family's day, and this
+//! An answer is a function of the family's rows (named by their `family_seq`, by its chain hash, for a restored family comes to the
+//! same numbers another way, and by their generation, for rows that were wrong are built again under the same number), the view with its parameters, the person who asks, the family's day, and this
 //! release. The hash of those is the tag, so a match is told without reading the view.
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -19,7 +19,7 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         day(viewer.today),
         viewer.effective_on.map(day),
     );
-    let parts: [&[u8]; 10] = [
+    let parts: [&[u8]; 11] = [
         env!("CARGO_PKG_VERSION").as_bytes(),
         view.as_bytes(),
         query.as_bytes(),
@@ -28,6 +28,7 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         viewer.role.as_str().as_bytes(),
         &family_seq,
         viewer.generation.as_bytes(),
+        &viewer.chain_hash,
         &today,
         bound.as_ref().map_or(&[], |bound| bound.as_slice()),
     ];

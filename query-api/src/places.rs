@@ -53,6 +53,7 @@ pub(crate) struct Place {
     pub(crate) zone: String,
     pub(crate) week_start: String,
     pub(crate) awaits_consent: bool,
+    pub(crate) chain_hash: Vec<u8>,
 }
 
 /// Who looks for all requests of a process. Clones are the same one.
@@ -272,7 +273,8 @@ async fn ask(connection: &mut PgConnection, askers: &[Asker]) -> Result<Vec<Opti
         .map(|(family_id, user_id)| (family_id.uuid(), user_id.uuid()))
         .unzip();
     let rows: Vec<Row> = sqlx::query_as(
-        "select place, member_id, role, family_seq, generation, name, currency, zone, week_start, awaits_consent
+        "select place, member_id, role, family_seq, generation, name, currency, zone, week_start, awaits_consent,
+            chain_hash
         from generations.places($1, $2)",
     )
     .bind(families)

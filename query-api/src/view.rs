@@ -119,6 +119,8 @@ pub struct Viewer {
     pub family_seq: i64,
     /// Which generation of the rows it is.
     pub generation: String,
+    /// Of which history the rows are: the chain hash of their last event.
+    pub chain_hash: Vec<u8>,
     /// What the family calls itself.
     pub family_name: String,
     /// The currency of its reports.
@@ -147,7 +149,8 @@ impl Viewer {
         let row: Option<Place> = sqlx::query_as(
             "select m.member_id, m.role, h.family_seq, coalesce(current_setting('kinledger.generation', true), '') as generation,
                 f.name, f.currency, f.zone, f.week_start,
-                generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked) as awaits_consent
+                generations.awaits_consent(m.role, r.age, r.notice_version, c.youngest, c.notice_version, c.is_revoked) as awaits_consent,
+                h.chain_hash
             from members m
             join families f on f.family_id = m.family_id
             join family_heads h on h.family_id = m.family_id
@@ -178,7 +181,7 @@ impl Viewer {
     async fn load_onlooker(tx: &mut PgConnection, onlooker: &Onlooker) -> Result<Option<Self>, QueryError> {
         let row: Option<Place> = sqlx::query_as(
             "select $2::uuid as member_id, $3::text as role, h.family_seq, '' as generation, f.name, f.currency, f.zone,
-                f.week_start, false as awaits_consent
+                f.week_start, false as awaits_consent, h.chain_hash
             from families f
             join family_heads h on h.family_id = f.family_id
             where f.family_id = $1
@@ -212,6 +215,7 @@ impl Viewer {
             awaits_consent: row.awaits_consent,
             family_seq: row.family_seq,
             generation: row.generation.clone(),
+            chain_hash: row.chain_hash.clone(),
             family_name: row.name.clone(),
             currency: row.currency.parse().map_err(|_| QueryError::Row { what: "families" })?,
             calendar,
