@@ -77,6 +77,18 @@ impl Fleet {
         self
     }
 
+    /// A command-api keeps who was erased in the fleet's folder.
+    pub fn with_register(mut self) -> Self {
+        let register = self.register();
+        self.set("KINLEDGER_ERASURES_FILE", register.to_str().unwrap());
+        self
+    }
+
+    /// The register of erasures.
+    pub fn register(&self) -> PathBuf {
+        self.folder.path().join("erasures")
+    }
+
     /// Where checkpoints are kept.
     pub fn kept(&self) -> PathBuf {
         self.folder.path().join("kept")

@@ -20,6 +20,7 @@
 mod checker;
 mod clock;
 mod disk;
+mod erasures;
 mod faults;
 mod fleet;
 mod forks;

@@ -243,6 +243,12 @@ impl Database {
         Self::create(&named("KINLEDGER_TEST_DATABASE_URL", "Postgres"))
     }
 
+    /// Another one in its place, with nothing in it.
+    pub fn empty(&self) {
+        self.on_server("drop database").unwrap();
+        self.on_server("create database").unwrap();
+    }
+
     /// The superuser's address.
     pub fn url(&self) -> String {
         let (base, _) = self.server.rsplit_once('/').unwrap();

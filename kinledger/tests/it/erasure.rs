@@ -16,12 +16,13 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use service_kit::testing::mailbox::Mailbox;
 use uuid::Uuid;
 
 use self::{
     installation::Installation,
-    planting::{Planted, plant},
-    searching::{everything, found, views},
+    planting::{Planted, assert_every_declared_text_was_planted, plant},
+    searching::{Place, everything, found, views},
 };
 use crate::support::{Household, Kinledger, Person, wait_until};
 
@@ -43,11 +44,29 @@ fn erase(family: &Household, by: &Person, member: &str) -> Value {
     family.accepted(by, "erase-member", &json!({"member_id": member}))
 }
 
+/// Settings of an installation that sends mail, and logs as much as operators let it.
+fn settings(mailbox: &Mailbox) -> [(&'static str, String); 4] {
+    [
+        ("KINLEDGER_SMTP_URL", mailbox.url()),
+        ("KINLEDGER_MAIL_FROM", "Kinledger <kinledger@example.org>".to_owned()),
+        ("KINLEDGER_PUBLIC_URL", "https://money.example.org".to_owned()),
+        ("RUST_LOG", "info".to_owned()),
+    ]
+}
+
 /// Each text is somewhere before, or nothing would be proved by its absence.
 #[track_caller]
 fn assert_planted(installation: &impl Installation, family: &Household, planted: &Planted) {
     assert!(planted.texts.len() >= 200, "{}", planted.texts.len());
-    let places = everything(installation, family, planted);
+    let mut places = everything(installation, family, planted);
+    assert_nothing_secret(planted, &places);
+    assert_of_family(planted, &places);
+    // What the adult has of their own account.
+    if let Some(leaver) = &planted.leaver {
+        let export = leaver.client.get("/api/v1/auth/export");
+        assert_eq!(export.status, 200, "{}", export.text());
+        places.push(("the leaver's own export".to_owned(), export.body));
+    }
     let seen = found(&planted.texts, &places);
     let lacking: Vec<&String> = planted.texts.iter().filter(|text| !seen.contains_key(*text)).collect();
     assert!(lacking.is_empty(), "planted and nowhere to be seen: {lacking:?}");
@@ -56,6 +75,19 @@ fn assert_planted(installation: &impl Installation, family: &Household, planted:
         seen.len(),
         places.len()
     );
+}
+
+#[track_caller]
+fn assert_nothing_secret(planted: &Planted, places: &[Place]) {
+    let seen = found(&planted.secret, places);
+    assert!(seen.is_empty(), "{seen:?}");
+}
+
+/// What is the family's is there as long as it is.
+#[track_caller]
+fn assert_of_family(planted: &Planted, places: &[Place]) {
+    let seen = found(&planted.of_family, places);
+    assert_eq!(seen.len(), planted.of_family.len(), "{:?}", seen.keys());
 }
 
 /// Waits until nothing that was planted is in any view and the register has everybody; then nothing is anywhere.
@@ -67,8 +99,7 @@ fn assert_forgotten(installation: &impl Installation, family: &Household, plante
     });
     assert!(is_over, "{:?}", found(&planted.texts, &views(family, &family.parent)));
     let register = installation.register();
-    let is_registered =
-        || fs::read_to_string(&register).is_ok_and(|text| text.lines().count() == planted.members.len());
+    let is_registered = || fs::read_to_string(&register).is_ok_and(|text| text.lines().count() == planted.registered());
     assert!(
         wait_until(OVER_WITHIN, is_registered),
         "{:?}",
@@ -78,6 +109,8 @@ fn assert_forgotten(installation: &impl Installation, family: &Household, plante
     let places = everything(installation, family, planted);
     let left = found(&planted.texts, &places);
     assert!(left.is_empty(), "{} of {}: {left:?}", left.len(), planted.texts.len());
+    assert_nothing_secret(planted, &places);
+    assert_of_family(planted, &places);
     println!(
         "none of {} strings in {} places of {} bytes, after {:.1} s",
         planted.texts.len(),
@@ -92,6 +125,16 @@ fn stored(family: &Household) -> Vec<String> {
     let export = String::from_utf8(family.export()).unwrap();
     let events = export.lines().filter(|line| line.contains("\"payload\""));
     events.map(str::to_owned).collect()
+}
+
+/// Every stored byte of before is there, and the erasures are recorded after it.
+#[track_caller]
+fn assert_history_goes_on(before: &[String], after: &[String], planted: &Planted) {
+    assert_eq!(after[..before.len()], before[..]);
+    let erased = after[before.len()..]
+        .iter()
+        .filter(|line| line.contains("MemberErased"));
+    assert_eq!(erased.count(), planted.erasures());
 }
 
 /// A client that holds the answer of before is not told that it is still so.
@@ -139,9 +182,10 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor_in_a_restored_backup() {
-    let mut kinledger = Kinledger::start();
-    let family = Household::found(&kinledger, "The Forgotten", "EUR");
-    let planted = plant(&kinledger, &family);
+    let mailbox = Mailbox::start();
+    let mut kinledger = Kinledger::start_with(&settings(&mailbox));
+    let (family, planted) = plant(&kinledger);
+    assert_every_declared_text_was_planted(&family, &planted);
     assert_planted(&kinledger, &family, &planted);
 
     let sums = balances(&family);
@@ -153,9 +197,7 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
     kinledger.start_again();
 
     // The power fails right after the last answer: what it has left to do is done by the next start.
-    for member in &planted.members {
-        erase(&family, &family.parent.proven(), member);
-    }
+    planted.erase(&family);
     kinledger.kill_with_its_database();
     kinledger.start_again();
     assert_forgotten(&kinledger, &family, &planted);
@@ -163,8 +205,7 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
     // Amounts, chain and history are what they were; so is every stored byte of before.
     assert_eq!(balances(&family), sums);
     let after = stored(&family);
-    assert_eq!(after.len(), before.len() + planted.members.len());
-    assert_eq!(after[..before.len()], before[..]);
+    assert_history_goes_on(&before, &after, &planted);
     let verified = kinledger.run(&["audit", "verify", "--json"]);
     assert!(
         verified.status.success(),

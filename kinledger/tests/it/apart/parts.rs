@@ -46,6 +46,7 @@ pub struct Parts {
     secret: String,
     service_url: String,
     checkpoints: PathBuf,
+    variables: Vec<(String, String)>,
     folder: TempDir,
     // Goes after the processes that use it.
     database: Database,
@@ -54,6 +55,11 @@ pub struct Parts {
 impl Parts {
     /// Brings a new database up to date and starts every part.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with variables in the environment of every part.
+    pub fn start_with(variables: &[(&str, String)]) -> Self {
         let run = Uuid::new_v4().simple();
         let mut parts = Self {
             running: HashMap::new(),
@@ -62,6 +68,10 @@ impl Parts {
             secret: hex_of(Uuid::new_v4(), Uuid::new_v4()),
             service_url: String::new(),
             checkpoints: PathBuf::new(),
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
             folder: tempfile::Builder::new().prefix("kinledger-it-").tempdir().unwrap(),
             database: Database::create(),
         };
@@ -140,7 +150,8 @@ impl Parts {
                 "KINLEDGER_CHECKPOINTS_TO",
                 format!("file://{}", self.checkpoints.display()),
             )
-            .env("COMMAND_API_URL", self.addresses.of("command-api"));
+            .env("COMMAND_API_URL", self.addresses.of("command-api"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

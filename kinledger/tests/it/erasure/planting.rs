@@ -1,19 +1,28 @@
 //! Two hundred strings, in every text that is written by a member, or of one.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+mod adult;
+mod catalogue;
+mod devices;
+
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Entrance, Household, Person, consent, payload, register};
+use crate::support::{Entrance, Household, PASSWORD, Person, consent, payload, register};
 
-const PIN: &str = "27491308";
+pub use catalogue::assert_every_declared_text_was_planted;
 
 /// What was planted, and of whom.
 pub struct Planted {
+    /// What is theirs and has to go.
     pub texts: Vec<String>,
-    /// Who are erased: somebody with an account, and somebody with a paired device.
+    /// What is the family's and stays as long as it does.
+    pub of_family: Vec<String>,
+    /// What nobody may read anywhere, before an erasure neither.
+    pub secret: Vec<String>,
+    /// Who are erased: somebody with an account, somebody with a paired device, and somebody who was only invited.
     pub members: Vec<String>,
+    /// Who closes their account and has themself erased.
+    pub leaver: Option<Person>,
     /// The key of a command of theirs.
     pub key: Uuid,
     people: Vec<Person>,
@@ -21,40 +30,96 @@ pub struct Planted {
 
 impl Planted {
     fn text(&mut self) -> String {
-        let random = Uuid::new_v4().simple().to_string();
-        let text = format!("zq{:03}{}", self.texts.len(), &random[..10]);
+        let text = self.another();
         self.texts.push(text.clone());
         text
+    }
+
+    fn of_family(&mut self) -> String {
+        let text = self.another();
+        self.of_family.push(text.clone());
+        text
+    }
+
+    fn another(&self) -> String {
+        let random = Uuid::new_v4().simple().to_string();
+        format!("zq{:03}{}", self.texts.len() + self.of_family.len(), &random[..10])
     }
 
     /// What each of them is answered when they ask.
     pub fn as_each(&self, family: &Household) -> Vec<u16> {
         let ask = |person: &Person| person.client.get(&format!("{}/members", family.path())).status;
-        self.people.iter().map(ask).collect()
+        self.people.iter().chain(&self.leaver).map(ask).collect()
+    }
+
+    /// Erases every one of them, each in their way.
+    pub fn erase(&self, family: &Household) {
+        for member in &self.members {
+            family.accepted(&family.parent.proven(), "erase-member", &json!({"member_id": member}));
+        }
+        if let Some(leaver) = &self.leaver {
+            let body = json!({"password": PASSWORD, "erase": true});
+            let closed = leaver.client.post("/api/v1/auth/close", &body);
+            assert_eq!(closed.status, 204, "{}", closed.text());
+        }
+    }
+
+    /// How many lines of the register tell of them. An account that was closed has one of its own: the leaver's, and that of who had a
+    /// paired device alone.
+    pub fn registered(&self) -> usize {
+        self.erasures() + usize::from(self.leaver.is_some()) + 1
+    }
+
+    /// How many are erased.
+    pub fn erasures(&self) -> usize {
+        self.members.len() + usize::from(self.leaver.is_some())
     }
 }
 
-/// Plants them.
-pub fn plant(kinledger: &impl Entrance, family: &Household) -> Planted {
+/// Plants them in a family of its own.
+pub fn plant(kinledger: &impl Entrance) -> (Household, Planted) {
     let mut planted = Planted {
         texts: Vec::new(),
+        of_family: Vec::new(),
+        secret: vec![PASSWORD.to_owned(), devices::PIN.to_owned()],
         members: Vec::new(),
+        leaver: None,
         key: Uuid::new_v4(),
         people: Vec::new(),
     };
-    let teen = teen(kinledger, family, &mut planted);
-    money(family, &teen, &mut planted);
-    chores_and_badges(family, &teen, &mut planted);
-    statement(family, &teen, &mut planted);
-    devices(kinledger, family, &mut planted);
-    planted
+    let family = Household::found(kinledger, &planted.of_family(), "EUR");
+    let teen = teen(kinledger, &family, &mut planted);
+    let wallet = money(&family, &teen, &mut planted);
+    chores_and_badges(&family, &teen, &mut planted);
+    statements(&family, &teen, &mut planted);
+    devices::plant(kinledger, &family, &mut planted);
+    invited_by_mail(&family, &mut planted);
+    adult::plant(kinledger, &family, &mut planted, &(teen, wallet));
+    (family, planted)
 }
 
-/// A teen with an account of their own.
-fn teen(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) -> Person {
+/// A teen who is added, and nothing more.
+fn place(family: &Household, planted: &mut Planted) -> String {
     let body = json!({"display_name": planted.text(), "role": "teen", "on_leaderboard": true, "consent": consent()});
     let added = family.accepted(&family.parent, "add-member", &body);
     let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
+    planted.members.push(member_id.clone());
+    member_id
+}
+
+/// The host of the address is shown to parents; the rest is a hash.
+fn invited_by_mail(family: &Household, planted: &mut Planted) {
+    let member_id = place(family, planted);
+    let name = planted.another();
+    let email = format!("{name}@{}.example.org", planted.text());
+    planted.secret.push(name);
+    let path = format!("{}/members/{member_id}/invitation", family.path());
+    family.parent.client.post(&path, &json!({"email": email})).accepted();
+}
+
+/// A teen with an account of their own, who was called something else before.
+fn teen(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) -> Person {
+    let member_id = place(family, planted);
     let path = format!("{}/members/{member_id}/invitation", family.path());
     let invitation = family.parent.client.post(&path, &json!({})).accepted();
     let person = register(kinledger, "Guest");
@@ -63,21 +128,24 @@ fn teen(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) ->
         .post("/api/v1/auth/join", &json!({"code": invitation["code"]}))
         .accepted();
     family.seen(&joined);
-    planted.members.push(member_id.clone());
+    let renamed = json!({"member_id": member_id, "display_name": planted.text()});
     let teen = Person { member_id, ..person };
+    family.accepted(&teen, "rename-member", &renamed);
     planted.people.push(teen.clone());
     teen
 }
 
-fn money(family: &Household, teen: &Person, planted: &mut Planted) {
+/// What the teen does with money; gives their wallet.
+fn money(family: &Household, teen: &Person, planted: &mut Planted) -> String {
     let opened = |kind: &str, name: String| {
         family.open_account(&json!({
             "name": name, "kind": kind, "owner": teen.member_id, "opening_balance": family.money("1000"),
         }))
     };
     let (wallet, savings) = (opened("wallet", planted.text()), opened("cash", planted.text()));
-    let category = family.category("Leisure");
-    for number in 0..50 {
+    let category = json!({"name": planted.of_family(), "kind": "expense"});
+    let category = family.accepted(&family.parent, "add-category", &category)["events"][0]["aggregate_id"].clone();
+    for number in 0..40 {
         let (payee, note) = (planted.text(), planted.text());
         let body = json!({
             "account_id": wallet, "money": family.money("1.25"), "category_id": category, "payee": payee, "note": note,
@@ -93,6 +161,7 @@ fn money(family: &Household, teen: &Person, planted: &mut Planted) {
         let body = json!({"from": wallet, "to": savings, "money": family.money("2"), "note": planted.text()});
         family.accepted(teen, "transfer", &body);
     }
+    wallet
 }
 
 fn chores_and_badges(family: &Household, teen: &Person, planted: &mut Planted) {
@@ -116,84 +185,36 @@ fn chores_and_badges(family: &Household, teen: &Person, planted: &mut Planted) {
     }
 }
 
-/// What a bank writes of the teen.
-fn statement(family: &Household, teen: &Person, planted: &mut Planted) {
-    let account = family.open_account(&json!({"name": planted.text(), "kind": "bank", "owner": teen.member_id}));
+/// What banks write of the teen.
+fn statements(family: &Household, teen: &Person, planted: &mut Planted) {
+    let mut account = || {
+        let body = json!({"name": planted.text(), "kind": "bank", "owner": teen.member_id});
+        family.open_account(&body)
+    };
+    let (plain, with_references) = (account(), account());
     let mut file = "Date,Payee,Memo,Amount\n".to_owned();
-    for day in 1..=20 {
+    for day in 1..=15 {
         let (payee, memo) = (planted.text(), planted.text());
         file.push_str(&format!("2025-03-{day:02},{payee},{memo},{day}.50\n"));
     }
-    family.import(&account, file.as_bytes()).accepted();
+    family.import(&plain, file.as_bytes()).accepted();
+    let institution = json!({"account_id": with_references, "institution": planted.of_family()});
+    family.accepted(&family.parent, "connect-bank", &institution);
+    family.import(&with_references, ofx(planted).as_bytes()).accepted();
 }
 
-/// A telephone that may sign in for a member, and one that has only asked.
-struct Device(Ed25519KeyPair);
-
-impl Device {
-    fn new() -> Self {
-        Self(Ed25519KeyPair::generate().unwrap())
+/// A file that names every row.
+fn ofx(planted: &mut Planted) -> String {
+    let mut rows = String::new();
+    for day in 1..=3 {
+        let [reference, name, memo] = [planted.text(), planted.text(), planted.text()];
+        rows.push_str(&format!(
+            "<STMTTRN><TRNTYPE>CREDIT<DTPOSTED>202504{day:02}<TRNAMT>{day}.00<FITID>{reference}<NAME>{name}<MEMO>{memo}</STMTTRN>\n"
+        ));
     }
-
-    fn sign(&self, purpose: &str, text: &str) -> String {
-        let message = format!("kinledger/{purpose}/1\n{text}");
-        URL_SAFE_NO_PAD.encode(self.0.sign(message.as_bytes()))
-    }
-
-    fn claim(&self, code: &Value, name: &str) -> Value {
-        let code = code.as_str().unwrap();
-        json!({
-            "code": code, "device_name": name, "algorithm": "ed25519",
-            "public_key": URL_SAFE_NO_PAD.encode(self.0.public_key()), "signature": self.sign("claim", code),
-        })
-    }
-}
-
-fn devices(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) {
-    let body = json!({"display_name": planted.text(), "role": "teen", "consent": consent()});
-    let added = family.accepted(&family.parent, "add-member", &body);
-    let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
-    let anybody = kinledger.client();
-    let pairing = |device: &Device, name: &str| {
-        let path = format!("{}/members/{member_id}/pairing", family.path());
-        let started = family.parent.client.post(&path, &json!({})).accepted();
-        let claimed = anybody.post("/api/v1/auth/pairing/claim", &device.claim(&started["secret"], name));
-        (started, claimed.accepted())
-    };
-    let device = Device::new();
-    let (started, claimed) = pairing(&device, &planted.text());
-    let confirm = format!(
-        "/api/v1/auth/pairings/{}/confirm",
-        started["pairing_id"].as_str().unwrap()
-    );
-    let confirmed = family
-        .parent
-        .client
-        .post(&confirm, &json!({"match_code": claimed["match_code"]}));
-    assert_eq!(confirmed.status, 204, "{}", confirmed.text());
-    let claim = claimed["claim"].as_str().unwrap();
-    let finish = json!({"claim": claim, "pin": PIN, "signature": device.sign("finish", claim)});
-    let finished = anybody.post("/api/v1/auth/pairing/finish", &finish).accepted();
-    let client = anybody.with_token(finished["tokens"]["access_token"].as_str().unwrap());
-    pairing(&Device::new(), &planted.text());
-    // What the child itself calls its device goes with the account, that nobody can come into any more.
-    let put = |path: &str, body: Value| {
-        let headers = [("content-type", "application/json")];
-        client
-            .send("PUT", path, &headers, Some(body.to_string().as_bytes()))
-            .status
-    };
-    let profile = client.get("/api/v1/auth/profile").accepted();
-    let device = format!(
-        "/api/v1/auth/sessions/{}/device",
-        profile["session_id"].as_str().unwrap()
-    );
-    assert_eq!(put(&device, json!({"name": planted.text()})), 204);
-    planted.members.push(member_id.clone());
-    planted.people.push(Person {
-        member_id,
-        client,
-        email: String::new(),
-        refresh_token: String::new(),
-    });
+    format!(
+        "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\nSECURITY:NONE\nENCODING:UTF-8\nCHARSET:NONE\nCOMPRESSION:NONE\n\
+         OLDFILEUID:NONE\nNEWFILEUID:NONE\n\n<OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>EUR\n<BANKTRANLIST>\n\
+         <DTSTART>20250401<DTEND>20250430\n{rows}</BANKTRANLIST></STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>\n"
+    )
 }

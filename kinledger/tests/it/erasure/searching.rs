@@ -165,7 +165,7 @@ pub fn everything(installation: &impl Installation, family: &Household, planted:
             .map(|way| asked(family, &parent, &way)),
     );
     // What others are told, and what they may take with them.
-    for person in [&family.child, &family.partner] {
+    for person in [&family.teen, &family.child, &family.partner] {
         places.push(asked(family, person, "notifications?limit=200"));
         places.push(asked(family, person, "members"));
     }

@@ -23,6 +23,7 @@ pub struct Kinledger {
     folder: TempDir,
     process: Option<Process>,
     base: Arc<RwLock<String>>,
+    variables: Vec<(String, String)>,
 }
 
 struct Process {
@@ -34,6 +35,18 @@ impl Kinledger {
     /// A new data folder with a process on it, ready.
     pub fn start() -> Self {
         let mut kinledger = Self::prepared();
+        kinledger.start_again();
+        kinledger
+    }
+
+    /// The same with variables in the environment of every start.
+    #[allow(dead_code, reason = "the drills share this file")]
+    pub fn start_with(variables: &[(&str, String)]) -> Self {
+        let mut kinledger = Self::prepared();
+        kinledger.variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
         kinledger.start_again();
         kinledger
     }
@@ -59,6 +72,7 @@ impl Kinledger {
             folder,
             process: None,
             base: Arc::default(),
+            variables: Vec::new(),
         }
     }
 
@@ -97,7 +111,8 @@ impl Kinledger {
             .arg("up")
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", "127.0.0.1:0"])
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

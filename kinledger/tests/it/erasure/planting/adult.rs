@@ -1,0 +1,92 @@
+//! An adult who keeps books, decides what the teen asks for, and in the end closes their account.
+
+use serde_json::{Value, json};
+
+use super::Planted;
+use crate::support::{Entrance, Household, PASSWORD, Person, payload};
+
+pub fn plant(kinledger: &impl Entrance, family: &Household, planted: &mut Planted, (teen, wallet): &(Person, String)) {
+    let adult = joined(kinledger, family, planted);
+    let renamed = json!({"member_id": adult.member_id, "display_name": planted.text()});
+    family.accepted(&adult, "rename-member", &renamed);
+    books(family, &adult, planted);
+    requests(family, &adult, planted, (teen, wallet));
+    planted.leaver = Some(adult);
+}
+
+/// With an address, a name and a device of their own.
+fn joined(kinledger: &impl Entrance, family: &Household, planted: &mut Planted) -> Person {
+    let body = json!({"display_name": planted.text(), "role": "partner"});
+    let added = family.accepted(&family.parent, "add-member", &body);
+    let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
+    let path = format!("{}/members/{member_id}/invitation", family.path());
+    let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
+    let email = format!("{}@example.org", planted.text());
+    let body = json!({"email": email, "password": PASSWORD, "display_name": planted.text()});
+    let device = planted.text();
+    let headers = [("content-type", "application/json"), ("user-agent", device.as_str())];
+    let client = kinledger.client();
+    let registered = client.send(
+        "POST",
+        "/api/v1/auth/register",
+        &headers,
+        Some(body.to_string().as_bytes()),
+    );
+    let tokens = registered.accepted();
+    let client = client.with_token(tokens["access_token"].as_str().unwrap());
+    let joined = client.post("/api/v1/auth/join", &json!({"code": code})).accepted();
+    family.seen(&joined);
+    Person {
+        member_id,
+        email,
+        client,
+        refresh_token: tokens["refresh_token"].as_str().unwrap().to_owned(),
+    }
+}
+
+fn books(family: &Household, adult: &Person, planted: &mut Planted) {
+    let account = family.open_account(&json!({
+        "name": planted.text(), "kind": "cash", "owner": adult.member_id, "opening_balance": family.money("500"),
+    }));
+    let [salary, leisure] = ["Salary", "Leisure"].map(|name| family.category(name));
+    for number in 0..4 {
+        let mut body = json!({
+            "account_id": account, "money": family.money("3"), "category_id": salary,
+            "payee": planted.text(), "note": planted.text(),
+        });
+        family.accepted(adult, "add-income", &body);
+        body["category_id"] = leisure.as_str().into();
+        for text in ["payee", "note"] {
+            body[text] = planted.text().into();
+        }
+        let spent = family.accepted(adult, "add-expense", &body);
+        if number == 0 {
+            let body = json!({"entry_id": spent["events"][0]["aggregate_id"], "reason": planted.text()});
+            family.accepted(adult, "reverse-entry", &body);
+        }
+    }
+}
+
+/// What the teen asks to spend: approved, declined by the adult, taken back, and waiting.
+fn requests(family: &Household, adult: &Person, planted: &mut Planted, (teen, wallet): (&Person, &String)) {
+    let limit = json!({"member_id": teen.member_id, "per_entry": family.money("5")});
+    family.accepted(&family.parent, "set-spending-limit", &limit);
+    let category = family.category("Leisure");
+    let mut asks = || {
+        let body = json!({
+            "account_id": wallet, "money": family.money("20"), "category_id": category,
+            "payee": planted.text(), "note": planted.text(),
+        });
+        let asked = family.accepted(teen, "request-spending", &body);
+        json!({"member_id": teen.member_id, "request_id": payload(&asked, "SpendingRequested")["request_id"]})
+    };
+    let [approved, mut declined, cancelled, _waiting]: [Value; 4] = [asks(), asks(), asks(), asks()];
+    family.accepted(&family.parent, "approve-spending", &approved);
+    declined["reason"] = planted.text().into();
+    family.accepted(adult, "decline-spending", &declined);
+    family.accepted(
+        teen,
+        "cancel-spending-request",
+        &json!({"request_id": cancelled["request_id"]}),
+    );
+}
