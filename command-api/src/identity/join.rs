@@ -11,7 +11,10 @@
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use chrono::{DateTime, Utc};
-use domain::id::{CommandId, FamilyId, MemberId, UserId};
+use domain::{
+    actor::Role,
+    id::{CommandId, FamilyId, MemberId, UserId},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::{auth::SignedIn, problem::Problem};
@@ -39,6 +42,8 @@ pub(super) struct Join {
     /// In any case, with or without hyphens.
     #[schemars(length(max = 200))]
     code: String,
+    /// As whom the person means to come; to a place of another role they do not. A parent alone ends a teen's or child's place.
+    role: Option<Role>,
 }
 
 struct Place {
@@ -111,6 +116,17 @@ async fn take_place(
             }
         }
     }
+    if let Some(expected) = request.role.filter(|_| place.joined_at.is_none()) {
+        let (role, _) = identity
+            .families()
+            .place(place.offer.family_id, place.offer.member_id)
+            .await?;
+        if role != expected {
+            give_back(&identity, &hash, user_id).await?;
+            let detail = format!("this place is for a {}: nothing was taken", role.as_str());
+            return Err(Problem::conflict("another-role", detail).with("role", role.as_str()));
+        }
+    }
     let command_id = CommandId::from_uuid(Uuid::new_v5(
         &COMMANDS,
         &[&hash[..], user_id.uuid().as_bytes()].concat(),
@@ -120,7 +136,7 @@ async fn take_place(
         .join(place.offer.family_id, place.offer.member_id, user_id, command_id)
         .await;
     let answer = match joined {
-        Ok(answer) => answer,
+        Ok(answer) => with_offer(answer, &place.offer),
         Err(problem) => {
             if is_final(&problem) {
                 give_back(&identity, &hash, user_id).await?;
@@ -136,6 +152,16 @@ async fn take_place(
         finish(&identity, &hash, user_id, event).await?;
     }
     Ok(private(Json(answer)))
+}
+
+/// What was recorded, with the role of the place and who invited to it.
+fn with_offer(mut answer: serde_json::Value, offer: &Offer) -> serde_json::Value {
+    if let Some(answer) = answer.as_object_mut() {
+        answer.extend(offer.role.clone().map(|role| ("role".to_owned(), role.into())));
+        let invited_by = offer.made_from.map(|place| place.to_string().into());
+        answer.extend(invited_by.map(|place| ("invited_by".to_owned(), place)));
+    }
+    answer
 }
 
 /// What a code is to a person.

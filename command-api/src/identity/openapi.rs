@@ -252,12 +252,17 @@ fn first_routes() -> Vec<Route> {
             method: "post",
             operation_id: "join",
             summary: "Take the place an invitation opens",
-            description: "Who may call: any signed-in person with a code, unless by a paired device. Of two people with one code, one joins; the \
-                same person may repeat the request. A code that was sent by mail is for whoever has verified that address.",
+            description: "Who may call: any signed-in person with a code, unless by a paired device. Of two people with one code, one \
+                joins; the same person may repeat the request. A code that was sent by mail is for whoever has verified that address. \
+                Who names the `role` they expect takes no other place; a parent alone ends a teen's or child's.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<Join>(), true)),
-            success: (200, "The join, as recorded.", Some(json!({ "type": "object" }))),
+            success: (
+                200,
+                "The join, as recorded, with the `role` of the place and the member who invited to it, `invited_by`.",
+                Some(json!({ "type": "object" })),
+            ),
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
@@ -267,7 +272,11 @@ fn first_routes() -> Vec<Route> {
                      `paired-account`: they signed in by a paired device; or a parent has to consent first.",
                 ),
                 (404, "The code is unknown, over, or for somebody else."),
-                (409, "Something else changed the family at that moment; ask again."),
+                (
+                    409,
+                    "`another-role`: the place is of the `role` that is named, not of the one that was expected. Or something else \
+                     changed the family at that moment; ask again.",
+                ),
                 TOO_LARGE,
                 (
                     422,

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use domain::actor::Role;
+
 /// A letter, before it has an address. It may hold a token, so it has no `Debug`.
 pub(in super::super) struct Letter {
     pub subject: &'static str,
@@ -106,15 +108,22 @@ pub(super) fn begun_before(link: &str, token: &str, useful_for: Duration) -> Let
     )
 }
 
-/// Without the family's name: whoever invites must not be able to send strangers words of their own.
-pub(in super::super) fn invited(link: &str, code: &str) -> Letter {
+/// With the role, and without the names of family and maker: whoever invites must not be able to send strangers words of their own.
+pub(in super::super) fn invited(link: &str, code: &str, role: Role) -> Letter {
+    let of_the_young = if role.is_young() {
+        "Whoever takes a teen's or child's place is looked after by the family's parents: they read when and where it signs in, and \
+         they alone end it.\n\n"
+    } else {
+        ""
+    };
     letter(
         "You are invited to a family's ledger",
         Duration::from_secs(7 * 24 * 60 * 60),
         format!(
-            "Somebody, hopefully one you know, invites you to their family's ledger at Kinledger.\n\nTo take your place, open \
-             within a week:\n\n{link}\n\nor enter this code, signed in to an account with this address:\n\n{code}\n\nIf you \
-             do not know why, do nothing.\n"
+            "Somebody, hopefully one you know, invites you to their family's ledger at Kinledger, as its {role}.\n\n{of_the_young}To \
+             take your place, open within a week:\n\n{link}\n\nor enter this code, signed in to an account with this \
+             address:\n\n{code}\n\nIf you do not know why, do nothing.\n",
+            role = role.as_str()
         ),
     )
 }

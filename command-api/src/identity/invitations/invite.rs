@@ -181,7 +181,7 @@ pub(super) async fn invite(
     let answer = match address {
         Some(address) => {
             let letter = match for_account {
-                None => letters::invited(&identity.postbox().link("join", &code), &code),
+                None => letters::invited(&identity.postbox().link("join", &code), &code, place),
                 Some(_) => letters::own_account(&identity.postbox().link("own-account", &code), &code),
             };
             identity.postbox().post(&address.email, letter);

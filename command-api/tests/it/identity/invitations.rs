@@ -704,3 +704,43 @@ async fn what_one_family_sends_to_an_address_leaves_another_theirs_and_who_may_s
     );
     app.end().await;
 }
+
+#[tokio::test]
+async fn who_names_the_role_they_expect_comes_into_no_other_place_and_is_told_which_it_is() {
+    let (app, mailbox) = with_mail().await;
+    let home = household(&app).await;
+    let teen = place(&app, &home, Role::Teen);
+    let grown_up = person(&app, "grown-up@example.org").await;
+    let invitation = invite(&app, &home.parent, home.family_id, teen).await;
+    let code = &invitation.body["code"];
+    let as_role = async |role: &str| {
+        let body = json!({"code": code, "role": role});
+        app.post_as(&grown_up.token, "/api/v1/auth/join", body).await
+    };
+    let refused = as_role("partner").await;
+    assert_eq!(
+        (refused.status, refused.problem(), &refused.body["role"]),
+        (StatusCode::CONFLICT, "/problems/another-role", &json!("teen"))
+    );
+    assert_eq!(app.places.holder(home.family_id, teen), None);
+    assert_eq!(states(&app, &home).await, ["open"], "nothing was taken");
+    assert_eq!(as_role("grandmother").await.status, StatusCode::BAD_REQUEST);
+    let joined = as_role("teen").await;
+    assert_eq!((joined.status, &joined.body["role"]), (StatusCode::OK, &json!("teen")));
+    let parents = app.places.place_of(home.family_id, home.parent.user_id);
+    assert_eq!(joined.body["invited_by"], parents.to_string());
+    let again = join(&app, &grown_up, code).await;
+    assert_eq!((again.status, again.body), (StatusCode::OK, joined.body));
+    // By mail, too.
+    let child = place(&app, &home, Role::Child);
+    invite_at(&app, &home, child, "gran@example.org").await;
+    mailed(&mailbox, "gran@example.org", 1).await;
+    let mails = mailbox.mails();
+    let mail = mails.iter().find(|mail| mail.to == "gran@example.org").unwrap();
+    let said = mail.text.replace(['\r', '\n'], " ");
+    assert!(
+        said.contains("as its child") && said.contains("they alone end it"),
+        "{said}"
+    );
+    app.end().await;
+}
