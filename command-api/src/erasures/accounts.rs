@@ -3,9 +3,11 @@
 //! A closed account keeps its number for a month (docs/privacy.md), long enough for every register to learn of it.
 
 use chrono::{DateTime, Utc};
-use domain::id::UserId;
+use domain::id::{CommandId, UserId};
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use crate::identity::Families;
 
 /// At most `limit` accounts that were closed after one, by when and number.
 pub(super) async fn closed_after(
@@ -30,8 +32,13 @@ pub(super) async fn closed_after(
     Ok(rows.into_iter().map(closed).collect())
 }
 
-/// Closes those of these accounts that are open, as they are after a restore; says how many.
-pub(super) async fn close_again(pool: &PgPool, users: &[UserId]) -> Result<usize, sqlx::Error> {
+/// Closes those of these accounts that are open, as they are after a restore, and leaves the families that they are in again; says
+/// how many. A family that cannot be left, as by who is its last parent once more, is told to the operator.
+pub(super) async fn close_again(
+    pool: &PgPool,
+    families: &dyn Families,
+    users: &[UserId],
+) -> Result<usize, sqlx::Error> {
     let users: Vec<Uuid> = users.iter().map(|user| user.uuid()).collect();
     let open: Vec<Uuid> =
         sqlx::query_scalar("select user_id from identity.users where user_id = any($1) and closed_at is null")
@@ -39,11 +46,32 @@ pub(super) async fn close_again(pool: &PgPool, users: &[UserId]) -> Result<usize
             .fetch_all(pool)
             .await?;
     for user in &open {
+        let user_id = UserId::from_uuid(*user);
+        leave_again(families, user_id).await;
         sqlx::query("select identity.close_account($1)")
             .bind(user)
             .execute(pool)
             .await?;
-        tracing::warn!(user.id = %UserId::from_uuid(*user), "an account is closed again: the database is of before it");
+        tracing::warn!(user.id = %user_id, "an account is closed again: the database is of before it");
     }
     Ok(open.len())
+}
+
+async fn leave_again(families: &dyn Families, user: UserId) {
+    let places = match families.places_of(user).await {
+        Ok(places) => places,
+        Err(problem) => {
+            tracing::error!(user.id = %user, problem = problem.code(), "the families of a closed account cannot be read");
+            return;
+        }
+    };
+    for place in places.iter().filter(|place| place.is_open) {
+        let command_id = CommandId::from_uuid(Uuid::now_v7());
+        if let Err(problem) = families.leave(place.family_id, user, command_id).await {
+            tracing::error!(
+                user.id = %user, family.id = %place.family_id, problem = problem.code(),
+                "a closed account stays in a family: a parent removes the member, or the operator restores a later backup"
+            );
+        }
+    }
 }

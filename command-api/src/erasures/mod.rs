@@ -132,7 +132,7 @@ impl Erasures {
             }
         }
         for page in closed.chunks(1_000) {
-            applied += accounts::close_again(&self.identities, page).await?;
+            applied += accounts::close_again(&self.identities, &self.api, page).await?;
         }
         Ok(applied)
     }

@@ -229,6 +229,39 @@ fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor
 }
 
 #[test]
+fn a_restored_backup_brings_back_neither_a_closed_account_nor_its_place() {
+    let mut kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Closed", "EUR");
+    let auditor = family.invite(&kinledger, "Zq88auditor", "auditor");
+    assert!(kinledger.interrupt().success());
+    let backup = Backup::of(&kinledger);
+    kinledger.start_again();
+    let close = json!({"password": crate::support::PASSWORD});
+    let closed = auditor.proven().client.post("/api/v1/auth/close", &close);
+    assert_eq!(closed.status, 204, "{}", closed.text());
+    let register = kinledger.data_dir().join("erasures");
+    let is_registered = || fs::read_to_string(&register).is_ok_and(|text| text.lines().count() == 1);
+    assert!(wait_until(OVER_WITHIN, is_registered));
+
+    assert!(kinledger.interrupt().success());
+    backup.restore();
+    kinledger.start_again();
+    let restored = Household::again(&family);
+    let has_left = || {
+        let members = restored.view(&restored.parent, "members");
+        let members = members["members"].as_array().unwrap();
+        let theirs = members.iter().find(|member| member["member_id"] == auditor.member_id);
+        theirs.unwrap()["has_left"] == true
+    };
+    assert!(wait_until(OVER_WITHIN, has_left), "they are a member again");
+    let login = json!({"email": auditor.email, "password": crate::support::PASSWORD});
+    let again = kinledger.client().post("/api/v1/auth/login", &login);
+    assert_eq!(again.status, 401, "{}", again.text());
+    let address = [(String::new(), searching::dump(&kinledger.database_url()))];
+    assert!(found(&[auditor.email], &address).is_empty());
+}
+
+#[test]
 fn an_erased_member_has_nothing_left_open_and_the_others_go_on() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Leavers", "EUR");
