@@ -76,8 +76,9 @@ start() {
             cluster_id=$(sed -n 's/^cluster.id=//p' "$peer/data/meta.properties")
         else
             write_config "$port" "$(free_port)"
-            # A KRaft broker refuses a storage folder without a cluster id: 16 random bytes in URL-safe base64.
-            cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22)
+            # A KRaft broker refuses a storage folder without a cluster id: 16 random bytes in URL-safe base64, of which letters and
+            # digits alone are taken: what begins with a hyphen would be read as an option.
+            cluster_id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Mk' | cut -c 1-22)
         fi
         format "$cluster_id"
     fi

@@ -339,6 +339,9 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        signal("-KILL", self.pid());
+        // One that did not start has none, and says so by itself.
+        if self.folder.path().join("kafka.pid").exists() {
+            signal("-KILL", self.pid());
+        }
     }
 }
