@@ -1,8 +1,11 @@
 //! ETags: one for each answer that can differ.
 //!
-//! An answer is a function of the family's rows (named by their `family_seq`, by its chain hash, for a restored family comes to the
-//! same numbers another way, and by their generation, for rows that were wrong are built again under the same number), the view with its parameters, the person who asks, the family's day, and this
-//! release. The hash of those is the tag, so a match is told without reading the view.
+//! An answer is a function of the family's rows (named by their `family_seq`, and by their generation, for rows that were wrong are
+//! built again under the same number), the view with its parameters, the person who asks, the family's day, and this release. The
+//! hash of those is the tag, so a match is told without reading the view.
+//!
+//! The chain hash would name the history as well, and a family that was restored comes to the same numbers another way. It is in the
+//! keys of answers that are kept here, and in no tag: it follows from what is hidden from the person who asks too.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::{Datelike, NaiveDate};
@@ -19,7 +22,7 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         day(viewer.today),
         viewer.effective_on.map(day),
     );
-    let parts: [&[u8]; 11] = [
+    let parts: [&[u8]; 10] = [
         env!("CARGO_PKG_VERSION").as_bytes(),
         view.as_bytes(),
         query.as_bytes(),
@@ -28,11 +31,15 @@ pub(crate) fn of(view: &str, query: &str, viewer: &Viewer) -> String {
         viewer.role.as_str().as_bytes(),
         &family_seq,
         viewer.generation.as_bytes(),
-        &viewer.chain_hash,
         &today,
         bound.as_ref().map_or(&[], |bound| bound.as_slice()),
     ];
     hash(parts.into_iter())
+}
+
+/// What an answer is kept under: its tag, and the history it is of.
+pub(crate) fn kept_as(etag: &str, viewer: &Viewer) -> String {
+    hash([etag.as_bytes(), &viewer.chain_hash].into_iter())
 }
 
 /// The tag of an answer that is known already.

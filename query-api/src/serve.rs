@@ -62,7 +62,7 @@ pub(crate) async fn serve<V: View>(
     if etag::is_held(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, etag::headers(&etag)).into_response());
     }
-    let (etag, body) = match state.cache.get(&etag).await {
+    let (etag, body) = match state.cache.get(&etag::kept_as(&etag, &viewer)).await {
         Some(body) => (etag, body),
         None => read::<V>(&state, family_id, signed_in.user_id, asked).await?,
     };
@@ -87,7 +87,7 @@ async fn read<V: View>(
     let body = Bytes::from(answer::body::<V>(&mut tx, &viewer, asked.params).await?);
     // Nothing was written, so however the transaction ends, the answer stands.
     drop(tx);
-    state.cache.put(&etag, &body).await;
+    state.cache.put(&etag::kept_as(&etag, &viewer), &body).await;
     Ok((etag, body))
 }
 

@@ -57,12 +57,15 @@ fn members_erased_under_load_and_rebuilds_are_nowhere_nor_after_yesterdays_backu
         .map(|number| plant(&ledgers, number % ledgers.len(), &mut random))
         .collect();
     let texts = Texts::of(&canaries);
+    assert!(
+        wait_until(SOON, || texts.in_database(&database) == texts.count()),
+        "each is there before"
+    );
     let backup = fleet.register().with_file_name("backup.dump");
     run(Command::new("pg_dump")
         .args(["--format=custom", "--file"])
         .arg(&backup)
         .arg(database.url()));
-    assert_eq!(texts.in_database(&database), texts.count(), "each is there before");
 
     canaries.shuffle(&mut random);
     let ((times_taken, rebuilds), histories) = under_load(&ledgers, 2, &mut random, |progress| {

@@ -23,6 +23,13 @@ impl Route {
             .is_some_and(|security| security.iter().all(|one| one == &json!({})))
     }
 
+    /// Does it ask everybody for a token? Some take one or do without.
+    pub fn asks_for_a_token(&self) -> bool {
+        self.operation["security"]
+            .as_array()
+            .is_none_or(|security| !security.is_empty() && !security.contains(&json!({})))
+    }
+
     /// The command it posts, if it does.
     pub fn command(&self) -> Option<&str> {
         let (_, name) = self.path.split_once("/commands/")?;
