@@ -1,6 +1,7 @@
 //! Answers kept for a while, in this process or in Redis. A lost cache costs time, never a wrong answer: a key is made of
 //! the answer's ETag, which names the family's `family_seq`, the generation of the rows, the viewer and the parameters, and of the
-//! family's chain hash, so a newer row has another key, and one of another history too. Who asks is looked up in the rows every time; only then is an answer looked for here.
+//! family's chain hash, so a newer row has another key, and one of another history too. Who asks is looked up in the rows every
+//! time; only then is an answer looked for here.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
