@@ -57,14 +57,6 @@ CHECKS = [
     "ignored_auth",
 ]
 
-# Beside the outcome of one command, which is read, stand the addresses that commands are posted to: there a POST is no method
-# that is not supported, but one of a command that there is not.
-CONFIG = """
-[[operations]]
-include-path = "/api/v1/families/{family_id}/commands/{command_id}"
-checks.unsupported_method.enabled = false
-"""
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,8 +68,6 @@ def main():
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="kinledger-contract-")
     os.chmod(folder, 0o711)  # Postgres may run as another user, who has to get through.
-    with open(os.path.join(folder, "schemathesis.toml"), "w", encoding="utf-8") as config:
-        config.write(CONFIG)
     server = Server(arguments.program, folder)
     try:
         household = Household(server.base)

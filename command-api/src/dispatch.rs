@@ -15,7 +15,7 @@ use axum::{
 };
 use domain::{
     access::{Cell, Row},
-    commands::{AnyCommand, find},
+    commands::{AnyCommand, CommandKind, find},
     id::{CommandId, FamilyId},
 };
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,7 @@ async fn create_family(
     let key = idempotency_key(&headers)?;
     let body = bodies.read(&headers, body, SMALL_BYTES_MAX).await?;
     let family_id = FamilyId::from_uuid(Uuid::new_v5(&signed_in.user_id.uuid(), key.uuid().as_bytes()));
-    let command = parse("create-family", text(&body)?)?;
+    let command = parse(named("create-family")?, text(&body)?)?;
     let request = request(family_id, key, signed_in, command, &headers, body.len())?;
     let receipt = api.execute(request).await?;
     Ok((StatusCode::CREATED, Json(receipt)).into_response())
@@ -122,6 +122,8 @@ async fn command(
     body: Body,
 ) -> Result<Json<Receipt>, Problem> {
     let family_id = family(&family_id)?;
+    // Before anything the request may lack: a key would not make this a command.
+    let kind = named(&name)?;
     let key = idempotency_key(&headers)?;
     let bytes_max = if name == "sync-bank" {
         LARGE_BYTES_MAX
@@ -129,7 +131,7 @@ async fn command(
         SMALL_BYTES_MAX
     };
     let body = bodies.read(&headers, body, bytes_max).await?;
-    let command = parse(&name, text(&body)?)?;
+    let command = parse(kind, text(&body)?)?;
     require_proof(&*command, signed_in, &verifier)?;
     let request = request(family_id, key, signed_in, command, &headers, body.len())?;
     Ok(Json(api.execute(request).await?))
@@ -234,7 +236,8 @@ async fn batch(
     }
     let mut waiting = Vec::with_capacity(items.len());
     for item in items {
-        let parsed = parse(&item.name, item.body.get())
+        let parsed = named(&item.name)
+            .and_then(|kind| parse(kind, item.body.get()))
             .and_then(|command| require_proof(&*command, signed_in, &verifier).map(|()| command));
         let submitted = match parsed {
             Ok(command) => {
@@ -363,8 +366,7 @@ fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))
 }
 
-fn parse(name: &str, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
-    let kind = find(name).ok_or_else(|| unknown_command(name))?;
+fn parse(kind: &CommandKind, body: &str) -> Result<Arc<dyn AnyCommand>, Problem> {
     let body = if body.trim().is_empty() { "{}" } else { body };
     (kind.parse)(body)
         .map(Arc::from)
@@ -379,12 +381,14 @@ fn require_proof(command: &dyn AnyCommand, signed_in: SignedIn, verifier: &Token
     Ok(())
 }
 
-fn unknown_command(name: &str) -> Problem {
-    let name: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
-    Problem::unknown(
-        "unknown-command",
-        format!("there is no command '{name}'; GET /api/v1/commands lists them"),
-    )
+fn named(name: &str) -> Result<&'static CommandKind, Problem> {
+    find(name).ok_or_else(|| {
+        let name: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
+        Problem::unknown(
+            "unknown-command",
+            format!("there is no command '{name}'; GET /api/v1/commands lists them"),
+        )
+    })
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
         let of_routes: Vec<Odd> = of_routes.collect();
         of_routes.into_iter().chain(generator.oversized()).collect()
     };
+    a_name_that_is_no_command_is_said_before_what_is_missing(&address, &family);
     let share = odds.len().div_ceil(CLIENTS);
     let statuses: Vec<u16> = thread::scope(|scope| {
         let address = &address;
@@ -76,6 +77,21 @@ fn whatever_is_sent_the_answer_is_a_problem_and_never_ours() {
     assert_eq!(family.audit("verify")["verified"], true);
     let logged = kinledger.logged();
     assert!(!logged.contains("ERROR") && !logged.contains("panicked"), "{logged}");
+}
+
+/// The path of a command's outcome takes no command; a key for one would not help.
+fn a_name_that_is_no_command_is_said_before_what_is_missing(address: &str, family: &Household) {
+    let request = format!(
+        "POST {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: 0\r\n\r\n",
+        family.command_path("0"),
+        family.parent.client.token()
+    );
+    let answer = raw::exchange(address, request.as_bytes()).unwrap();
+    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(
+        (answer.status, &problem["type"]),
+        (404, &json!("/problems/unknown-command"))
+    );
 }
 
 /// Sends one and judges the answer.
