@@ -2,6 +2,7 @@
 
 pub mod mailbox;
 pub mod statements;
+pub mod telephones;
 
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;

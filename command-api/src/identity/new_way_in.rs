@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use service_kit::{auth::SignedIn, problem::Problem};
 use sqlx::PgConnection;
 
-use super::{Identity, IdentityError};
+use super::{Identity, IdentityError, ways_in};
 
 /// Holds the person's row, so that two additions at once come after one another, and asks for what the account must have.
 ///
@@ -22,11 +22,13 @@ pub(super) async fn require_in_tx(
     signed_in: &SignedIn,
 ) -> Result<(), Problem> {
     require_session_in_tx(tx, signed_in).await?;
-    let (has_email, is_verified, is_paired): (bool, bool, bool) = sqlx::query_as(
-        "select
-             email is not null,
-             email_verified_at is not null,
-             exists (select 1 from identity.paired_devices where user_id = $1)
+    if ways_in::are_paired_devices_only(&mut *tx, signed_in.user_id).await? {
+        return Err(Problem::not_allowed(
+            "this account signs in by devices that a parent pairs, and in no other way",
+        ));
+    }
+    let (has_email, is_verified): (bool, bool) = sqlx::query_as(
+        "select email is not null, email_verified_at is not null
          from identity.users
          where user_id = $1",
     )
@@ -34,11 +36,6 @@ pub(super) async fn require_in_tx(
     .fetch_one(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
-    if !has_email && is_paired {
-        return Err(Problem::not_allowed(
-            "this account signs in by devices that a parent pairs, and in no other way",
-        ));
-    }
     if has_email && !is_verified && identity.postbox().has_mail() {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,

@@ -14,6 +14,7 @@ use super::{
     phone, private,
     providers::{Linked, linked},
     register::normal_display_name,
+    ways_in,
 };
 
 /// The account.
@@ -83,22 +84,12 @@ pub(super) async fn change_profile(
 ) -> Result<Response, Problem> {
     let display_name = normal_display_name(&request.display_name)?;
     let locale = normal_locale(&request.locale)?;
-    let (keeps_name,): (bool,) = sqlx::query_as(
-        "select exists (
-             select 1
-             from identity.users
-             where user_id = $1
-                 and email is null
-                 and display_name <> $2
-                 and exists (select 1 from identity.paired_devices where paired_devices.user_id = users.user_id)
-         )",
-    )
-    .bind(signed_in.user_id.uuid())
-    .bind(&display_name)
-    .fetch_one(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    if keeps_name {
+    let (name,): (String,) = sqlx::query_as("select display_name from identity.users where user_id = $1")
+        .bind(signed_in.user_id.uuid())
+        .fetch_one(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
+    if name != display_name && ways_in::are_paired_devices_only(identity.pool(), signed_in.user_id).await? {
         return Err(Problem::not_allowed(
             "this account signs in by paired devices: the family gives its member a name",
         ));

@@ -1,9 +1,9 @@
-//! Nobody takes away their own last way in.
+//! How somebody can come in at all: nobody takes away their own last way, and a child may have none but what a parent paired.
 
 use axum::http::StatusCode;
 use domain::id::UserId;
 use service_kit::problem::Problem;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::{Identity, IdentityError};
@@ -13,6 +13,28 @@ use super::{Identity, IdentityError};
 pub(super) enum Way<'a> {
     Passkey(Uuid),
     Provider(&'a str),
+}
+
+/// Whether an account is signed in to by paired devices, and in no other way.
+pub(super) async fn are_paired_devices_only(
+    executor: impl PgExecutor<'_>,
+    user_id: UserId,
+) -> Result<bool, IdentityError> {
+    let (are,): (bool,) = sqlx::query_as(
+        "select exists (
+             select 1
+             from identity.users
+             where user_id = $1
+                 and email is null
+                 and password_hash is null
+                 and exists (select 1 from identity.paired_devices where paired_devices.user_id = users.user_id)
+                 and not exists (select 1 from identity.linked_sign_ins where linked_sign_ins.user_id = users.user_id)
+         )",
+    )
+    .bind(user_id.uuid())
+    .fetch_one(executor)
+    .await?;
+    Ok(are)
 }
 
 /// Holds the person's row, so that two who give up the other's last way come after one another, and asks whether one remains.

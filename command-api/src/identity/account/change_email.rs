@@ -22,6 +22,7 @@ use super::{
         private,
         register::normal_email,
         security_events::{self, Kind, SecurityEvent},
+        ways_in,
     },
     letters,
     mail_tokens::{self, Asker, Purpose},
@@ -100,16 +101,12 @@ async fn ask(
     signed_in.require_step_up(identity.verifier().now())?;
     identity.postbox().require_mail()?;
     let email = normal_email(&request.email)?;
-    let (address, is_paired): (Option<String>, bool) = sqlx::query_as(
-        "select email, email is null and exists (select 1 from identity.paired_devices where user_id = $1)
-         from identity.users
-         where user_id = $1",
-    )
-    .bind(signed_in.user_id.uuid())
-    .fetch_one(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    if is_paired {
+    let (address,): (Option<String>,) = sqlx::query_as("select email from identity.users where user_id = $1")
+        .bind(signed_in.user_id.uuid())
+        .fetch_one(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
+    if ways_in::are_paired_devices_only(identity.pool(), signed_in.user_id).await? {
         return Err(Problem::not_allowed(
             "this account signs in by a paired device and has no e-mail address",
         ));

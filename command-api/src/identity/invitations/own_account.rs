@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::problem::Problem;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
         register::{normal_display_name, normal_email},
         security_events::{self, Kind, SecurityEvent},
         sessions::{self, Tokens},
+        ways_in,
     },
     Offer,
     code::code_hash,
@@ -90,25 +91,6 @@ pub(super) fn path() -> Route {
     }
 }
 
-/// Whether an account is signed in to by paired devices, and in no other way.
-async fn has_none(pool: &PgPool, user_id: UserId) -> Result<bool, sqlx::Error> {
-    let (has_none,): (bool,) = sqlx::query_as(
-        "select exists (
-             select 1
-             from identity.users
-             where user_id = $1
-                 and email is null
-                 and password_hash is null
-                 and exists (select 1 from identity.paired_devices where paired_devices.user_id = users.user_id)
-                 and not exists (select 1 from identity.linked_sign_ins where linked_sign_ins.user_id = users.user_id)
-         )",
-    )
-    .bind(user_id.uuid())
-    .fetch_one(pool)
-    .await?;
-    Ok(has_none)
-}
-
 /// The place that somebody is to be invited to: an open one, or one whose holder signs in by paired devices only; then whose account.
 ///
 /// # Errors
@@ -128,10 +110,7 @@ pub(super) async fn place_to_invite_to(
     let Some(user_id) = holder else {
         return Err(taken);
     };
-    if !has_none(identity.pool(), user_id)
-        .await
-        .map_err(IdentityError::Database)?
-    {
+    if !ways_in::are_paired_devices_only(identity.pool(), user_id).await? {
         return Err(taken);
     }
     if identity.families().hides_from(family_id, member_id, asked_from).await? {

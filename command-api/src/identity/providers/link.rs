@@ -153,17 +153,6 @@ async fn start(
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let provider = identity.providers().named(path)?;
-    let (is_paired,): (bool,) =
-        sqlx::query_as("select exists (select 1 from identity.paired_devices where user_id = $1)")
-            .bind(signed_in.user_id.uuid())
-            .fetch_one(identity.pool())
-            .await
-            .map_err(IdentityError::Database)?;
-    if is_paired {
-        return Err(Problem::not_allowed(
-            "this account signs in by a paired device, and by no provider",
-        ));
-    }
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     tx.commit().await.map_err(IdentityError::Database)?;

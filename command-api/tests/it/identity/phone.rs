@@ -1,23 +1,17 @@
 //! Codes by text message, at a gateway that keeps what it takes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{
-    Form, Router,
-    extract::{ConnectInfo, State},
-    http::StatusCode,
-    routing::post,
-};
+use axum::{extract::ConnectInfo, http::StatusCode};
 use command_api::identity::IdentityConfig;
 use connectors::channels::{Channels, Settings};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use service_kit::testing::{TestDatabase, mailbox::Mailbox};
+use service_kit::testing::{TestDatabase, mailbox::Mailbox, telephones::Telephones};
 
 use super::{Answer, App, PASSWORD, json_request, quick};
 
@@ -28,12 +22,10 @@ const FINISH: &str = "/api/v1/auth/phone/finish";
 const PHONE: &str = "/api/v1/auth/profile/phone";
 const CONFIRM: &str = "/api/v1/auth/profile/phone/confirm";
 
-type Messages = Arc<Mutex<Vec<(String, String)>>>;
-
 /// A gateway, and an app that sends by it.
 struct Sending {
     app: App,
-    messages: Messages,
+    telephones: Telephones,
 }
 
 impl Sending {
@@ -43,22 +35,9 @@ impl Sending {
 
     /// With mail too, where there is a mailbox.
     async fn start_with(mailbox: Option<&Mailbox>) -> Self {
-        let messages = Messages::default();
-        let take = async |State(messages): State<Messages>, Form(form): Form<HashMap<String, String>>| {
-            messages
-                .lock()
-                .unwrap()
-                .push((form["To"].clone(), form["Body"].clone()));
-            StatusCode::CREATED
-        };
-        let router = Router::new()
-            .route("/Messages.json", post(take))
-            .with_state(Arc::clone(&messages));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/Messages.json", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let telephones = Telephones::start();
         let settings = Settings {
-            sms_url: Some(url),
+            sms_url: Some(telephones.url()),
             sms_from: Some("+15005550006".to_owned()),
             smtp_url: mailbox.map(Mailbox::url),
             mail_from: mailbox.map(|_| "Kinledger <kinledger@example.org>".to_owned()),
@@ -70,31 +49,18 @@ impl Sending {
         };
         Self {
             app: App::on(TestDatabase::create().await, &config, [7; 32]).await,
-            messages,
+            telephones,
         }
     }
 
     /// The code of the message of this number, once there are so many messages.
     async fn code(&self, count: usize) -> String {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let last = {
-                let messages = self.messages.lock().unwrap();
-                assert!(messages.len() <= count, "{messages:?}");
-                messages.get(count - 1).cloned()
-            };
-            if let Some((to, text)) = last {
-                assert_eq!(to, NUMBER);
-                let code = text.split(' ').next().unwrap().to_owned();
-                assert!(
-                    code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()),
-                    "{text}"
-                );
-                return code;
-            }
-            assert!(Instant::now() < deadline, "no message came");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let telephones = self.telephones.clone();
+        let last = tokio::task::spawn_blocking(move || telephones.wait_for(count)).await;
+        let (last, all) = (last.unwrap(), self.telephones.messages());
+        assert!(all.len() <= count, "{all:?}");
+        assert_eq!(last.to, NUMBER);
+        last.code()
     }
 
     async fn put(&self, token: &str, number: &str) -> Answer {
@@ -234,7 +200,7 @@ async fn a_number_nobody_has_is_answered_alike_and_gets_no_message() {
     assert!(refused.iter().all(is_wrong), "{refused:?}");
     assert_eq!(refused[0].body, refused[1].body);
     // Also when somebody guesses right: there is nobody to sign in.
-    assert_eq!(sending.messages.lock().unwrap().len(), 2);
+    assert_eq!(sending.telephones.messages().len(), 2);
     sending.app.end().await;
 }
 
@@ -309,7 +275,7 @@ async fn messages_are_few_for_a_number_and_an_address_and_strangers_do_not_use_u
         answers.push(sending.app.send(request).await.status.as_u16());
     }
     assert_eq!((&answers[..10], answers[10]), (&[202; 10][..], 429));
-    assert!(sending.messages.lock().unwrap().len() <= 8);
+    assert!(sending.telephones.messages().len() <= 8);
     sending.app.end().await;
 }
 
@@ -401,7 +367,7 @@ async fn strangers_who_would_add_a_number_leave_its_owner_theirs_and_its_telepho
     for twin in ["+49 (0)170 1234567", "+4901701234567"] {
         assert_eq!(sending.put(owner, twin).await.status, StatusCode::BAD_REQUEST, "{twin}");
     }
-    assert_eq!(sending.messages.lock().unwrap().len(), 6);
+    assert_eq!(sending.telephones.messages().len(), 6);
     sending.app.end().await;
 }
 

@@ -1,6 +1,6 @@
 //! Who signed in by a paired device gets an address and a password of their own, and stays who they are.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use command_api::identity::{EmailVerification, IdentityConfig};
 use domain::{actor::Role, id::UserId};
 use futures::future::join_all;
@@ -11,12 +11,13 @@ use super::{
     super::{
         Answer, App, PASSWORD,
         accounts::{mails, waited},
-        mailing,
+        json_request, mailing,
     },
     Device, Home, text,
 };
 
 const OWN: &str = "/api/v1/auth/join/own-account";
+const PHONE: &str = "/api/v1/auth/profile/phone";
 const EMAIL: &str = "tilda@example.org";
 const TEENS_PIN: &str = "27491308";
 
@@ -99,6 +100,14 @@ async fn who_is_an_adult_now_takes_a_password_instead_of_a_pin_and_keeps_account
     let body = json!({"name": "script", "scopes": ["read"]});
     let key = home.app.post_as(&token, "/api/v1/auth/api-keys", body).await;
     assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+    let authorization = format!("Bearer {token}");
+    let mut phone = json_request(
+        PHONE,
+        &json!({"number": "+491701234567"}),
+        &[("authorization", &authorization)],
+    );
+    *phone.method_mut() = Method::PUT;
+    assert_eq!(said(&home.app.send(phone).await), (422, "/problems/sms-not-configured"));
     // Its trail goes on from where it was.
     let trail = home.app.get_as(&token, "/api/v1/auth/security-events").await.body;
     let kinds: Vec<&str> = trail["events"]
