@@ -35,8 +35,21 @@ const AGES: &[(&str, u8)] = &[
     ("SE", 13),
     ("US", 13),
 ];
+/// Every country there is, by ISO 3166-1, and Kosovo by the code that everybody gives it.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ \
+    CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO \
+    FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE \
+    JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO \
+    MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW \
+    PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM \
+    TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
 /// Everywhere else: what the GDPR says where no law says otherwise.
 const AGE_OTHERWISE: u8 = 16;
+
+/// Is there a country of this code (two capital letters)?
+pub fn is_country(code: &str) -> bool {
+    COUNTRIES.split(' ').any(|country| country == code)
+}
 
 /// The age below which a parent consents in a country.
 pub fn age_of_consent(country: &str) -> u8 {
@@ -174,6 +187,16 @@ impl Consent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_country_is_one_of_the_list_and_every_age_is_of_one() {
+        assert_eq!(COUNTRIES.split(' ').count(), 250);
+        assert!(COUNTRIES.split(' ').is_sorted_by(|one, next| one < next));
+        assert!(AGES.iter().all(|(code, _)| is_country(code)));
+        for code in ["XX", "EU", "UK", "pt", "P", "PT ", "", " "] {
+            assert!(!is_country(code), "{code}");
+        }
+    }
 
     #[test]
     fn ages_are_those_of_the_law_and_sixteen_where_none_is_known() {

@@ -26,7 +26,7 @@ refusals! {
         SameConsent = Rule, "same-consent", "this is so already";
         OldNotice = Rule, "old-notice", "consent is to the notice as it is now, and a changed notice has a higher version";
         NoCountry = Rule, "no-country", "say the family's country first (set-country): it decides for which teens and children a parent has to consent";
-        UnknownCountry = Rule, "unknown-country", "a country is two capital letters, as in ISO 3166-1";
+        UnknownCountry = Rule, "unknown-country", "a country is two capital letters, one that ISO 3166-1 knows";
         NotYoung = Rule, "not-young", "only a teen or child has an age band";
         NotYours = Forbidden, "not-yours", "a teen or child may only use what is their own";
         AlreadyJoined = Rule, "already-joined", "this place in the family is already taken";

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::{Context, Decide, Decision, Stop},
-    family::{CountrySet, Family, FamilyRefusal, consent::age_of_consent},
+    family::{
+        CountrySet, Family, FamilyRefusal,
+        consent::{age_of_consent, is_country},
+    },
 };
 
 /// A parent says which country's law the family is under: teens and children below its age of consent need a parent's.
@@ -32,7 +35,7 @@ impl Decide for SetCountry {
 
 /// What is recorded of a country that a family says.
 pub(super) fn country_set(country: &str) -> Result<CountrySet, FamilyRefusal> {
-    if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    if !is_country(country) {
         return Err(FamilyRefusal::UnknownCountry);
     }
     Ok(CountrySet {
