@@ -8,6 +8,9 @@ pub(super) struct AccountSection {
     pub sql: &'static str,
 }
 
+/// Where a row has the account's phone number as it is sealed; `number` takes its place.
+pub(super) const SEALED_NUMBER: &str = "sealed_number";
+
 /// Every section, in the order of the file. What the events of the trail say beside their kind is read by `told`.
 pub(super) static SECTIONS: &[AccountSection] = &[
     AccountSection {
@@ -86,9 +89,10 @@ pub(super) static SECTIONS: &[AccountSection] = &[
         section: Section {
             name: "phones",
             heading: "The phone that you sign in by",
-            columns: &["verified_at"],
+            columns: &["number", "verified_at"],
         },
-        sql: "select json_build_object('verified_at', verified_at)
+        // The key is not the database's, so the number is opened on the way.
+        sql: "select json_build_object('verified_at', verified_at, 'sealed_number', encode(sealed_number, 'hex'))
              from identity.phones where user_id = $1 order by verified_at",
     },
     AccountSection {

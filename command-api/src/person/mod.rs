@@ -2,8 +2,9 @@
 //!
 //! Who may call: a person about themself, with a fresh proof; in a family a member about themself, and a parent about a teen or
 //! child. It holds what identity keeps of the account (secrets as the fact that they are there), and of each family they are in
-//! every event of the log by or about them, as far as the accounts it moves are shown to them, and to whoever asks, today. The
-//! whole history of a family is the audit's; notices are made of these events and stay in their view.
+//! every event of the log by or about them, as far as the accounts it moves are shown to them, and to whoever asks, today. Of a
+//! family they have left, or were removed from, it holds the same up to that event, as far as was shown to them then. The whole
+//! history of a family is the audit's; notices are made of these events and stay in their view.
 //!
 //! The body is streamed and memory does not grow with the history, but for the ids of the person's own entries and chores. Once
 //! the first byte is out the status cannot change, so what breaks off has no end mark: `"complete": true`, or the last line of the
@@ -32,7 +33,10 @@ use domain::{
     actor::Role,
     id::{FamilyId, MemberId, UserId},
 };
-use event_store::{Lane, Log};
+use event_store::{
+    Lane, Log, LogError,
+    replay::{PastPlace, past_places},
+};
 use serde::Deserialize;
 use service_kit::{
     access,
@@ -50,7 +54,7 @@ use crate::{
     log_problem,
 };
 use form::Form;
-use write::{Subject, TheirFamily};
+use write::{Subject, TheirFamily, TheirPlace};
 
 pub use openapi::openapi_paths;
 
@@ -82,6 +86,11 @@ impl PersonState {
     async fn lane(&self, family_id: FamilyId) -> Result<Lane, Problem> {
         let lane = self.log.lane_of(family_id).await.map_err(|error| log_problem(&error))?;
         lane.ok_or_else(Problem::unknown_family)
+    }
+
+    async fn past_places(&self, lane: Lane, family_id: FamilyId, user_id: UserId) -> Result<Vec<PastPlace>, LogError> {
+        let mut tx = self.log.about(family_id).await?;
+        past_places(&self.log, &mut tx, lane, family_id, user_id).await
     }
 
     /// Writes down that the file was asked for, and begins it.
@@ -169,19 +178,22 @@ async fn own(
         .await
         .map_err(|error| log_problem(&error))?;
     for (lane, family_id) in known {
-        // Who has left sees nothing of it any more, and of whom nothing may be processed neither.
+        // What may not be processed is not told either.
         let place = match state.identity.families().role_of(family_id, user_id).await {
             Err(problem) if problem.status() == StatusCode::FORBIDDEN => None,
             place => place?,
         };
-        if let Some((member_id, _)) = place {
-            families.push(TheirFamily {
-                family_id,
-                lane,
-                member_id,
-                asking: member_id,
-            });
-        }
+        let past = state.past_places(lane, family_id, user_id).await;
+        let past = past.map_err(|error| log_problem(&error))?.into_iter();
+        let held = place.map(|(member_id, _)| TheirPlace::Held {
+            member_id,
+            asking: member_id,
+        });
+        families.extend(
+            past.map(TheirPlace::Past)
+                .chain(held)
+                .map(|place| TheirFamily { family_id, lane, place }),
+        );
     }
     let subject = Subject {
         account: Some(user_id),
@@ -214,8 +226,7 @@ async fn of_member(
         families: vec![TheirFamily {
             family_id,
             lane: state.lane(family_id).await?,
-            member_id,
-            asking,
+            place: TheirPlace::Held { member_id, asking },
         }],
     };
     let event = match holder {

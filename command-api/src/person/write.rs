@@ -1,27 +1,37 @@
 //! Writes an export: the account, then family by family what is theirs in the log.
 
-use domain::id::{FamilyId, MemberId, UserId};
+use domain::{
+    family::Member,
+    id::{AccountId, FamilyId, MemberId, UserId},
+};
 use event_store::{
     Lane, Log, LogError,
-    replay::{family_now, hidden_now},
+    replay::{Last, PastPlace, family_now, hidden_now},
 };
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use super::{
-    account::SECTIONS,
+    account::{SEALED_NUMBER, SECTIONS},
     event::Theirs,
     form::{Form, Section},
 };
 use crate::{
     delivery::{Delivery, Gone},
-    identity::Identity,
+    identity::{Identity, IdentityError},
 };
 
 static MEMBERSHIPS: Section = Section {
     name: "memberships",
     heading: "Your families",
-    columns: &["family_name", "display_name", "role", "family_id", "member_id"],
+    columns: &[
+        "family_name",
+        "display_name",
+        "role",
+        "left_at",
+        "family_id",
+        "member_id",
+    ],
 };
 static EVENTS: Section = Section {
     name: "events",
@@ -35,16 +45,64 @@ const PIECE_BYTES: usize = 32 * 1024;
 pub(super) struct Subject {
     /// Their account, when it is theirs to have.
     pub account: Option<UserId>,
-    /// Their places.
+    /// Their places, also those that are over.
     pub families: Vec<TheirFamily>,
 }
 
-/// A place in a family, and the place of whoever asks.
+/// A place in a family.
 pub(super) struct TheirFamily {
     pub family_id: FamilyId,
     pub lane: Lane,
-    pub member_id: MemberId,
-    pub asking: MemberId,
+    pub place: TheirPlace,
+}
+
+/// Whose place it is, and what of the family may be told.
+pub(super) enum TheirPlace {
+    /// One they have, as whoever asks and they themself see the family now.
+    Held { member_id: MemberId, asking: MemberId },
+    /// One that is over, as they saw the family when it ended.
+    Past(PastPlace),
+}
+
+impl TheirFamily {
+    /// What is told of the place; none when whoever had it was removed meanwhile.
+    async fn seen(&self, log: &Log) -> Result<Option<Seen>, LogError> {
+        let (member_id, asking) = match &self.place {
+            TheirPlace::Held { member_id, asking } => (*member_id, *asking),
+            TheirPlace::Past(past) => {
+                return Ok(Some(Seen {
+                    member: past.member.clone(),
+                    family_name: past.family_name.clone(),
+                    ended: Some(past.ended),
+                    hidden: past.hidden.clone(),
+                }));
+            }
+        };
+        let mut tx = log.about(self.family_id).await?;
+        let family = family_now(log, &mut tx, self.lane, self.family_id).await?;
+        let Ok(member) = family.member(member_id) else {
+            return Ok(None);
+        };
+        let mut hidden = hidden_now(log, &mut tx, self.lane, self.family_id, member_id).await?;
+        if asking != member_id {
+            hidden.extend(hidden_now(log, &mut tx, self.lane, self.family_id, asking).await?);
+        }
+        Ok(Some(Seen {
+            member: member.clone(),
+            family_name: family.name().unwrap_or_default().to_owned(),
+            ended: None,
+            hidden,
+        }))
+    }
+}
+
+/// A place as it may be told.
+struct Seen {
+    member: Member,
+    family_name: String,
+    /// The last event of theirs, when the place is over.
+    ended: Option<Last>,
+    hidden: Vec<AccountId>,
 }
 
 /// Why an export broke off.
@@ -58,6 +116,8 @@ pub(super) enum Failure {
     Log(#[from] LogError),
     #[error("an event cannot be read")]
     Payload(#[from] serde_json::Error),
+    #[error("what is sealed of the account cannot be opened")]
+    Identity(#[from] IdentityError),
     #[error("an event cannot be opened")]
     Decode(#[from] domain::aggregate::DecodeError),
 }
@@ -106,39 +166,27 @@ pub(super) async fn write(
         write_account(identity, user_id, form, &mut out).await?;
     }
     out.put(&form.section(&MEMBERSHIPS)).await?;
-    let mut named = Vec::new();
+    let mut places = Vec::new();
     for their in &subject.families {
-        let mut tx = log.about(their.family_id).await?;
-        let family = family_now(log, &mut tx, their.lane, their.family_id).await?;
-        // Whoever was removed meanwhile has nothing more to have.
-        let Ok(member) = family.member(their.member_id) else {
+        let Some(seen) = their.seen(log).await? else {
             continue;
         };
-        let mut hidden = hidden_now(log, &mut tx, their.lane, their.family_id, their.member_id).await?;
-        if their.asking != their.member_id {
-            hidden.extend(hidden_now(log, &mut tx, their.lane, their.family_id, their.asking).await?);
-        }
-        let name = family.name().unwrap_or_default().to_owned();
         let row = json!({
             "family_id": their.family_id,
-            "family_name": name,
-            "member_id": their.member_id,
-            "display_name": member.display_name,
-            "role": member.role,
-            "on_leaderboard": member.on_leaderboard,
+            "family_name": seen.family_name,
+            "member_id": seen.member.member_id,
+            "display_name": seen.member.display_name,
+            "role": seen.member.role,
+            "on_leaderboard": seen.member.on_leaderboard,
+            "left_at": seen.ended.map(|last| last.recorded_at),
         });
         out.put(&form.row(&row)).await?;
-        let hidden = hidden.iter().map(ToString::to_string);
-        named.push((
-            their,
-            name,
-            Theirs::new(their.member_id, member.role.is_young(), hidden),
-        ));
+        places.push((their, seen));
     }
     out.put(&form.section(&EVENTS)).await?;
-    for (their, name, theirs) in named {
-        out.put(&form.group(&name)).await?;
-        write_events(log, their, theirs, form, &mut out).await?;
+    for (their, seen) in places {
+        out.put(&form.group(&seen.family_name)).await?;
+        write_events(log, their, &seen, form, &mut out).await?;
     }
     out.put(&form.end()).await?;
     out.flush().await?;
@@ -156,7 +204,11 @@ async fn write_account(
         let mut rows = sqlx::query_scalar::<_, Value>(account.sql)
             .bind(user_id.uuid())
             .fetch(identity.pool());
-        while let Some(row) = rows.try_next().await? {
+        while let Some(mut row) = rows.try_next().await? {
+            if let Some(sealed) = row[SEALED_NUMBER].as_str() {
+                row["number"] = json!(identity.phone_number(user_id, &hex::decode(sealed).unwrap_or_default())?);
+                row.as_object_mut().map(|row| row.remove(SEALED_NUMBER));
+            }
             out.put(&form.row(&row)).await?;
         }
     }
@@ -166,13 +218,19 @@ async fn write_account(
 async fn write_events(
     log: &Log,
     their: &TheirFamily,
-    mut theirs: Theirs,
+    seen: &Seen,
     form: &mut dyn Form,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
+    let hidden = seen.hidden.iter().map(ToString::to_string);
+    let mut theirs = Theirs::new(seen.member.member_id, seen.member.role.is_young(), hidden);
+    let until = seen.ended.map_or(i64::MAX, |last| last.family_seq);
     let mut stored = std::pin::pin!(log.read_family_stream(their.lane, their.family_id, 0));
     let mut head = 0;
     while let Some(record) = stored.next().await.transpose()? {
+        if record.family_seq > until {
+            break;
+        }
         head = record.family_seq;
         theirs.learn(&record, &serde_json::from_str(&record.payload)?);
     }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    aggregate::{AggregateState, Stored},
-    family::Family,
+    aggregate::LedgerEvent,
+    family::{Family, FamilyEvent},
     id::FamilyId,
     stream::StreamId,
 };
@@ -150,22 +150,41 @@ pub async fn family_now(
     lane: Lane,
     family: FamilyId,
 ) -> Result<Family, LogError> {
+    let mut state = Family::default();
+    for (_, event) in family_events(log, connection, lane, family).await? {
+        cqrs_es::Aggregate::apply(&mut state, event);
+    }
+    Ok(state)
+}
+
+/// What the log tells of the family itself, opened, in its order.
+pub(super) async fn family_events(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family: FamilyId,
+) -> Result<Vec<(Record, FamilyEvent)>, LogError> {
     let stream = StreamId {
         kind: "family",
         id: family.uuid(),
     };
-    let mut state = AggregateState::empty(stream.kind);
     let mut records = read_stream_in(&mut *connection, lane, family, stream).await?;
     log.open_in(&mut records, connection).await?;
+    let mut events = Vec::with_capacity(records.len());
     for record in records {
-        let event = record.decode().map_err(|cause| LogError::Decode {
+        let decoded = record.decode().map_err(|cause| LogError::Decode {
             family_id: family,
             family_seq: record.family_seq,
             cause,
         })?;
-        state.apply(event);
+        match decoded {
+            LedgerEvent::Family(event) => events.push((record, event)),
+            _ => {
+                return Err(LogError::Inconsistent(
+                    "a family's stream is none of a family".to_owned(),
+                ));
+            }
+        }
     }
-    Family::from_state(&state)
-        .cloned()
-        .ok_or_else(|| LogError::Inconsistent("a family's stream is none of a family".to_owned()))
+    Ok(events)
 }

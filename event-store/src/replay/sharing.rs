@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::{
     aggregate::LedgerEvent,
-    family::{Family, Member},
-    id::{AccountId, FamilyId, MemberId},
+    family::{Family, FamilyEvent, Member},
+    id::{AccountId, FamilyId, MemberId, UserId},
     ledger_account::{AccountShared, LedgerAccount, LedgerAccountEvent, ShareLevel, hidden_from},
 };
 use sqlx::PgConnection;
 
-use super::family_now;
+use super::{Last, family_now, prefix::family_events};
 use crate::{Lane, Log, LogError, Record, load::read_sharing_in};
 
 /// The accounts a member cannot see now: none of them exist as far as they are told.
@@ -31,6 +31,69 @@ pub async fn hidden_now(
         Ok(member) => hidden_from(&family, member, all),
         Err(_) => accounts.keys().copied().collect(),
     })
+}
+
+/// A place that somebody had in a family, as it was when it ended.
+#[derive(Clone, Debug)]
+pub struct PastPlace {
+    /// What they were last.
+    pub member: Member,
+    /// What the family was called then.
+    pub family_name: String,
+    /// The event that ended it.
+    pub ended: Last,
+    /// The accounts that they could not see then.
+    pub hidden: Vec<AccountId>,
+}
+
+/// The places that somebody has left or was removed from; none of a family that was deleted, and none that was erased.
+///
+/// # Errors
+/// [`LogError`].
+pub async fn past_places(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family_id: FamilyId,
+    user_id: UserId,
+) -> Result<Vec<PastPlace>, LogError> {
+    let mut family = Family::default();
+    let mut ended = Vec::new();
+    for (record, event) in family_events(log, connection, lane, family_id).await? {
+        let over = match &event {
+            FamilyEvent::MemberLeft(left) => Some(left.member_id),
+            FamilyEvent::MemberRemoved(removed) => Some(removed.member_id),
+            _ => None,
+        };
+        let place = family.place_of_user(user_id);
+        if let Some(member) = place.filter(|member| over == Some(member.member_id)) {
+            ended.push((member.clone(), family.clone(), Last::of(&record)));
+        }
+        cqrs_es::Aggregate::apply(&mut family, event);
+    }
+    if !family.exists() {
+        return Ok(Vec::new());
+    }
+    ended.retain(|(member, ..)| family.not_erased(member.member_id).is_ok());
+    if ended.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut told = told(connection, lane, family_id).await?;
+    // The latest first, so that what was told after an earlier one can go.
+    let mut places: Vec<PastPlace> = Vec::with_capacity(ended.len());
+    for (member, then, last) in ended.into_iter().rev() {
+        told.retain(|(record, _)| record.family_seq < last.family_seq);
+        let accounts = accounts_of(&told);
+        let all = accounts.iter().map(|(account_id, account)| (*account_id, account));
+        places.push(PastPlace {
+            hidden: hidden_from(&then, &member, all),
+            family_name: then.name().unwrap_or_default().to_owned(),
+            member,
+            ended: last,
+        });
+    }
+    places.reverse();
+    Ok(places)
 }
 
 /// Is an account of this owner's hidden from a member, as things are now? Everything is from who is no member.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use service_kit::testing::mailbox::Mailbox;
+use service_kit::testing::{mailbox::Mailbox, telephones::Telephones};
 use uuid::Uuid;
 
 use self::{
@@ -44,14 +44,31 @@ fn erase(family: &Household, by: &Person, member: &str) -> Value {
     family.accepted(by, "erase-member", &json!({"member_id": member}))
 }
 
-/// Settings of an installation that sends mail, and logs as much as operators let it.
-fn settings(mailbox: &Mailbox) -> [(&'static str, String); 4] {
-    [
-        ("KINLEDGER_SMTP_URL", mailbox.url()),
-        ("KINLEDGER_MAIL_FROM", "Kinledger <kinledger@example.org>".to_owned()),
-        ("KINLEDGER_PUBLIC_URL", "https://money.example.org".to_owned()),
-        ("RUST_LOG", "info".to_owned()),
-    ]
+/// What carries an installation's messages.
+struct Gateways {
+    mailbox: Mailbox,
+    telephones: Telephones,
+}
+
+impl Gateways {
+    fn start() -> Self {
+        Self {
+            mailbox: Mailbox::start(),
+            telephones: Telephones::start(),
+        }
+    }
+
+    /// Settings of an installation that sends by them, and logs as much as operators let it.
+    fn settings(&self) -> [(&'static str, String); 6] {
+        [
+            ("KINLEDGER_SMTP_URL", self.mailbox.url()),
+            ("KINLEDGER_MAIL_FROM", "Kinledger <kinledger@example.org>".to_owned()),
+            ("KINLEDGER_SMS_URL", self.telephones.url()),
+            ("KINLEDGER_SMS_FROM", "+15005550006".to_owned()),
+            ("KINLEDGER_PUBLIC_URL", "https://money.example.org".to_owned()),
+            ("RUST_LOG", "info".to_owned()),
+        ]
+    }
 }
 
 /// Each text is somewhere before, or nothing would be proved by its absence.
@@ -182,9 +199,9 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn two_hundred_planted_strings_are_found_before_an_erasure_and_none_after_it_nor_in_a_restored_backup() {
-    let mailbox = Mailbox::start();
-    let mut kinledger = Kinledger::start_with(&settings(&mailbox));
-    let (family, planted) = plant(&kinledger);
+    let gateways = Gateways::start();
+    let mut kinledger = Kinledger::start_with(&gateways.settings());
+    let (family, planted) = plant(&kinledger, &gateways);
     assert_every_declared_text_was_planted(&family, &planted);
     assert_planted(&kinledger, &family, &planted);
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Household, Kinledger, PASSWORD, Person, Reply, register, wait_until};
+use crate::support::{Household, Kinledger, PASSWORD, Person, Reply, payload, register, wait_until};
 
 const NASTY: &str = "<script>alert('planted')</script>\"&";
 
@@ -230,7 +230,7 @@ fn a_person_gets_everything_of_theirs_in_both_forms_and_nothing_of_anybody_elses
 }
 
 #[test]
-fn what_an_account_hides_changes_no_event_of_the_export_and_who_has_left_gets_no_ledger() {
+fn what_an_account_hides_changes_no_event_of_the_export_and_who_has_left_gets_what_was_shown_until_then() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Hiders", "EUR");
     let (parent, partner) = (&family.parent, &family.partner);
@@ -259,8 +259,53 @@ fn what_an_account_hides_changes_no_event_of_the_export_and_who_has_left_gets_no
     };
     assert_eq!(told(&before), told(&after));
 
+    let open = json!({"name": "Open", "kind": "bank", "opening_balance": family.money("100")});
+    let open = family.open_account(&open);
+    let spent = json!({"account_id": open, "money": family.money("1"), "category_id": food, "note": "seen to the end"});
+    let spent = family.accepted(partner, "add-expense", &spent);
+    let before = told(&events(partner));
     family.accepted(partner, "leave-family", &json!({}));
+    let reversed = json!({"entry_id": spent["events"][0]["aggregate_id"], "reason": "after they left"});
+    family.accepted(parent, "reverse-entry", &reversed);
     let left = export(partner, "/api/v1/auth/export", "json").json();
-    assert_eq!((&left["events"], &left["memberships"]), (&json!([]), &json!([])));
+    let (place, events) = (&left["memberships"], &left["events"]);
+    assert_eq!(place.as_array().unwrap().len(), 1, "{place}");
+    assert_eq!(place[0]["family_name"], "The Hiders");
+    assert!(place[0]["left_at"].is_string(), "{place}");
+    let (last, others) = events.as_array().unwrap().split_last().unwrap();
+    assert_eq!(last["event"], "MemberLeft");
+    assert_eq!(told(&json!(others)), before);
+    assert!(events.to_string().contains("seen to the end") && !events.to_string().contains("seen while shared"));
     assert_eq!(left["account"][0]["email"], partner.email);
+
+    // Who comes again has both stays, and the second tells nothing of what happened between them.
+    let again = json!({"display_name": "Again", "role": "partner"});
+    let again = payload(&family.accepted(parent, "add-member", &again), "MemberAdded")["member_id"].clone();
+    let invitation = format!("{}/members/{}/invitation", family.path(), again.as_str().unwrap());
+    let code = parent.client.post(&invitation, &json!({})).accepted()["code"].clone();
+    partner
+        .client
+        .post("/api/v1/auth/join", &json!({"code": code}))
+        .accepted();
+    let both = export(partner, "/api/v1/auth/export", "json").json();
+    let places: Vec<(&Value, bool)> = both["memberships"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|place| (&place["member_id"], place["left_at"].is_null()))
+        .collect();
+    assert_eq!(places, [(&json!(partner.member_id), false), (&again, true)]);
+    assert!(!both.to_string().contains("after they left"));
+
+    // A place that was erased is told no more.
+    let teen = &family.teen;
+    let of_teen = |what: &str| {
+        export(teen, "/api/v1/auth/export", "json").json()[what]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(of_teen("memberships"), 1);
+    family.accepted(&parent.proven(), "erase-member", &json!({"member_id": teen.member_id}));
+    assert_eq!((of_teen("memberships"), of_teen("events")), (0, 0));
 }

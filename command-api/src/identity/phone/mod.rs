@@ -14,8 +14,9 @@ mod own;
 mod sign_in;
 
 use axum::Router;
+use domain::id::UserId;
 
-use super::{Identity, Secret, openapi::Route, sealing::Sealing, secret::keyed_hash};
+use super::{Identity, IdentityError, Secret, openapi::Route, sealing::Sealing, secret::keyed_hash};
 
 pub(super) use own::{forget_in_tx, masked};
 
@@ -41,6 +42,13 @@ impl Phones {
 
     fn hash(&self, parts: &[&[u8]]) -> [u8; 32] {
         keyed_hash(&self.hash_key, parts)
+    }
+}
+
+impl Identity {
+    /// The number that is kept with an account, whole: for its person alone.
+    pub(crate) fn phone_number(&self, user_id: UserId, sealed: &[u8]) -> Result<String, IdentityError> {
+        Ok(own::open(self, user_id, sealed)?.as_str().to_owned())
     }
 }
 

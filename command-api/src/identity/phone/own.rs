@@ -99,9 +99,13 @@ pub(in super::super) async fn masked(identity: &Identity, user_id: UserId) -> Re
     let Some((sealed,)) = sealed else {
         return Ok(None);
     };
-    let clear = identity.phones().sealing.open(user_id.uuid().as_bytes(), &sealed)?;
-    let number = Number::parse(&String::from_utf8_lossy(&clear)).map_err(|_| IdentityError::OtherSecret)?;
-    Ok(Some(number.masked()))
+    Ok(Some(open(identity, user_id, &sealed)?.masked()))
+}
+
+/// A number as it is kept with an account.
+pub(super) fn open(identity: &Identity, user_id: UserId, sealed: &[u8]) -> Result<Number, IdentityError> {
+    let clear = identity.phones().sealing.open(user_id.uuid().as_bytes(), sealed)?;
+    Number::parse(&String::from_utf8_lossy(&clear)).map_err(|_| IdentityError::OtherSecret)
 }
 
 /// Takes an account's number away: whoever gave it may not be who has the account now.
@@ -125,17 +129,6 @@ async fn ask(
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let number = Number::parse(&request.number)?;
-    let (is_paired,): (bool,) =
-        sqlx::query_as("select exists (select 1 from identity.paired_devices where user_id = $1)")
-            .bind(signed_in.user_id.uuid())
-            .fetch_one(identity.pool())
-            .await
-            .map_err(IdentityError::Database)?;
-    if is_paired {
-        return Err(Problem::not_allowed(
-            "this account signs in by a paired device, and by no phone",
-        ));
-    }
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     new_way_in::require_in_tx(&mut tx, &identity, &signed_in).await?;
     tx.commit().await.map_err(IdentityError::Database)?;

@@ -12,15 +12,14 @@ use std::{process::Command, time::Instant};
 
 use domain::event::LedgerEvent;
 use serde_json::json;
-use service_kit::testing::mailbox::Mailbox;
 
 use super::{
-    OVER_WITHIN, assert_forgotten, assert_held_answers_are_over, assert_history_goes_on, assert_nothing_secret,
-    assert_planted, balances,
+    Gateways, OVER_WITHIN, assert_forgotten, assert_held_answers_are_over, assert_history_goes_on,
+    assert_nothing_secret, assert_planted, balances,
     outside::{all_is_sealed, delete_topic, redis, topic},
     planting::{Planted, plant},
     searching::{dump, found},
-    settings, stored,
+    stored,
 };
 use crate::{
     apart::parts::{PARTS, Parts},
@@ -29,9 +28,9 @@ use crate::{
 
 #[test]
 fn where_parts_stand_apart_no_planted_string_is_left_in_kafka_in_redis_or_after_a_restored_dump() {
-    let mailbox = Mailbox::start();
-    let mut parts = Parts::start_with(&settings(&mailbox));
-    let (family, planted) = plant(&parts);
+    let gateways = Gateways::start();
+    let mut parts = Parts::start_with(&gateways.settings());
+    let (family, planted) = plant(&parts, &gateways);
     assert_planted(&parts, &family, &planted);
     let kept = found(&planted.texts, &redis());
     assert!(kept.len() > 20, "Redis keeps answers: {}", kept.len());

@@ -7,6 +7,7 @@ mod devices;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Gateways;
 use crate::support::{Entrance, Household, PASSWORD, Person, consent, payload, register};
 
 pub use catalogue::assert_every_declared_text_was_planted;
@@ -77,7 +78,7 @@ impl Planted {
 }
 
 /// Plants them in a family of its own.
-pub fn plant(kinledger: &impl Entrance) -> (Household, Planted) {
+pub(super) fn plant(kinledger: &impl Entrance, gateways: &Gateways) -> (Household, Planted) {
     let mut planted = Planted {
         texts: Vec::new(),
         of_family: Vec::new(),
@@ -94,7 +95,9 @@ pub fn plant(kinledger: &impl Entrance) -> (Household, Planted) {
     statements(&family, &teen, &mut planted);
     devices::plant(kinledger, &family, &mut planted);
     invited_by_mail(&family, &mut planted);
-    adult::plant(kinledger, &family, &mut planted, &(teen, wallet));
+    let adult = adult::plant(kinledger, &family, &mut planted, &(teen, wallet));
+    adult::ways_in(&adult, &mut planted, gateways);
+    planted.leaver = Some(adult);
     (family, planted)
 }
 

@@ -1,17 +1,45 @@
 //! An adult who keeps books, decides what the teen asks for, and in the end closes their account.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::Planted;
+use super::{super::Gateways, Planted};
 use crate::support::{Entrance, Household, PASSWORD, Person, payload};
 
-pub fn plant(kinledger: &impl Entrance, family: &Household, planted: &mut Planted, (teen, wallet): &(Person, String)) {
+pub fn plant(
+    kinledger: &impl Entrance,
+    family: &Household,
+    planted: &mut Planted,
+    (teen, wallet): &(Person, String),
+) -> Person {
     let adult = joined(kinledger, family, planted);
     let renamed = json!({"member_id": adult.member_id, "display_name": planted.text()});
     family.accepted(&adult, "rename-member", &renamed);
     books(family, &adult, planted);
     requests(family, &adult, planted, (teen, wallet));
-    planted.leaver = Some(adult);
+    adult
+}
+
+/// What else they sign in by: a phone, and a key for programs.
+pub fn ways_in(adult: &Person, planted: &mut Planted, gateways: &Gateways) {
+    let mail = gateways.mailbox.wait_for(&adult.email, 1).remove(0);
+    let token = json!({"token": mail.after("verify-email?token=")});
+    let verified = adult.client.post("/api/v1/auth/verify-email", &token);
+    assert_eq!(verified.status, 204, "{}", verified.text());
+    let number = format!("+4917{:09}", Uuid::new_v4().as_u128() % 1_000_000_000);
+    let body = json!({"number": number}).to_string();
+    let headers = [("content-type", "application/json")];
+    let asked = adult
+        .client
+        .send("PUT", "/api/v1/auth/profile/phone", &headers, Some(body.as_bytes()));
+    let message = gateways.telephones.wait_for(1);
+    assert_eq!(message.to, number);
+    let answer = json!({"challenge": asked.json()["challenge"], "code": message.code()});
+    let confirmed = adult.client.post("/api/v1/auth/profile/phone/confirm", &answer);
+    assert_eq!(confirmed.status, 204, "{}", confirmed.text());
+    planted.texts.push(number);
+    let key = json!({"name": planted.text(), "scopes": ["read"]});
+    adult.client.post("/api/v1/auth/api-keys", &key).accepted();
 }
 
 /// With an address, a name and a device of their own.
