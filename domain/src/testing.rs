@@ -73,6 +73,7 @@ pub struct Scenario {
     family_seq: i64,
     user: UserId,
     members: u128,
+    newest: (MemberId, UserId),
     commands: u128,
     at: DateTime<Utc>,
 }
@@ -90,6 +91,7 @@ impl Scenario {
             family_seq: 0,
             user: user_id(Role::Parent),
             members: 0,
+            newest: (member_id(Role::Parent), user_id(Role::Parent)),
             commands: 0,
             at: now(),
         }
@@ -156,6 +158,7 @@ impl Scenario {
             user_id: user,
         });
         scenario.members = next;
+        scenario.newest = (id, user);
         scenario
     }
 
@@ -171,8 +174,18 @@ impl Scenario {
 
     /// The person of the member who joined last asks from now on.
     pub fn asked_by_the_newest(mut self) -> Self {
-        self.user = UserId::from_uuid(Uuid::from_u128(0xA00_000 + self.members));
+        self.user = self.newest.1;
         self
+    }
+
+    /// The member who joined last.
+    pub fn newest(&self) -> MemberId {
+        self.newest.0
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.at
     }
 
     /// It is this moment from now on.
@@ -338,7 +351,24 @@ impl Scenario {
             .collect()
     }
 
+    /// Decides a command as it is posted: by its name, with a body.
+    pub fn when_posted(&self, name: &str, body: &serde_json::Value) -> Outcome {
+        let kind = crate::commands::find(name).expect("a command");
+        let command = (kind.parse)(&body.to_string()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Outcome {
+            result: self
+                .decided_by(|context| command.decide(context))
+                .map(|decision| decision.events),
+        }
+    }
+
     fn decided<C: Decide>(&self, command: &C) -> Result<Decision, Refusal> {
+        let text = serde_json::to_string(command).expect("commands are JSON");
+        let command: C = serde_json::from_str(&text).expect("commands read back");
+        self.decided_by(|context| decide(&command, context))
+    }
+
+    fn decided_by(&self, decide: impl Fn(&Context<'_>) -> Result<Decision, Stop>) -> Result<Decision, Refusal> {
         let command_id = CommandId::from_uuid(Uuid::from_u128(0xD000 + self.commands));
         let meta = Meta {
             family_id: family_id(),
@@ -347,10 +377,8 @@ impl Scenario {
             at: self.at,
         };
         let mut streams = self.streams.clone();
-        let text = serde_json::to_string(command).expect("commands are JSON");
-        let command: C = serde_json::from_str(&text).expect("commands read back");
         for _ in 0..100 {
-            match decide(&command, &Context::new(&streams, &meta, self.family_seq)) {
+            match decide(&Context::new(&streams, &meta, self.family_seq)) {
                 Ok(decision) => return Ok(decision),
                 Err(Stop::Refused(refusal)) => return Err(refusal),
                 Err(Stop::Load(missing)) => {

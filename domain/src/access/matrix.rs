@@ -28,8 +28,8 @@ macro_rules! matrix {
                 ConnectBank             [Yes     Yes      No    No     No       No ] of Full "";
                 CreateFamily            [Yes     Yes      Yes   Yes    Yes      Yes] "Founds another family, whose first parent they are; not by the PIN of a paired device.";
                 DeclineSpending         [Yes     Yes      No    No     No       No ] of Full "From an account of which they have all; nobody declines a request of their own.";
-                DeleteFamily    step_up [Part    No       No    No     No       No ] "Once nobody but they is left of the adults.";
-                EraseMember     step_up [Yes     Own      No    No     Own      No ] "The last parent hands the family over first.";
+                DeleteFamily    step_up [Part    No       No    No     No       No ] "Once nobody but they is left of the adults, and thirty days after they removed one.";
+                EraseMember     step_up [Part    Own      No    No     Own      No ] "Of adults only they themself, until they have left, or were removed thirty days ago. The last parent hands the family over first.";
                 GiveConsent     step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 HandOverFamily  step_up [Yes     No       No    No     No       No ] "To a partner, who has to accept.";
                 LeaveFamily     step_up [Part    Yes      No    No     Yes      No ] "The last parent hands the family over first.";

@@ -128,6 +128,9 @@ pub struct MemberLeft {
 pub struct MemberRemoved {
     /// The member.
     pub member_id: MemberId,
+    /// The day, in the family's calendar; not said by releases before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_on: Option<NaiveDate>,
 }
 
 /// It was said until when an auditor may look. Recorded by `add-member` with a last day, and by `set-audit-term`.

@@ -7,7 +7,7 @@ mod refusals;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +23,8 @@ use consent::{Consent, ConsentRecord, ConsentRules};
 pub use events::*;
 pub use refusals::FamilyRefusal;
 
+/// For so many days nobody else has erased what an adult wrote whom they removed: the days to take along what is theirs.
+const TAKES_ALONG_DAYS: u64 = 30;
 /// The notice of a family that has just said its country.
 pub const NOTICE_FIRST: u32 = 1;
 
@@ -41,9 +43,15 @@ pub struct Member {
     pub user_id: Option<UserId>,
     /// Wallets by currency.
     pub wallets: BTreeMap<Currency, AccountId>,
+    /// Did somebody ever take the place?
+    #[serde(default)]
+    pub has_joined: bool,
     /// Left or removed? Then nobody sits in the place, and nobody will again.
     #[serde(default)]
     pub has_left: bool,
+    /// The day on which somebody else ended the place.
+    #[serde(default)]
+    pub removed_on: Option<NaiveDate>,
     /// From here on an auditor may not look any more.
     #[serde(default)]
     pub ends_at: Option<DateTime<Utc>>,
@@ -60,6 +68,15 @@ impl Member {
     pub fn is_in(&self, at: DateTime<Utc>) -> bool {
         let is_over = self.role == Role::Auditor && self.ends_at.is_some_and(|ends_at| ends_at <= at);
         !self.has_left && !is_over
+    }
+
+    /// Is what they wrote theirs alone to have erased on this day? So it is with adults who keep the books, as long as they have their
+    /// place, and for [`TAKES_ALONG_DAYS`] when another parent ended it.
+    pub fn alone_may_erase(&self, today: NaiveDate) -> bool {
+        let is_just_removed = self
+            .removed_on
+            .is_some_and(|day| today < day + Days::new(TAKES_ALONG_DAYS));
+        self.has_joined && self.role.is_adult() && (!self.has_left || is_just_removed)
     }
 }
 
@@ -87,7 +104,9 @@ impl Family {
                     on_leaderboard: added.on_leaderboard,
                     user_id: None,
                     wallets: BTreeMap::new(),
+                    has_joined: false,
                     has_left: false,
+                    removed_on: None,
                     ends_at: None,
                     is_erased: false,
                     consent: ConsentRecord::default(),
@@ -103,6 +122,7 @@ impl Family {
                 self.users.insert(joined.user_id, joined.member_id);
                 if let Some(member) = self.members.get_mut(&joined.member_id) {
                     member.user_id = Some(joined.user_id);
+                    member.has_joined = true;
                 }
             }
             FamilyEvent::MemberRoleChanged(changed) => {
@@ -117,7 +137,12 @@ impl Family {
                 }
             }
             FamilyEvent::MemberLeft(left) => self.end_place(left.member_id),
-            FamilyEvent::MemberRemoved(removed) => self.end_place(removed.member_id),
+            FamilyEvent::MemberRemoved(removed) => {
+                self.end_place(removed.member_id);
+                if let Some(member) = self.members.get_mut(&removed.member_id) {
+                    member.removed_on = removed.removed_on;
+                }
+            }
             FamilyEvent::MemberErased(erased) => {
                 self.end_place(erased.member_id);
                 if let Some(member) = self.members.get_mut(&erased.member_id) {

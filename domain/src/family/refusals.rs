@@ -15,6 +15,8 @@ refusals! {
         LastParent = Rule, "last-parent", "a family is never without a parent: hand it over first";
         OthersFirst = Rule, "others-first", "a family with other adults in it is not deleted: they leave or are removed first";
         OtherName = Rule, "other-name", "to confirm, write the family's name exactly as it is";
+        OwnToErase = Forbidden, "own-to-erase", "an adult has themself erased; nobody else does as long as they are in the family, nor within thirty days of their removal";
+        RemovedLately = Rule, "removed-lately", "an adult was removed within thirty days, which are theirs to take along what they wrote; delete the family after that";
         AlreadyErased = Rule, "already-erased", "this member was erased already";
         OwnPlace = Rule, "own-place", "nobody removes themselves: leave the family instead";
         NotAPartner = Rule, "not-a-partner", "a family is handed over to a partner who has joined";

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The ledger is given up for good: every text of it is forgotten, and to everybody the family does not exist any more. Whoever
-/// asks is the only adult left in it.
+/// asks is the only adult left in it, and removed no other in the last thirty days.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteFamily {
@@ -35,15 +35,24 @@ impl Decide for DeleteFamily {
         if family.name() != Some(self.name.trim()) {
             return Err(FamilyRefusal::OtherName.into());
         }
+        let today = context.today()?;
+        if family
+            .members()
+            .any(|gone| gone.has_left && gone.alone_may_erase(today))
+        {
+            return Err(FamilyRefusal::RemovedLately.into());
+        }
         let family_id = context.meta().family_id;
         let mut decision = Decision::default();
-        decision.record::<Family>(family_id.uuid(), FamilyDeleted { family_id }.into(), context.today()?);
+        decision.record::<Family>(family_id.uuid(), FamilyDeleted { family_id }.into(), today);
         Ok(decision)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::Duration;
+
     use super::*;
     use crate::{
         family::commands::{CreateFamily, LeaveFamily, RemoveMember},
@@ -83,7 +92,12 @@ mod tests {
             member_id: member_id(Role::Partner),
         };
         let alone = Scenario::family().with_member(Role::Partner).after(&remove);
-        assert_eq!(alone.when(&delete("Lovelace")).accepted().len(), 1);
+        alone.when(&delete("Lovelace")).refused("removed-lately");
+        let later = alone.clone().at(alone.now() + Duration::days(30));
+        assert_eq!(later.when(&delete("Lovelace")).accepted().len(), 1);
+        let left = Scenario::family().with_member(Role::Partner).asked_by(Role::Partner);
+        let left = left.after(&LeaveFamily {}).asked_by(Role::Parent);
+        assert_eq!(left.when(&delete("Lovelace")).accepted().len(), 1);
         // A place that nobody has taken is nobody to ask.
         let invited = Scenario::family().with_unjoined(Role::Parent);
         assert_eq!(invited.when(&delete("Lovelace")).accepted().len(), 1);

@@ -21,6 +21,9 @@ mod set_audit_term;
 mod set_country;
 mod withdraw_handover;
 
+#[cfg(test)]
+mod consent_walk_tests;
+
 pub use accept_handover::AcceptHandover;
 pub use add_member::AddMember;
 pub use change_notice::ChangeNotice;

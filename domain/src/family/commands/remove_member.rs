@@ -29,10 +29,12 @@ impl Decide for RemoveMember {
             return Err(FamilyRefusal::OwnPlace.into());
         }
         let mut decision = Decision::default();
+        let today = context.today()?;
         let removed = MemberRemoved {
             member_id: self.member_id,
+            removed_on: Some(today),
         };
-        decision.record::<Family>(context.meta().family_id.uuid(), removed.into(), context.today()?);
+        decision.record::<Family>(context.meta().family_id.uuid(), removed.into(), today);
         end_all(context, &mut decision, self.member_id, EndedBecause::MemberGone)?;
         Ok(decision)
     }

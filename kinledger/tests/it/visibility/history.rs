@@ -12,17 +12,18 @@ use uuid::Uuid;
 
 use super::world::{Home, Person, World};
 
-/// Two parents, a partner, a teen, two children.
-pub const ROLES: [Role; 6] = [
+/// Two parents, a partner, a teen, two children, an auditor.
+pub const ROLES: [Role; 7] = [
     Role::Parent,
     Role::Parent,
     Role::Partner,
     Role::Teen,
     Role::Child,
     Role::Child,
+    Role::Auditor,
 ];
 /// Who looks, by their place above. The founder sees everything, and is who comparisons are controlled by.
-pub const SEERS: [usize; 4] = [1, 2, 3, 4];
+pub const SEERS: [usize; 5] = [1, 2, 3, 4, 6];
 const FOUNDER: usize = 0;
 /// The pocket whose owner has a limit where it is hidden.
 const SIBLINGS: usize = 8;
@@ -100,14 +101,15 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
     let seed = seed * 16 + seer as u64;
     let mut shared = StdRng::seed_from_u64(seed);
     let hidden: Vec<usize> = match seer {
-        1 => vec![2, 3, 4, 5],
+        1 | 6 => vec![2, 3, 4, 5],
         2 => vec![1, 2, 3, 8],
         3 => vec![1, 2, 3, 4, 5, 7, 8],
         _ => vec![1, 2, 3, 4, 5, 6, 8],
     };
     // A family's account is opened to the young in every other family.
-    let opened = seer >= 3 && shared.random_bool(0.5);
-    let hidden: Vec<usize> = if seer >= 3 && !opened {
+    let is_young = ROLES[seer].is_young();
+    let opened = is_young && shared.random_bool(0.5);
+    let hidden: Vec<usize> = if is_young && !opened {
         [vec![0], hidden].concat()
     } else {
         hidden
@@ -211,7 +213,7 @@ impl Teller<'_> {
 
     /// What the role alone does not hide is hidden by who may.
     async fn hide(&mut self) {
-        if self.told.seer.role.is_adult() {
+        if !self.told.seer.role.is_young() {
             for number in self.told.hidden.clone() {
                 let by = match ACCOUNTS[number].2 {
                     Some(owner) if owner < 3 => owner,
