@@ -71,6 +71,9 @@ pub struct AccessClaims {
     /// By what they proved it (RFC 8176): `pwd`, `otp` …
     #[serde(default)]
     pub amr: Vec<String>,
+    /// Whether the session is one of a device that a parent paired. Tokens of before it was said name the method `pin` then.
+    #[serde(default)]
+    pub paired: bool,
 }
 
 /// The signed-in person: an extractor that answers 401 when there is none.
@@ -84,7 +87,7 @@ pub struct SignedIn {
     pub session_id: Uuid,
     /// When they last proved who they are, in seconds since 1970; see [`SignedIn::require_step_up`].
     pub proven_at: i64,
-    /// By the PIN of a device that a parent paired: for the place in the family that the device was paired for, and nothing else.
+    /// On a device that a parent paired: for the place in the family that the device was paired for, and nothing else.
     pub is_paired: bool,
 }
 
@@ -103,7 +106,7 @@ impl SignedIn {
         Err(Problem::new(
             StatusCode::FORBIDDEN,
             "paired-account",
-            "a PIN on a paired device is for the family that the device was paired in; sign in with an account of your own for this",
+            "a paired device is for the family that it was paired in; sign in with an account of your own for this",
         ))
     }
 }

@@ -82,7 +82,8 @@ pub(super) async fn refresh(
              coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used,
              coalesce(device.token_hash = $3, false) as is_own_device,
              floor(extract(epoch from session.proven_at))::bigint as proven_at,
-             session.proven_by
+             session.proven_by,
+             session.paired_device_id is not null as is_paired
          from identity.refresh_tokens as token
          join identity.sessions as session on session.session_id = token.session_id
          left join identity.devices as device on device.device_id = session.device_id

@@ -101,6 +101,8 @@ pub(super) struct Proof {
     pub proven_at: i64,
     /// Methods as RFC 8176 names them: `pwd`, `otp` …
     pub proven_by: Vec<String>,
+    /// On a device that a parent paired.
+    pub is_paired: bool,
 }
 
 /// An access token without a successor of the refresh token. It has no `Debug`: nothing may print it.
@@ -186,7 +188,10 @@ async fn open_in(
          values
              ($1, $2, $3, $4, clock_timestamp() + make_interval(days => $5), $6, $7,
               case when $8 then clock_timestamp() else to_timestamp(0) end)
-         returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
+         returning
+             floor(extract(epoch from proven_at))::bigint as proven_at,
+             proven_by,
+             paired_device_id is not null as is_paired",
     )
     .bind(session_id)
     .bind(user_id.uuid())
@@ -239,7 +244,10 @@ pub(super) async fn prove(identity: &Identity, session_id: Uuid, proven_by: &[&s
         "update identity.sessions
          set proven_at = clock_timestamp(), proven_by = $2
          where session_id = $1 and revoked_at is null and expires_at > clock_timestamp()
-         returning floor(extract(epoch from proven_at))::bigint as proven_at, proven_by",
+         returning
+             floor(extract(epoch from proven_at))::bigint as proven_at,
+             proven_by,
+             paired_device_id is not null as is_paired",
     )
     .bind(session_id)
     .bind(proven_by)
@@ -330,6 +338,7 @@ pub(super) fn access_token(
         jti: Uuid::new_v4(),
         auth_time: proof.proven_at,
         amr: proof.proven_by,
+        paired: proof.is_paired,
     };
     Ok(AccessToken {
         access_token: identity.keys().sign(&claims)?,

@@ -51,12 +51,15 @@ pub(super) static SECTIONS: &[AccountSection] = &[
         section: Section {
             name: "paired_devices",
             heading: "Devices that a parent paired",
-            columns: &["name", "created_at", "last_used_at", "ended_at"],
+            columns: &["name", "created_at", "last_used_at", "passkey_added_at", "ended_at"],
         },
         sql: "select json_build_object(
                  'device_id', device_id, 'family_id', 'fam_' || family_id, 'member_id', 'mem_' || member_id, 'name', name,
-                 'algorithm', algorithm, 'created_at', created_at, 'last_used_at', last_used_at, 'ended_at', revoked_at)
-             from identity.paired_devices where user_id = $1 order by created_at",
+                 'algorithm', algorithm, 'created_at', device.created_at, 'last_used_at', device.last_used_at,
+                 'passkey_added_at', passkey.created_at, 'passkey_last_used_at', passkey.last_used_at, 'ended_at', revoked_at)
+             from identity.paired_devices as device
+             left join identity.paired_device_passkeys as passkey using (device_id)
+             where user_id = $1 order by device.created_at",
     },
     AccountSection {
         section: Section {

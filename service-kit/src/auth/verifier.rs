@@ -220,7 +220,7 @@ impl TokenVerifier {
                 session_id: claims.sid,
                 // Nobody proves anything in the future; a token that says so was signed by a clock that ran ahead.
                 proven_at: claims.auth_time.min(claims.iat),
-                is_paired: claims.amr.iter().any(|method| method == PIN),
+                is_paired: claims.paired || claims.amr.iter().any(|method| method == PIN),
             },
             issued_at: claims.iat,
             expires_at: claims.exp,

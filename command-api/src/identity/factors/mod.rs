@@ -35,7 +35,7 @@ use super::{Identity, IdentityError, openapi::Route};
 /// Longest code that is looked at, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 /// A passkey's name in `amr` (RFC 8176): proof of possession of a key.
-const PASSKEY_METHOD: &str = "pop";
+pub(super) const PASSKEY_METHOD: &str = "pop";
 
 /// A second factor, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]

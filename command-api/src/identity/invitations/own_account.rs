@@ -26,6 +26,7 @@ use super::{
         address::Client,
         body::Body,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
+        pairing,
         queue::Visitor,
         register::{normal_display_name, normal_email},
         security_events::{self, Kind, SecurityEvent},
@@ -316,6 +317,7 @@ async fn end_devices_in_tx(tx: &mut PgConnection, offered: &Offered) -> Result<V
     .bind(offered.account.uuid())
     .execute(&mut *tx)
     .await?;
+    pairing::forget_of_ended_in_tx(&mut *tx, offered.account).await?;
     sqlx::query("delete from identity.pairings where family_id = $1 and member_id = $2")
         .bind(offered.offer.family_id.uuid())
         .bind(offered.offer.member_id.uuid())

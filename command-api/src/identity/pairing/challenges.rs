@@ -1,4 +1,4 @@
-//! What a paired device signs to unlock: good for five minutes, for one device, once.
+//! What a paired device signs to unlock, and its passkey too: good for five minutes, for one device, once.
 //!
 //! Anybody may ask for a challenge, for any device, so nothing is kept of one until it comes back signed: it names its own end, and
 //! a keyed hash over that and the device tells it from one that we did not give. However many a stranger asks for, the device's own
@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::super::{secret::keyed_hash, sessions::hash_of};
@@ -48,7 +48,7 @@ fn end_of(key: &[u8; 32], device_id: Uuid, challenge: &str) -> Option<i64> {
 }
 
 /// Uses a signed challenge up: true once.
-pub(super) async fn take(pool: &PgPool, device_id: Uuid, challenge: &str) -> Result<bool, sqlx::Error> {
+pub(super) async fn take(executor: impl PgExecutor<'_>, device_id: Uuid, challenge: &str) -> Result<bool, sqlx::Error> {
     let taken = sqlx::query(
         "insert into identity.device_challenges (challenge_hash, device_id, expires_at)
          values ($1, $2, clock_timestamp() + make_interval(secs => $3))
@@ -58,7 +58,7 @@ pub(super) async fn take(pool: &PgPool, device_id: Uuid, challenge: &str) -> Res
     .bind(device_id)
     // Longer than it can be answered for, whatever the clocks of both say.
     .bind(f64::from(2 * SECONDS))
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(taken.rows_affected() == 1)
 }

@@ -8,7 +8,7 @@ use super::{
     super::{
         Identity, IdentityError,
         address::Client,
-        sessions::{self, Tokens, hash_of},
+        sessions::{self, AccessToken, Proof, Tokens, hash_of},
     },
     device_key::DeviceKey,
     standing::{self, Standing},
@@ -19,14 +19,16 @@ const HOURS: i32 = 12;
 
 /// Opens a session bound to the device; none when the device or the account was ended at this moment.
 ///
-/// It is opened like any other and bound before anybody has its tokens.
+/// It is opened like any other and bound before anybody has its tokens; its access token says so. `methods` is what opened the device
+/// beside the device's own key.
 pub(super) async fn open(
     identity: &Identity,
     user_id: UserId,
     device_id: Uuid,
+    methods: &[&str],
     client: &Client,
 ) -> Result<Option<Tokens>, IdentityError> {
-    let Some(tokens) = sessions::open_since(identity, user_id, &["pin", "pop"], None, client).await? else {
+    let Some(tokens) = sessions::open_since(identity, user_id, methods, None, client).await? else {
         return Ok(None);
     };
     let signed_in = identity
@@ -41,20 +43,24 @@ pub(super) async fn open(
             .fetch_optional(&mut *tx)
             .await?
             .is_some();
-    sqlx::query(
+    let proof: Proof = sqlx::query_as(
         "update identity.sessions
          set
              paired_device_id = $2,
              expires_at = least(expires_at, clock_timestamp() + make_interval(hours => $3)),
              revoked_at = case when not $4 then clock_timestamp() end,
              revoke_reason = case when not $4 then 'device-ended' end
-         where session_id = $1",
+         where session_id = $1
+         returning
+             floor(extract(epoch from proven_at))::bigint as proven_at,
+             proven_by,
+             paired_device_id is not null as is_paired",
     )
     .bind(signed_in.session_id)
     .bind(device_id)
     .bind(HOURS)
     .bind(is_paired)
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
     sqlx::query(
         "update identity.refresh_tokens
@@ -70,7 +76,8 @@ pub(super) async fn open(
         identity.verifier().revoke(signed_in.session_id);
         return Ok(None);
     }
-    Ok(Some(tokens))
+    let AccessToken { access_token, .. } = sessions::access_token(identity, user_id, signed_in.session_id, proof)?;
+    Ok(Some(Tokens { access_token, ..tokens }))
 }
 
 #[derive(sqlx::FromRow)]

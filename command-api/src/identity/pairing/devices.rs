@@ -25,7 +25,7 @@ use super::{
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    require_parent, standing,
+    passkey, require_parent, standing,
 };
 
 /// A child's or teen's device.
@@ -41,8 +41,10 @@ struct Device {
     created_at: DateTime<Utc>,
     /// When it was unlocked last (UTC).
     last_used_at: Option<DateTime<Utc>>,
-    /// A parent must unlock it: ten PINs were wrong, or whoever paired it looks after devices no longer.
+    /// A parent must unlock it: ten tries were wrong, or whoever paired it looks after devices no longer.
     is_locked: bool,
+    /// It opens by a passkey too, and not by its PIN only.
+    has_passkey: bool,
     /// Its sessions that have not ended.
     sessions: i64,
 }
@@ -110,13 +112,13 @@ pub(super) fn paths() -> Vec<Route> {
             path: "/api/v1/auth/paired-devices/{device_id}/unlock",
             method: "post",
             operation_id: "unlock-paired-device",
-            summary: "Let a locked device try its PIN again",
+            summary: "Let a locked device try its PIN or passkey again",
             description: "Who may call: a parent or partner of the family, with a fresh proof. They answer for the device from now \
                 on.",
             caller: Caller::SignedIn,
             parameters: json!([device_parameter()]),
             body: None,
-            success: (204, "Its PIN counts again.", None),
+            success: (204, "Its PIN and passkey count again.", None),
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
@@ -145,6 +147,7 @@ type Row = (
     DateTime<Utc>,
     Option<DateTime<Utc>>,
     bool,
+    bool,
     Option<Uuid>,
     i64,
 );
@@ -167,6 +170,11 @@ async fn list(
              created_at,
              last_used_at,
              pin_failures >= 10,
+             exists (
+                 select 1
+                 from identity.paired_device_passkeys
+                 where paired_device_passkeys.device_id = paired_devices.device_id
+             ),
              paired_by,
              (
                  select count(*)
@@ -194,14 +202,17 @@ async fn list(
         }
     }
     let device =
-        |(device_id, member_id, name, created_at, last_used_at, has_failed, paired_by, sessions): Row| Device {
-            device_id,
-            member_id: MemberId::from_uuid(member_id),
-            name,
-            created_at,
-            last_used_at,
-            is_locked: has_failed || !attended.get(&(member_id, paired_by)).copied().unwrap_or_default(),
-            sessions,
+        |(device_id, member_id, name, created_at, last_used_at, has_failed, has_passkey, paired_by, sessions): Row| {
+            Device {
+                device_id,
+                member_id: MemberId::from_uuid(member_id),
+                name,
+                created_at,
+                last_used_at,
+                is_locked: has_failed || !attended.get(&(member_id, paired_by)).copied().unwrap_or_default(),
+                has_passkey,
+                sessions,
+            }
         };
     let devices = rows.into_iter().map(device).collect();
     Ok(private(Json(Devices { devices })))
@@ -225,6 +236,7 @@ async fn end(
         .bind(device_id)
         .execute(&mut *tx)
         .await?;
+        passkey::forget_of_ended_in_tx(&mut tx, user_id).await?;
         let sessions: Vec<(Uuid,)> = sqlx::query_as(
             "update identity.sessions
              set revoked_at = clock_timestamp(), revoke_reason = 'device-ended'

@@ -32,6 +32,8 @@ const CHILD_DIGITS: usize = 6;
 const TEEN_DIGITS_MIN: usize = 8;
 /// Most digits of a PIN.
 pub(super) const DIGITS_MAX: usize = 16;
+/// A PIN and the device's key, as RFC 8176 names them.
+pub(super) const PIN_METHODS: [&str; 2] = ["pin", "pop"];
 
 /// A confirmed claim and the PIN it is to have. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
@@ -169,7 +171,7 @@ async fn finish(
             .in_family(family_id)
             .from_address(identity.address_hash(client.address))
             .with("device", client.device.as_str())
-            .with("methods", ["pin", "pop"].as_slice());
+            .with("methods", PIN_METHODS.as_slice());
         security_events::record(&mut *tx, event).await?;
         tx.commit().await?;
         Ok::<_, sqlx::Error>(true)
@@ -177,7 +179,7 @@ async fn finish(
     if !set.await.map_err(IdentityError::Database)? {
         return Err(unknown());
     }
-    let tokens = device_session::open(&identity, user_id, device_id, &client)
+    let tokens = device_session::open(&identity, user_id, device_id, &PIN_METHODS, &client)
         .await?
         .ok_or_else(unknown)?;
     let device_token = tokens.device_token.clone();

@@ -12,6 +12,7 @@
 //! takes a signature over the refresh token. Five wrong PINs wait, ten are for a parent to unlock. Ending a device ends its
 //! sessions. A device opens only while its member is young and somebody who may look after devices answers for it ([`standing`]);
 //! what it has opened ends within a second of either being so no longer ([`attending`]).
+//! A passkey of the device opens it in place of the PIN, if its person has added one ([`passkey`]).
 //! A pairing gives the member's own role, which is a child's or a teen's when it begins and when it is confirmed; an account with an
 //! e-mail address of its own is never paired, for that would hand it to the parent.
 
@@ -23,8 +24,10 @@ mod device_key;
 mod device_session;
 mod devices;
 mod finish;
+mod passkey;
 mod standing;
 mod start;
+mod tries;
 mod unlock;
 
 use axum::{Router, http::StatusCode};
@@ -37,6 +40,7 @@ use service_kit::{access, problem::Problem};
 
 pub(super) use attending::attend;
 pub(super) use device_session::{is_signed, may_refresh};
+pub(super) use passkey::forget_of_ended_in_tx;
 
 use super::{Identity, IdentityError, openapi::Route};
 
@@ -49,6 +53,7 @@ pub(super) fn routes() -> Router<Identity> {
         .merge(confirm::routes())
         .merge(devices::routes())
         .merge(finish::routes())
+        .merge(passkey::routes())
         .merge(start::routes())
         .merge(unlock::routes())
 }
@@ -59,6 +64,7 @@ pub(super) fn paths() -> Vec<Route> {
         confirm::paths(),
         devices::paths(),
         finish::paths(),
+        passkey::paths(),
         start::paths(),
         unlock::paths(),
     ]

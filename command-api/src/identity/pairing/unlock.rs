@@ -1,4 +1,4 @@
-//! The daily unlock of a paired device: its signature over a challenge, and the PIN.
+//! The daily unlock of a paired device: its signature over a challenge, and the PIN or its passkey.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
 use domain::id::{FamilyId, UserId};
@@ -13,6 +13,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        factors::{PASSKEY_METHOD, passkeys::Assertion},
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         passwords::Verdict,
         private,
@@ -23,14 +24,9 @@ use super::{
     challenges,
     device_key::DeviceKey,
     device_session,
-    finish::DIGITS_MAX,
-    standing,
+    finish::{DIGITS_MAX, PIN_METHODS},
+    passkey, standing, tries,
 };
-
-/// From so many wrong PINs on, the next one waits: a minute, then two, and so on.
-const WAITS_FROM: i32 = 5;
-/// After so many wrong PINs a parent must unlock.
-const FAILURES_MAX: i32 = 10;
 
 /// Which device asks.
 #[derive(Deserialize, JsonSchema)]
@@ -49,7 +45,7 @@ struct Challenge {
     expires_in: i32,
 }
 
-/// A signed challenge and the PIN. It has no `Debug`: nothing may print it.
+/// A signed challenge, and the PIN or an assertion of the device's passkey: one of the two. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Unlock {
@@ -63,7 +59,15 @@ struct Unlock {
     signature: String,
     /// The PIN.
     #[schemars(length(max = 16))]
-    pin: String,
+    pin: Option<String>,
+    /// The passkey's assertion over the same challenge: `PublicKeyCredential.toJSON()`.
+    passkey: Option<Assertion>,
+}
+
+/// What its person shows beside the device.
+enum Shown {
+    Pin(String),
+    Passkey(Box<Assertion>),
 }
 
 #[derive(sqlx::FromRow)]
@@ -98,10 +102,11 @@ pub(super) fn paths() -> Vec<Route> {
         Route {
             path: "/api/v1/auth/device/unlock",
             method: "post",
-            operation_id: "unlock-by-pin",
-            summary: "Sign in on a paired device by its PIN",
-            description: "Who may call: a paired device. Five wrong PINs wait, after ten a parent must unlock the device. The session \
-                lives for twelve hours.",
+            operation_id: "unlock-device",
+            summary: "Sign in on a paired device by its PIN or its passkey",
+            description: "Who may call: a paired device. After five wrong tries the next one waits, after ten a parent must unlock the \
+                device. The session lives for twelve hours. The passkey asserts the very challenge that the device signs: its bytes, \
+                with user verification, and the id that the device kept of it as the one allowed credential.",
             caller: Caller::Anybody,
             parameters: json!([]),
             body: Some((schema::<Unlock>(), true)),
@@ -110,11 +115,11 @@ pub(super) fn paths() -> Vec<Route> {
                 MALFORMED,
                 (
                     401,
-                    "The device is unknown or was ended, its signature or the PIN is wrong.",
+                    "The device is unknown or was ended, its signature, the PIN or the passkey is wrong.",
                 ),
                 (
                     403,
-                    "`device-locked`: ten PINs were wrong, or whoever paired the device looks after devices no longer: a parent \
+                    "`device-locked`: ten tries were wrong, or whoever paired the device looks after devices no longer: a parent \
                      must unlock it; `not-young`: the member is neither teen nor child any more.",
                 ),
                 TOO_LARGE,
@@ -134,16 +139,14 @@ async fn challenge(State(identity): State<Identity>, Body(request): Body<Asking>
     })))
 }
 
-/// `POST /api/v1/auth/device/unlock`: a paired device. A PIN is looked at only after the device has signed, so nobody without the
-/// device uses up its tries.
+/// `POST /api/v1/auth/device/unlock`: a paired device. A PIN or a passkey is looked at only after the device has signed, so nobody
+/// without the device uses up its tries.
 async fn unlock(
     State(identity): State<Identity>,
     client: Client,
     Body(request): Body<Unlock>,
 ) -> Result<Response, Problem> {
-    if request.pin.len() > DIGITS_MAX {
-        return Err(Problem::malformed(format!("pin: at most {DIGITS_MAX} digits")));
-    }
+    let shown = Shown::one(request.pin, request.passkey)?;
     if !challenges::is_good(identity.challenge_key(), request.device_id, &request.challenge) {
         return Err(refused());
     }
@@ -173,120 +176,91 @@ async fn unlock(
     standing::of(&identity, family_id, user_id, device.paired_by)
         .await?
         .require(refused)?;
-    let pin_hash = counted(&identity, request.device_id).await?;
-    let verdict = match identity
-        .passwords()
-        .verify(request.pin, pin_hash, Visitor::let_in_before(client.address))
-        .await
-    {
-        Ok(verdict) => verdict,
-        Err(busy) => {
-            not_looked_at(&identity, request.device_id).await?;
-            return Err(busy);
+    let pin_hash = tries::count(&identity, request.device_id, refused).await?;
+    let factor = shown.factor();
+    let methods = shown.methods();
+    let looked_at = match shown {
+        Shown::Pin(pin) => {
+            let visitor = Visitor::let_in_before(client.address);
+            identity
+                .passwords()
+                .verify(pin, pin_hash, visitor)
+                .await
+                .map(|verdict| verdict != Verdict::Wrong)
+        }
+        Shown::Passkey(assertion) => {
+            let whose = (user_id, family_id);
+            let opens = passkey::opens(&identity, whose, request.device_id, &request.challenge, &assertion).await;
+            opens.map_err(Problem::from)
+        }
+    };
+    let is_right = match looked_at {
+        Ok(is_right) => is_right,
+        Err(problem) => {
+            tries::take_back(&identity, request.device_id).await?;
+            return Err(problem);
         }
     };
     let address_hash = identity.address_hash(client.address);
-    if verdict == Verdict::Wrong {
+    if !is_right {
         let event = SecurityEvent::about(Kind::FactorFailed, user_id)
             .in_family(family_id)
             .from_address(address_hash)
-            .with("factor", "pin");
+            .with("factor", factor);
         security_events::record(identity.pool(), event)
             .await
             .map_err(IdentityError::Database)?;
         return Err(refused());
     }
-    sqlx::query(
-        "update identity.paired_devices
-         set pin_failures = 0, pin_waits_until = null, last_used_at = clock_timestamp()
-         where device_id = $1",
-    )
-    .bind(request.device_id)
-    .execute(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    let tokens = device_session::open(&identity, user_id, request.device_id, &client)
+    tries::forget(&identity, request.device_id).await?;
+    let tokens = device_session::open(&identity, user_id, request.device_id, methods, &client)
         .await?
         .ok_or_else(refused)?;
     let event = SecurityEvent::about(Kind::SignedIn, user_id)
         .in_family(family_id)
         .from_address(address_hash)
         .with("device", client.device.as_str())
-        .with("methods", ["pin", "pop"].as_slice());
+        .with("methods", [factor, "pop"].as_slice());
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
     Ok(handed_over(StatusCode::OK, tokens))
 }
 
-/// Takes back a try that was counted and never looked at: a right PIN is not wrong because we were busy.
-async fn not_looked_at(identity: &Identity, device_id: Uuid) -> Result<(), IdentityError> {
-    sqlx::query(
-        "update identity.paired_devices
-         set pin_failures = pin_failures - 1, pin_waits_until = null
-         where device_id = $1 and pin_failures > 0",
-    )
-    .bind(device_id)
-    .execute(identity.pool())
-    .await?;
-    Ok(())
-}
-
-/// Counts a try before it is looked at, so that many at once are no more than many after another; the hash to compare with.
-async fn counted(identity: &Identity, device_id: Uuid) -> Result<Option<String>, Problem> {
-    let admitted: Option<(Option<String>,)> = sqlx::query_as(
-        "update identity.paired_devices
-         set
-             pin_failures = pin_failures + 1,
-             pin_waits_until = case
-                 when pin_failures + 1 >= $2
-                     then clock_timestamp() + make_interval(mins => pin_failures + 2 - $2)
-             end
-         where device_id = $1
-             and pin_failures < $3
-             and (pin_waits_until is null or pin_waits_until <= clock_timestamp())
-         returning pin_hash",
-    )
-    .bind(device_id)
-    .bind(WAITS_FROM)
-    .bind(FAILURES_MAX)
-    .fetch_optional(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    if let Some((pin_hash,)) = admitted {
-        return Ok(pin_hash);
-    }
-    let state: Option<(i32, Option<i32>)> = sqlx::query_as(
-        "select pin_failures, ceil(extract(epoch from pin_waits_until - clock_timestamp()))::int
-         from identity.paired_devices
-         where device_id = $1",
-    )
-    .bind(device_id)
-    .fetch_optional(identity.pool())
-    .await
-    .map_err(IdentityError::Database)?;
-    match state {
-        Some((failures, _)) if failures >= FAILURES_MAX => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "device-locked",
-            "ten PINs were wrong; a parent must unlock this device",
-        )),
-        Some((_, wait)) => {
-            let seconds = u32::try_from(wait.unwrap_or(1)).unwrap_or(1).max(1);
-            Err(Problem::too_fast(
-                seconds,
-                format!("too many wrong PINs; try again in {seconds} s"),
-            ))
+impl Shown {
+    /// # Errors
+    /// 400 when it is not one of the two, or too long to be any.
+    fn one(pin: Option<String>, passkey: Option<Assertion>) -> Result<Self, Problem> {
+        match (pin, passkey) {
+            (Some(pin), None) if pin.len() <= DIGITS_MAX => Ok(Self::Pin(pin)),
+            (Some(_), None) => Err(Problem::malformed(format!("pin: at most {DIGITS_MAX} digits"))),
+            (None, Some(passkey)) => Ok(Self::Passkey(Box::new(passkey))),
+            _ => Err(Problem::malformed("unlock by the PIN or by the passkey, one of them")),
         }
-        None => Err(refused()),
+    }
+
+    /// Its word in the trail.
+    const fn factor(&self) -> &'static str {
+        match self {
+            Self::Pin(_) => "pin",
+            Self::Passkey(_) => "passkey",
+        }
+    }
+
+    /// Its names in `amr`, with the device's key (RFC 8176). A passkey is a key too.
+    const fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Self::Pin(_) => &PIN_METHODS,
+            Self::Passkey(_) => &[PASSKEY_METHOD],
+        }
     }
 }
 
-/// Unknown, ended, not signed and a wrong PIN read the same.
+/// Unknown, ended, not signed, a wrong PIN and a wrong passkey read the same.
 fn refused() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "wrong-credentials",
-        "this device or its PIN does not sign in",
+        "this device, its PIN or its passkey does not sign in",
     )
 }

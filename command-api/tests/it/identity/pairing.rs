@@ -2,6 +2,7 @@
 
 mod attending;
 mod own_account;
+mod passkey;
 mod standing;
 
 use std::{

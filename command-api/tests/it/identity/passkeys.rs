@@ -68,7 +68,7 @@ impl Authenticators {
         }
     }
 
-    fn ask(&mut self, what: &str, options: &Value, asked: &Asked) -> Value {
+    pub(super) fn ask(&mut self, what: &str, options: &Value, asked: &Asked) -> Value {
         let mut request = json!({
             "do": what,
             "options": options,

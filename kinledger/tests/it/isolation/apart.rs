@@ -282,7 +282,21 @@ async fn a_statement_about_one_family_finds_no_row_of_another_in_identity() {
             "{table}: a row of another family is not written"
         );
     }
+    // What belongs to a device is there where the device is.
+    let added = sqlx::query(
+        "insert into identity.paired_device_passkeys (device_id, credential_id, public_key, sign_count)
+         select device_id, sha256(uuid_send(device_id)), sha256(uuid_send(device_id)), 0 from identity.paired_devices",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
+    assert_eq!(added.rows_affected(), 3);
     let mut tx = about(&identity, mine).await;
+    let passkeys: i64 = sqlx::query_scalar("select count(*) from identity.paired_device_passkeys")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(passkeys, 1);
     for change in [
         "update identity.paired_devices set revoked_at = clock_timestamp()",
         "update identity.invitations set end_reason = 'revoked', ended_at = clock_timestamp()",

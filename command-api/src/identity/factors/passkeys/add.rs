@@ -37,9 +37,9 @@ use super::{
 /// What `navigator.credentials.create` takes, after `PublicKeyCredential.parseCreationOptionsFromJSON`.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct CreationOptions {
+pub(in super::super::super) struct CreationOptions {
     /// `PublicKeyCredentialCreationOptionsJSON` of Web Authentication, level 3.
-    public_key: Value,
+    pub public_key: Value,
 }
 
 /// A passkey that an authenticator has just made. It has no `Debug`: nothing may print it.
@@ -137,24 +137,38 @@ async fn options(State(identity): State<Identity>, client: Client, signed_in: Si
         return Err(too_many());
     }
     let challenge = challenges::make(&identity, Purpose::Add(user_id), &client).await?;
-    let party = identity.relying_party();
     let descriptor = |(id,): &(Vec<u8>,)| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(id) });
+    let mut options = creation_options(&identity, &challenge, user_id.uuid(), &email, &display_name);
+    options.public_key["excludeCredentials"] = known.iter().map(descriptor).collect();
+    options.public_key["authenticatorSelection"]["residentKey"] = json!("preferred");
+    Ok(private(Json(options)))
+}
+
+/// Options to make a passkey for `owner` that answers this challenge, which is good for five minutes.
+pub(in super::super::super) fn creation_options(
+    identity: &Identity,
+    challenge: &str,
+    owner: Uuid,
+    name: &str,
+    display_name: &str,
+) -> CreationOptions {
+    let party = identity.relying_party();
     let algorithm = |number: &i32| json!({ "type": "public-key", "alg": number });
     let public_key = json!({
         "rp": { "id": party.id, "name": "Kinledger" },
         "user": {
-            "id": URL_SAFE_NO_PAD.encode(user_id.uuid().as_bytes()),
-            "name": email,
+            "id": URL_SAFE_NO_PAD.encode(owner.as_bytes()),
+            "name": name,
             "displayName": display_name,
         },
         "challenge": challenge,
         "pubKeyCredParams": ALGORITHMS.iter().map(algorithm).collect::<Vec<_>>(),
         "timeout": i64::from(challenges::SECONDS) * 1_000,
-        "excludeCredentials": known.iter().map(descriptor).collect::<Vec<_>>(),
-        "authenticatorSelection": { "residentKey": "preferred", "userVerification": "required" },
+        "excludeCredentials": [],
+        "authenticatorSelection": { "userVerification": "required" },
         "attestation": "none",
     });
-    Ok(private(Json(CreationOptions { public_key })))
+    CreationOptions { public_key }
 }
 
 /// `POST /api/v1/auth/factors/passkeys`: the person themself, with a fresh proof.

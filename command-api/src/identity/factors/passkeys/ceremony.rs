@@ -16,6 +16,7 @@ use super::{
     challenges::{self, Purpose},
     client_data::challenge_in,
     cose_key::CoseKey,
+    relying_party::RelyingParty,
 };
 
 /// Longest signature that is looked at, in bytes: RSA of 4096 bits.
@@ -24,7 +25,7 @@ const SIGNATURE_BYTES_MAX: usize = 512;
 /// A new credential, as `PublicKeyCredential.toJSON()` writes it; members that are not named here are passed over. It has no
 /// `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
-pub(in super::super) struct Attestation {
+pub(in super::super::super) struct Attestation {
     /// What the browser and the authenticator say.
     response: AttestationResponse,
 }
@@ -72,7 +73,7 @@ struct AssertionResponse {
 }
 
 /// A key to be stored.
-pub(super) struct NewPasskey {
+pub(in super::super::super) struct NewPasskey {
     pub credential_id: Vec<u8>,
     pub public_key: Vec<u8>,
     pub sign_count: u32,
@@ -84,21 +85,63 @@ pub(super) async fn new_passkey(
     user_id: UserId,
     attestation: &Attestation,
 ) -> Result<Option<NewPasskey>, IdentityError> {
-    let response = &attestation.response;
-    let (Some(client_data), Some(object)) = (
-        decoded(&response.client_data_json),
-        decoded(&response.attestation_object),
-    ) else {
+    let Some((challenge, new)) = attestation.read(identity.relying_party()) else {
         return Ok(None);
     };
-    let party = identity.relying_party();
-    let Some(challenge) = challenge_in(&client_data, "webauthn.create", &party.origin) else {
-        return Ok(None);
-    };
-    if !challenges::take(identity.pool(), Purpose::Add(user_id), &challenge).await? {
-        return Ok(None);
+    let is_ours = challenges::take(identity.pool(), Purpose::Add(user_id), &challenge).await?;
+    Ok(is_ours.then_some(new))
+}
+
+impl Attestation {
+    /// The challenge it answers, and the key: none unless it was made on our page, for our domain, with its user verified. Whether
+    /// the challenge is one of ours is for the caller to say.
+    pub fn read(&self, party: &RelyingParty) -> Option<(Vec<u8>, NewPasskey)> {
+        let client_data = decoded(&self.response.client_data_json)?;
+        let challenge = challenge_in(&client_data, "webauthn.create", &party.origin)?;
+        let new = key_in(&decoded(&self.response.attestation_object)?, &party.id)?;
+        Some((challenge, new))
     }
-    Ok(key_in(&object, &party.id))
+}
+
+/// An assertion that was made on our page. What it says holds only by a key.
+pub(in super::super::super) struct Answer<'a> {
+    pub credential_id: Vec<u8>,
+    pub challenge: Vec<u8>,
+    user_handle: Option<&'a str>,
+    authenticator_data: Vec<u8>,
+    client_data: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Assertion {
+    /// None when it cannot be read, or was not made on our page.
+    pub fn read(&self, party: &RelyingParty) -> Option<Answer<'_>> {
+        let client_data = decoded(&self.response.client_data_json)?;
+        Some(Answer {
+            credential_id: decoded(&self.id)?,
+            challenge: challenge_in(&client_data, "webauthn.get", &party.origin)?,
+            user_handle: self.response.user_handle.as_deref(),
+            authenticator_data: decoded(&self.response.authenticator_data)?,
+            client_data,
+            signature: decoded(&self.response.signature).filter(|signature| signature.len() <= SIGNATURE_BYTES_MAX)?,
+        })
+    }
+}
+
+impl Answer<'_> {
+    /// Whether it says that the credential is this owner's; none when it says nothing of it.
+    pub fn is_of(&self, owner: Uuid) -> Option<bool> {
+        let handle = self.user_handle?;
+        Some(decoded(handle).as_deref() == Some(owner.as_bytes()))
+    }
+
+    /// The authenticator's count, when this key signed it for our domain with its user verified.
+    pub fn count_signed_by(&self, public_key: &[u8], party: &RelyingParty) -> Option<u32> {
+        let data = AuthenticatorData::read(&self.authenticator_data, &party.id)?;
+        let signed = [self.authenticator_data.as_slice(), &Sha256::digest(&self.client_data)].concat();
+        let is_signed = CoseKey::read(public_key)?.verifies(&signed, &self.signature);
+        is_signed.then_some(data.sign_count)
+    }
 }
 
 fn key_in(attestation_object: &[u8], rp_id: &str) -> Option<NewPasskey> {
@@ -127,28 +170,16 @@ pub(in super::super) async fn use_assertion(
     purpose: Purpose,
     assertion: &Assertion,
 ) -> Result<Option<UserId>, IdentityError> {
-    let response = &assertion.response;
-    let (Some(credential_id), Some(client_data), Some(authenticator_data), Some(signature)) = (
-        decoded(&assertion.id),
-        decoded(&response.client_data_json),
-        decoded(&response.authenticator_data),
-        decoded(&response.signature).filter(|signature| signature.len() <= SIGNATURE_BYTES_MAX),
-    ) else {
-        return Ok(None);
-    };
     let party = identity.relying_party();
-    let Some(challenge) = challenge_in(&client_data, "webauthn.get", &party.origin) else {
+    let Some(answer) = assertion.read(party) else {
         return Ok(None);
     };
-    if !challenges::take(identity.pool(), purpose, &challenge).await? {
+    if !challenges::take(identity.pool(), purpose, &answer.challenge).await? {
         return Ok(None);
     }
-    let Some(data) = AuthenticatorData::read(&authenticator_data, &party.id) else {
-        return Ok(None);
-    };
     let found: Option<(Uuid, Uuid, Vec<u8>)> =
         sqlx::query_as("select passkey_id, user_id, public_key from identity.passkeys where credential_id = $1")
-            .bind(&credential_id)
+            .bind(&answer.credential_id)
             .fetch_optional(identity.pool())
             .await?;
     let Some((passkey_id, user_id, public_key)) = found else {
@@ -159,16 +190,14 @@ pub(in super::super) async fn use_assertion(
         Purpose::Prove(expected) | Purpose::Add(expected) => expected == owner,
         Purpose::SignIn => true,
     };
-    let handle_fits = match &response.user_handle {
-        Some(handle) => decoded(handle).as_deref() == Some(user_id.as_bytes()),
-        None => purpose != Purpose::SignIn,
-    };
-    let signed = [authenticator_data.as_slice(), &Sha256::digest(&client_data)].concat();
-    let is_signed = CoseKey::read(&public_key).is_some_and(|key| key.verifies(&signed, &signature));
-    if !is_expected || !handle_fits || !is_signed {
+    let handle_fits = answer.is_of(user_id).unwrap_or(purpose != Purpose::SignIn);
+    let Some(sign_count) = answer
+        .count_signed_by(&public_key, party)
+        .filter(|_| is_expected && handle_fits)
+    else {
         return Ok(None);
-    }
-    if counts_up(identity, passkey_id, data.sign_count).await? {
+    };
+    if counts_up(identity, passkey_id, sign_count).await? {
         return Ok(Some(owner));
     }
     tracing::warn!(user.id = %owner, passkey.id = %passkey_id, "a passkey's counter went back: it may have been copied");

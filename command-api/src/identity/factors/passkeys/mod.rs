@@ -7,6 +7,8 @@
 //! for: which maker's devices people use is theirs to choose. Signatures are verified by aws-lc-rs.
 //!
 //! An authenticator that counts its signatures counts up. One that goes back is a copy: it is refused and written down.
+//!
+//! The passkey of a device that a parent paired is checked alike and kept elsewhere: [`super::super::pairing`] tells why.
 
 mod add;
 mod authenticator_data;
@@ -20,7 +22,8 @@ mod sign_in;
 
 use axum::Router;
 
-pub(in super::super) use ceremony::Assertion;
+pub(in super::super) use add::{CreationOptions, creation_options};
+pub(in super::super) use ceremony::{Assertion, Attestation};
 pub(in super::super) use manage::normal_name;
 pub(in super::super) use relying_party::RelyingParty;
 
