@@ -24,7 +24,7 @@ const LOGIN: &str = "/api/v1/auth/login/passkey";
 const STEP_UP: &str = "/api/v1/auth/step-up";
 
 /// A process with software authenticators.
-struct Authenticators {
+pub(super) struct Authenticators {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -32,11 +32,11 @@ struct Authenticators {
 
 /// One request to an authenticator.
 #[derive(Clone)]
-struct Asked<'a> {
-    device: &'a str,
-    origin: &'a str,
-    verified: bool,
-    more: Value,
+pub(super) struct Asked<'a> {
+    pub device: &'a str,
+    pub origin: &'a str,
+    pub verified: bool,
+    pub more: Value,
 }
 
 impl Default for Asked<'_> {
@@ -51,7 +51,7 @@ impl Default for Asked<'_> {
 }
 
 impl Authenticators {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let python = std::env::var("KINLEDGER_AUTHENTICATOR")
             .expect("KINLEDGER_AUTHENTICATOR: a Python with soft-webauthn; `scripts/setup.sh test` fetches it");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/authenticator.py");
