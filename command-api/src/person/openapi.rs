@@ -50,7 +50,7 @@ fn operation(id: &str, summary: &str, who: &str, mut parameters: Vec<Value>) -> 
             }},
             "400": problem("A parameter cannot be read."),
             "401": problem("No access token, or one that is not valid any more."),
-            "403": problem("The role may not, or the proof is too old, or a parent has to consent first."),
+            "403": problem("`step-up-required`: prove who you are once more, then ask again. Or the role may not, or a parent has to consent first."),
             "429": problem("Several exports are being written just now."),
         }
     })
