@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::{
     Identity, IdentityError,
+    account::{letters, notices::Notice},
     address::Client,
     body::Body,
     factors::normal_name,
@@ -110,7 +111,7 @@ pub(super) fn paths() -> Vec<Route> {
             summary: "Make a key for a program",
             description: "Who may call: any signed-in person with a fresh proof. The key acts for them, within its scopes and never \
                 beyond their own rights; it opens nothing under /api/v1/auth and nothing that asks for a fresh proof, but exports \
-                when it has that scope.",
+                when it has that scope. A mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<NewKey>(), true)),
@@ -221,7 +222,11 @@ async fn make(
     security_events::record(&mut *tx, event)
         .await
         .map_err(IdentityError::Database)?;
+    let notice = Notice::of(&mut *tx, Kind::ApiKeyMade, user_id, letters::api_key_made())
+        .await
+        .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
+    notice.send(&identity);
     let made = MadeKey {
         api_key_id,
         key,

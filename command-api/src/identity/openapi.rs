@@ -182,7 +182,7 @@ fn first_routes() -> Vec<Route> {
             operation_id: "refresh",
             summary: "Exchange a refresh token for fresh tokens",
             description: "Who may call: whoever holds the token. Each refresh token is good for one use; a second use \
-                ends the session. Within ten seconds it may be repeated by the same request, named by its Idempotency-Key, \
+                ends the session, and a mail tells its owner. Within ten seconds it may be repeated by the same request, named by its Idempotency-Key, \
                 or by the session's own device, shown by its token; the answer has the same refresh token then.",
             caller: Caller::Anybody,
             parameters: json!([{

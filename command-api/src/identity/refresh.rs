@@ -1,7 +1,7 @@
 //! A client exchanges its refresh token for fresh tokens.
 //!
 //! Each refresh token is good for one use. Two users of one token are its owner and a thief, and nobody can tell which is
-//! which: the session ends for both. There are two exceptions, within ten seconds, and both get the same successor again: a lost
+//! which: the session ends for both, and a letter tells its owner. There are two exceptions, within ten seconds, and both get the same successor again: a lost
 //! reply, when the same request, named by its `Idempotency-Key`, is sent again; and two tabs of one browser that wake at one moment,
 //! when the session's own device shows its token (`devices`). A thief would have to know that name, or hold the device's token
 //! too, which no script can read; and even then the next token is one for both, and the first use of it that comes late ends the
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Identity, IdentityError,
+    account::{letters, notices::Notice},
     address::Client,
     body::Body,
     pairing, private,
@@ -111,11 +112,12 @@ pub(super) async fn refresh(
                 .is_some_and(|hash| found.used_with.as_deref() == Some(hash.as_slice()));
         if !is_repeated {
             let address_hash = identity.address_hash(client.address);
-            end_for_reuse_in_tx(&mut tx, found.session_id, user_id, address_hash)
+            let notice = end_for_reuse_in_tx(&mut tx, found.session_id, user_id, address_hash)
                 .await
                 .map_err(IdentityError::Database)?;
             tx.commit().await.map_err(IdentityError::Database)?;
             identity.verifier().revoke(found.session_id);
+            notice.send(&identity);
             tracing::warn!(user.id = %user_id, session.id = %found.session_id, "a refresh token was used twice");
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -166,12 +168,13 @@ async fn rotate_in_tx(
     sessions::store_in_tx(tx, successor, session_id).await
 }
 
+/// A session ends once, so its owner is told once, however often the token comes again.
 async fn end_for_reuse_in_tx(
     tx: &mut sqlx::PgConnection,
     session_id: Uuid,
     user_id: UserId,
     address_hash: Option<[u8; 32]>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Notice, sqlx::Error> {
     sqlx::query(
         "update identity.sessions
          set revoked_at = clock_timestamp(), revoke_reason = 'refresh-token-reused'
@@ -183,7 +186,14 @@ async fn end_for_reuse_in_tx(
     let event = SecurityEvent::about(Kind::RefreshTokenReused, user_id)
         .in_session(session_id)
         .from_address(address_hash);
-    security_events::record(&mut *tx, event).await
+    security_events::record(&mut *tx, event).await?;
+    Notice::of(
+        tx,
+        Kind::RefreshTokenReused,
+        user_id,
+        letters::session_ended_for_reuse(),
+    )
+    .await
 }
 
 /// Unknown, over and ended read the same.

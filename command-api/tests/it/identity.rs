@@ -24,6 +24,7 @@ mod step_up;
 mod stolen;
 mod storage;
 mod taking_back;
+mod told;
 
 use std::sync::Arc;
 

@@ -218,3 +218,90 @@ pub(in super::super) fn phone_removed() -> Letter {
         format!("Your account at Kinledger cannot be signed in to by a code to a phone any more.\n\n{NOT_YOU}"),
     )
 }
+
+/// Codes of an authenticator app are asked for from now on.
+pub(in super::super) fn authenticator_added() -> Letter {
+    letter(
+        "An authenticator app was added to your account",
+        NOTICE,
+        format!(
+            "Whoever signs in to your account at Kinledger is asked for a code of an authenticator app from now on.\n\n\
+             {NOT_YOU}"
+        ),
+    )
+}
+
+/// Codes of an authenticator app are asked for no more.
+pub(in super::super) fn authenticator_removed() -> Letter {
+    letter(
+        "The authenticator app of your account was removed",
+        NOTICE,
+        format!(
+            "Whoever signs in to your account at Kinledger is asked for no code of an authenticator app any more.\n\n\
+             {NOT_YOU}"
+        ),
+    )
+}
+
+/// A passkey signs in from now on.
+pub(in super::super) fn passkey_added() -> Letter {
+    letter(
+        "A passkey was added to your account",
+        NOTICE,
+        format!("Your account at Kinledger can be signed in to by one more passkey now.\n\n{NOT_YOU}"),
+    )
+}
+
+/// A passkey does not sign in any more.
+pub(in super::super) fn passkey_removed() -> Letter {
+    letter(
+        "A passkey of your account was removed",
+        NOTICE,
+        format!("A passkey does not sign in to your account at Kinledger any more.\n\n{NOT_YOU}"),
+    )
+}
+
+/// The recovery codes are others now.
+pub(in super::super) fn recovery_codes_made() -> Letter {
+    letter(
+        "New recovery codes were made for your account",
+        NOTICE,
+        format!(
+            "Your account at Kinledger has new recovery codes, which stand in for a second factor that was lost. The ones of before open \
+             nothing any more.\n\n{NOT_YOU}"
+        ),
+    )
+}
+
+/// A recovery code stood in for a second factor.
+pub(in super::super) fn recovery_code_used() -> Letter {
+    letter(
+        "A recovery code of your account was used",
+        NOTICE,
+        format!("Somebody used a recovery code of your account at Kinledger in place of a second factor.\n\n{NOT_YOU}"),
+    )
+}
+
+/// A program acts for somebody from now on.
+pub(in super::super) fn api_key_made() -> Letter {
+    letter(
+        "A key for a program was made",
+        NOTICE,
+        format!(
+            "A key was made by which a program can act for you at Kinledger, until you end it or it runs out.\n\n{NOT_YOU}"
+        ),
+    )
+}
+
+/// Two had one refresh token: a session was ended for both.
+pub(in super::super) fn session_ended_for_reuse() -> Letter {
+    letter(
+        "One of your devices was signed out for safety",
+        NOTICE,
+        format!(
+            "What keeps one of your devices signed in to your account at Kinledger was used twice, as it would be if somebody had copied \
+             it. Nobody can tell the two apart, so both were signed out: sign in again there. A device that was restored from a backup \
+             may have done it.\n\n{NOT_YOU}"
+        ),
+    )
+}

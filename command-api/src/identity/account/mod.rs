@@ -13,6 +13,7 @@ mod close;
 pub(super) mod errands;
 pub(super) mod letters;
 mod mail_tokens;
+pub(super) mod notices;
 pub(super) mod postbox;
 mod reset_password;
 pub(super) mod taking_back;

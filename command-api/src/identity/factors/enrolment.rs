@@ -17,6 +17,7 @@ use service_kit::{auth::SignedIn, problem::Problem};
 use super::{
     super::{
         Identity, IdentityError,
+        account::{letters, notices::Notice},
         address::Client,
         body::Body,
         new_way_in,
@@ -83,7 +84,7 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "confirm-totp",
             summary: "Finish adding an authenticator app with its first code",
             description: "Who may call: any signed-in person with a fresh proof, about themself. From now on the password alone \
-                does not sign in.",
+                does not sign in. A mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<FirstCode>(), true)),
@@ -103,7 +104,7 @@ pub(super) fn paths() -> Vec<Route> {
             method: "delete",
             operation_id: "remove-totp",
             summary: "Remove the authenticator app",
-            description: "Who may call: any signed-in person with a fresh proof, about themself.",
+            description: "Who may call: any signed-in person with a fresh proof, about themself. A mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: None,
@@ -218,7 +219,11 @@ async fn confirm(
     security_events::record(&mut *tx, event)
         .await
         .map_err(IdentityError::Database)?;
+    let notice = Notice::of(&mut *tx, Kind::FactorAdded, user_id, letters::authenticator_added())
+        .await
+        .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
+    notice.send(&identity);
     Ok(private(Json(Added { recovery_codes })))
 }
 
@@ -226,22 +231,30 @@ async fn confirm(
 async fn remove(State(identity): State<Identity>, client: Client, signed_in: SignedIn) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let user_id = signed_in.user_id;
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let removed: Option<(bool,)> =
         sqlx::query_as("delete from identity.totp_factors where user_id = $1 returning confirmed_at is not null")
             .bind(user_id.uuid())
-            .fetch_optional(identity.pool())
+            .fetch_optional(&mut *tx)
             .await
             .map_err(IdentityError::Database)?;
     let (counted,) = removed.ok_or_else(|| Problem::unknown("unknown-factor", "there is no authenticator app"))?;
+    let mut notice = None;
     if counted {
-        forget_recovery_codes_of_nothing(identity.pool(), user_id)
-            .await
-            .map_err(IdentityError::Database)?;
         let event = SecurityEvent::about(Kind::FactorRemoved, user_id)
             .in_session(signed_in.session_id)
             .from_address(identity.address_hash(client.address))
             .with("factor", "totp");
-        security_events::record(identity.pool(), event)
+        security_events::record(&mut *tx, event)
+            .await
+            .map_err(IdentityError::Database)?;
+        let told = Notice::of(&mut *tx, Kind::FactorRemoved, user_id, letters::authenticator_removed()).await;
+        notice = Some(told.map_err(IdentityError::Database)?);
+    }
+    tx.commit().await.map_err(IdentityError::Database)?;
+    if let Some(notice) = notice {
+        notice.send(&identity);
+        forget_recovery_codes_of_nothing(identity.pool(), user_id)
             .await
             .map_err(IdentityError::Database)?;
     }

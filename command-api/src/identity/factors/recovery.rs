@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use super::{
     super::{
         Identity, IdentityError,
+        account::{letters, notices::Notice},
         address::Client,
         invitations::code::{code_hash, random_code},
         openapi::{Caller, NOT_SIGNED_IN, Route, STEP_UP, schema},
@@ -40,7 +41,8 @@ pub(super) fn paths() -> Vec<Route> {
         method: "post",
         operation_id: "renew-recovery-codes",
         summary: "Make ten new recovery codes",
-        description: "Who may call: any signed-in person who has a second factor, with a fresh proof. The codes of before end.",
+        description: "Who may call: any signed-in person who has a second factor, with a fresh proof. The codes of before end. A mail \
+            tells of it.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: None,
@@ -82,10 +84,18 @@ async fn renew(State(identity): State<Identity>, client: Client, signed_in: Sign
             .await?;
         let codes = make_in_tx(&mut tx, user_id).await?;
         security_events::record(&mut *tx, event).await?;
+        let notice = Notice::of(
+            &mut *tx,
+            Kind::RecoveryCodesMade,
+            user_id,
+            letters::recovery_codes_made(),
+        )
+        .await?;
         tx.commit().await?;
-        Ok::<_, sqlx::Error>(codes)
+        Ok::<_, sqlx::Error>((codes, notice))
     };
-    let recovery_codes = made.await.map_err(IdentityError::Database)?;
+    let (recovery_codes, notice) = made.await.map_err(IdentityError::Database)?;
+    notice.send(&identity);
     Ok(private(
         (StatusCode::CREATED, Json(Added { recovery_codes })).into_response(),
     ))
@@ -130,6 +140,9 @@ pub(super) async fn use_code(identity: &Identity, user_id: UserId, code: &str) -
     if is_right {
         let event = SecurityEvent::about(Kind::RecoveryCodeUsed, user_id);
         security_events::record(identity.pool(), event).await?;
+        let letter = letters::recovery_code_used();
+        let notice = Notice::of(identity.pool(), Kind::RecoveryCodeUsed, user_id, letter).await?;
+        notice.send(identity);
     }
     Ok(is_right)
 }

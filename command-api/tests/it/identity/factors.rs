@@ -24,7 +24,7 @@ pub(super) struct AuthenticatorApp {
 }
 
 impl AuthenticatorApp {
-    fn scan(answer: &Answer) -> Self {
+    pub(super) fn scan(answer: &Answer) -> Self {
         let secret = answer.body["secret"].as_str().unwrap();
         let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let bits: String = secret
@@ -40,7 +40,7 @@ impl AuthenticatorApp {
     }
 
     /// What it showed so many steps ago.
-    fn code(&self, steps_ago: u64) -> String {
+    pub(super) fn code(&self, steps_ago: u64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.seed);
         let tag = hmac::sign(&key, &(now / 30 - steps_ago).to_be_bytes());
@@ -81,7 +81,7 @@ fn codes(answer: &Answer) -> Vec<String> {
 }
 
 /// Codes have to belong to a step that does not end while the test looks at them.
-async fn early_in_a_step() {
+pub(super) async fn early_in_a_step() {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         // The service counts whole seconds, and may be up to two behind.
@@ -93,7 +93,7 @@ async fn early_in_a_step() {
 }
 
 /// The telephone's last code is a long time ago.
-async fn time_passes(app: &App) {
+pub(super) async fn time_passes(app: &App) {
     change(app, "update identity.totp_factors set last_step = 0").await;
 }
 

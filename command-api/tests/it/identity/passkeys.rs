@@ -127,7 +127,7 @@ async fn ada() -> Ada {
     }
 }
 
-async fn add(app: &App, devices: &mut Authenticators, token: &str, asked: &Asked<'_>) -> Answer {
+pub(super) async fn add(app: &App, devices: &mut Authenticators, token: &str, asked: &Asked<'_>) -> Answer {
     let options = app.post_as(token, ADD_OPTIONS, json!({})).await;
     assert_eq!(options.status, StatusCode::OK, "{options:?}");
     let credential = devices.ask("create", &options.body, asked);

@@ -18,6 +18,7 @@ use super::{
     super::{
         super::{
             Identity, IdentityError,
+            account::{letters, notices::Notice},
             address::Client,
             body::Body,
             new_way_in,
@@ -94,7 +95,7 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "add-passkey",
             summary: "Add a passkey",
             description: "Who may call: any signed-in person with a fresh proof, about themself. From now on the passkey signs in \
-                by itself, and the password alone does not.",
+                by itself, and the password alone does not. A mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: Some((schema::<NewPasskey>(), true)),
@@ -228,7 +229,11 @@ async fn add(
     security_events::record(&mut *tx, event)
         .await
         .map_err(IdentityError::Database)?;
+    let notice = Notice::of(&mut *tx, Kind::FactorAdded, user_id, letters::passkey_added())
+        .await
+        .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
+    notice.send(&identity);
     let added = AddedPasskey {
         passkey_id,
         recovery_codes,

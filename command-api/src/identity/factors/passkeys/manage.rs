@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::super::{
     super::{
         Identity, IdentityError,
+        account::{letters, notices::Notice},
         address::Client,
         body::Body,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
@@ -70,7 +71,8 @@ pub(super) fn paths() -> Vec<Route> {
             method: "delete",
             operation_id: "remove-passkey",
             summary: "Remove a passkey",
-            description: "Who may call: any signed-in person with a fresh proof, about their own. The last way to sign in stays.",
+            description: "Who may call: any signed-in person with a fresh proof, about their own. The last way to sign in stays. A \
+                mail tells of it.",
             caller: Caller::SignedIn,
             parameters: json!([passkey_parameter()]),
             body: None,
@@ -157,7 +159,11 @@ async fn remove(
     security_events::record(&mut *tx, event)
         .await
         .map_err(IdentityError::Database)?;
+    let notice = Notice::of(&mut *tx, Kind::FactorRemoved, user_id, letters::passkey_removed())
+        .await
+        .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
+    notice.send(&identity);
     forget_recovery_codes_of_nothing(identity.pool(), user_id)
         .await
         .map_err(IdentityError::Database)?;
