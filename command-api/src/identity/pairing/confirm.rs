@@ -175,9 +175,13 @@ async fn confirm(
         return Err(unknown());
     };
     if request.match_code != match_code {
-        sqlx::query("delete from identity.pairings where pairing_id = $1 and device_id is null")
-            .bind(pairing_id)
-            .execute(identity.pool())
+        let event = SecurityEvent::about_family(Kind::FactorFailed, FamilyId::from_uuid(pairing.family_id))
+            .by(signed_in.user_id)
+            .in_session(signed_in.session_id)
+            .from_address(identity.address_hash(client.address))
+            .with("factor", "match-code")
+            .with("member_id", MemberId::from_uuid(pairing.member_id).to_string());
+        end_for_other_digits(&identity, pairing_id, event)
             .await
             .map_err(IdentityError::Database)?;
         return Err(Problem::new(
@@ -253,6 +257,19 @@ async fn confirm(
         ));
     }
     Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// Another device than the one in sight may have claimed the pairing: it ends, once, and the family's parents read of it.
+async fn end_for_other_digits(identity: &Identity, pairing_id: Uuid, event: SecurityEvent) -> Result<(), sqlx::Error> {
+    let mut tx = identity.pool().begin().await?;
+    let ended = sqlx::query("delete from identity.pairings where pairing_id = $1 and device_id is null")
+        .bind(pairing_id)
+        .execute(&mut *tx)
+        .await?;
+    if ended.rows_affected() == 1 {
+        security_events::record(&mut *tx, event).await?;
+    }
+    tx.commit().await
 }
 
 /// Puts somebody new in the member's place. Who that is follows from the pairing, so that asking again after any failure joins once.

@@ -55,6 +55,7 @@ const WORDS: &[&str] = &[
     "json",
     "kba",
     "key-encryption",
+    "match-code",
     "ndjson",
     "operator",
     "otp",

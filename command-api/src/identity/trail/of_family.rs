@@ -33,7 +33,6 @@ const CONCERNS_THE_FAMILY: &[Kind] = &[
     Kind::ApiKeyMade,
     Kind::DevicePaired,
     Kind::Erased,
-    Kind::ErasureAsked,
     Kind::Exported,
     Kind::InvitationRevoked,
     Kind::Invited,
@@ -192,10 +191,10 @@ async fn from_trail(
 
 fn told(row: Row, history: &FamilyHistory, open: &Open) -> FamilyEvent {
     let place = |user: Option<Uuid>| user.and_then(|user| history.place_of(UserId::from_uuid(user), row.occurred_at));
-    // Who invites is written down as the person, and the place that they open as a detail.
+    // Who invites is written down as the person, who mistook a device as the actor, and the place that they open as a detail.
     let invited = row.detail.get("member_id").and_then(Value::as_str);
     let (member_id, by) = match invited.and_then(|text| text.parse().ok()) {
-        Some(invited) => (Some(invited), place(row.user_id)),
+        Some(invited) => (Some(invited), place(row.user_id.or(row.actor_id))),
         None => (place(row.user_id), place(row.actor_id)),
     };
     let is_open = row.user_id.is_some_and(|user| open.users.contains(&user));

@@ -288,6 +288,26 @@ async fn other_digits_end_the_pairing_and_a_code_is_claimed_once_in_its_time() {
     let other = if shown == "00" { "01" } else { "00" };
     let refused = home.confirm(&pairing, &json!(other)).await;
     assert_eq!(refused.problem(), "/problems/wrong-match-code");
+    let again = home.confirm(&pairing, &json!(other)).await;
+    assert_eq!(again.problem(), "/problems/unknown-pairing");
+    // The parents read of it, once, in which place it was and whose mistake.
+    let told = home
+        .app
+        .get_as(
+            &home.parent,
+            &format!("/api/v1/families/{}/security-events", home.family_id),
+        )
+        .await;
+    let failed: Vec<&Value> = told.body["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "factor-failed")
+        .collect();
+    assert_eq!(failed.len(), 1, "{told:?}");
+    assert_eq!(failed[0]["what"], json!(["match-code"]));
+    assert_eq!(failed[0]["member_id"], home.child.to_string());
+    assert!(failed[0]["by"].is_string(), "{told:?}");
     let too_late = home.confirm(&pairing, &json!(shown)).await;
     assert_eq!(too_late.problem(), "/problems/unknown-pairing");
     let finished = home.finish(&thief, &claimed.body["claim"], PIN).await;
