@@ -1,5 +1,6 @@
 //! Pages of other origins: none may ask unless the operator names it, exactly. Credentials of the browser's own (cookies) are
-//! never asked for: who signs in sends the token in a header.
+//! never asked for: who signs in sends the token in a header, and a device that is known shows its own in `Kinledger-Device`, for
+//! the cookie that keeps it goes to our pages only.
 
 use std::{str::FromStr, time::Duration};
 
@@ -43,7 +44,7 @@ pub fn layer(origins: &[PageOrigin]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
     }
-    let asked = ["idempotency-key", "traceparent", "x-requested-with"].map(HeaderName::from_static);
+    let asked = ["idempotency-key", "kinledger-device", "traceparent", "x-requested-with"].map(HeaderName::from_static);
     let told = ["ratelimit", "ratelimit-policy"].map(HeaderName::from_static);
     Some(
         CorsLayer::new()
