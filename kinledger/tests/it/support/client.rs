@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ureq::http::Request;
+use ureq::http::{HeaderValue, Request};
 use uuid::Uuid;
 
 /// Where requests go.
@@ -36,6 +36,9 @@ pub struct Reply {
     pub status: u16,
     pub content_type: String,
     pub etag: String,
+    /// Every header, as name and value, sorted.
+    #[allow(dead_code, reason = "the drills share this file, and read none")]
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -193,11 +196,16 @@ impl Client {
             value.unwrap_or_default().to_owned()
         };
         let (content_type, etag, status) = (header("content-type"), header("etag"), answer.status().as_u16());
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let named = answer.headers().iter();
+        let mut headers: Vec<_> = named.map(|(name, value)| (name.to_string(), text(value))).collect();
+        headers.sort_unstable();
         let body = answer.body_mut().with_config().limit(256 * 1024 * 1024).read_to_vec()?;
         Ok(Reply {
             status,
             content_type,
             etag,
+            headers,
             body,
         })
     }
