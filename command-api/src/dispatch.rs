@@ -17,6 +17,7 @@ use domain::{
     access::{Cell, Row},
     commands::{AnyCommand, CommandKind, find},
     id::{CommandId, FamilyId},
+    parsing::{is_name, without_values},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
@@ -214,7 +215,7 @@ fn batch_items(body: &[u8]) -> Result<Vec<BatchItem>, Problem> {
     } else {
         serde_json::from_slice(body).map(|batch: Batch| batch.commands)
     };
-    items.map_err(|error| Problem::malformed(error.to_string()))
+    items.map_err(|error| Problem::malformed(without_values(&error.to_string())))
 }
 
 /// Several commands, a verdict each, in order. They are not one transaction: each is accepted or declined on its own.
@@ -383,10 +384,16 @@ fn require_proof(command: &dyn AnyCommand, signed_in: SignedIn, verifier: &Token
 
 fn named(name: &str) -> Result<&'static CommandKind, Problem> {
     find(name).ok_or_else(|| {
-        let name: String = name.chars().filter(char::is_ascii_graphic).take(60).collect();
+        // What does not read like a command may be anything that somebody has pasted there.
+        let is_like_one = is_name(&name.replace('-', "_"));
+        let named = if is_like_one {
+            format!(" '{name}'")
+        } else {
+            String::new()
+        };
         Problem::unknown(
             "unknown-command",
-            format!("there is no command '{name}'; GET /api/v1/commands lists them"),
+            format!("there is no command{named}; GET /api/v1/commands lists them"),
         )
     })
 }

@@ -14,6 +14,7 @@ use crate::{
     family::commands::*,
     inbox::commands::*,
     ledger_account::commands::*,
+    parsing::{is_way, without_values},
     rewards::commands::*,
     spending::commands::*,
     statement_import::commands::*,
@@ -63,10 +64,10 @@ pub type Parse = fn(&str) -> Result<Box<dyn AnyCommand>, BodyError>;
 
 /// Why a body is none of its command: the field where there is one, and what is wrong there.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{source}", .field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default())]
+#[error("{}{reason}", .field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default())]
 pub struct BodyError {
     field: Option<String>,
-    source: serde_json::Error,
+    reason: String,
 }
 
 /// Reads a body; one that is wrong is read a second time to learn at which field.
@@ -77,9 +78,9 @@ fn parse<C: Decide + DeserializeOwned + 'static>(body: &str) -> Result<Box<dyn A
             let again = serde_path_to_error::deserialize::<_, C>(&mut serde_json::Deserializer::from_str(body));
             let field = again.err().map(|error| error.path().to_string());
             Err(BodyError {
-                // The body as a whole is called so.
-                field: field.filter(|path| path != "." && path != "?"),
-                source,
+                // The body as a whole is called `.`; what is no name of ours, somebody has made up.
+                field: field.filter(|path| is_way(path) && path != "."),
+                reason: without_values(&source.to_string()),
             })
         }
     }
@@ -145,6 +146,12 @@ mod tests {
         );
         assert!(expense(r#","splits":[{"category_id":7}]"#).starts_with("splits[0].category_id: "));
         assert!(expense(r#","colour":1"#).contains("unknown field `colour`"));
+        assert_eq!(
+            place(expense(r#","effective_on":27491308"#)),
+            "effective_on: invalid type: integer, expected a formatted date string"
+        );
+        assert!(!said("add-expense", r#"{"Hunter2":{}}"#).contains("unter2"));
+        assert!(!said("add-expense", r#"{"account_id":"Hunter2"}"#).contains("unter2"));
         assert_eq!(place(said("add-expense", "{}")), "missing field `account_id`");
         assert_eq!(place(said("add-expense", "")), "EOF while parsing a value");
     }

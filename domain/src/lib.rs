@@ -15,6 +15,7 @@ pub mod event;
 pub mod id;
 pub mod journal;
 pub mod money;
+pub mod parsing;
 pub mod personal;
 pub mod posting;
 pub mod refusal;

@@ -3,7 +3,7 @@
 
 use axum::{extract::Query, http::Uri};
 use chrono::NaiveDate;
-use domain::calendar::FIRST_DAY;
+use domain::{calendar::FIRST_DAY, parsing::without_values};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use service_kit::problem::Problem;
@@ -75,7 +75,7 @@ fn parse<P: DeserializeOwned>(query: &str) -> Result<P, Problem> {
     let uri = Uri::builder().path_and_query(format!("/?{query}")).build();
     let uri = uri.map_err(|_| Problem::malformed("the query string is not a valid one"))?;
     Query::try_from_uri(&uri).map(|Query(params)| params).map_err(|error| {
-        let detail: String = error.body_text().chars().take(300).collect();
+        let detail: String = without_values(&error.body_text()).chars().take(300).collect();
         Problem::malformed(detail)
     })
 }

@@ -19,7 +19,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use chrono::{DateTime, Utc};
-use domain::{family::FamilyRefusal, id::FamilyId, refusal::Refusal};
+use domain::{family::FamilyRefusal, id::FamilyId, parsing::without_values, refusal::Refusal};
 use event_store::{
     Log,
     replay::{AsOf, Last, ReplayError},
@@ -226,8 +226,8 @@ impl Asked {
         let own: Vec<&str> = query.split('&').filter(|pair| !is_bound(pair)).collect();
         let uri = Uri::builder().path_and_query(format!("/?{}", bounds.join("&"))).build();
         let uri = uri.map_err(|_| Problem::malformed("the query string is not a valid one"))?;
-        let Query(bounds) =
-            Query::<Bounds>::try_from_uri(&uri).map_err(|error| Problem::malformed(error.body_text()))?;
+        let Query(bounds) = Query::<Bounds>::try_from_uri(&uri)
+            .map_err(|error| Problem::malformed(without_values(&error.body_text())))?;
         let as_of = AsOf::parse(bounds.recorded_at.as_deref(), bounds.family_seq.as_deref(), None)
             .map_err(|error| Problem::malformed(error.to_string()))?;
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Query parameters: read as text and judged here, so that whatever is sent is answered with a reason and never with a 5xx.
 
 use axum::extract::{Query, rejection::QueryRejection};
+use domain::parsing::without_values;
 use event_store::replay::{AsOf, bounds};
 use serde::{Deserialize, de::DeserializeOwned};
 use service_kit::problem::Problem;
@@ -37,7 +38,7 @@ impl Bounds {
 pub(super) fn parameters<T: DeserializeOwned>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     query
         .map(|Query(parameters)| parameters)
-        .map_err(|rejection| Problem::malformed(rejection.body_text()))
+        .map_err(|rejection| Problem::malformed(without_values(&rejection.body_text())))
 }
 
 /// A whole number from 0 up.

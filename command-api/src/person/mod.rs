@@ -32,6 +32,7 @@ use domain::{
     access::{Row, route},
     actor::Role,
     id::{FamilyId, MemberId, UserId},
+    parsing::without_values,
 };
 use event_store::{
     Lane, Log, LogError,
@@ -154,7 +155,7 @@ struct ExportQuery {
 }
 
 fn form(query: Result<Query<ExportQuery>, QueryRejection>) -> Result<Box<dyn Form>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| Problem::malformed(without_values(&rejection.body_text())))?;
     match query.format.as_deref() {
         None | Some("json") => Ok(Box::new(json::Json::default())),
         Some("html") => Ok(Box::new(html::Html::default())),

@@ -4,6 +4,8 @@
 //! message where that is not offered. Plain text is for a relay on the same machine, and takes no password.
 //! A message is tried again under the same `Message-ID`, so that a second copy can be told.
 
+use std::error::Error as _;
+
 use lettre::{
     Message as Letter, SmtpTransport, Transport,
     message::{
@@ -123,8 +125,26 @@ fn outcome(error: &Error) -> SendError {
     }
 }
 
+/// What the server answered, in its codes alone: its words may repeat what it was sent, as a filter's do that dislikes a link.
 fn reply(error: &Error) -> String {
-    shortened(&format!(" {error}")).trim_start_matches(' ').to_owned()
+    let Some(code) = error.status() else {
+        if error.is_response() {
+            return "an answer that is none".to_owned();
+        }
+        return shortened(&error.to_string());
+    };
+    let words = error.source().map(ToString::to_string).unwrap_or_default();
+    match words.split_whitespace().next().filter(|word| is_enhanced_code(word)) {
+        Some(enhanced) => format!("status {code} {enhanced}"),
+        None => format!("status {code}"),
+    }
+}
+
+/// Such as 5.7.1 (RFC 3463 §2).
+fn is_enhanced_code(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    let is_number = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts.iter().all(is_number)
 }
 
 fn is_this_machine(host: &str) -> bool {

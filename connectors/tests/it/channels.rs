@@ -123,6 +123,15 @@ fn what_the_server_says_decides_whether_to_try_again() {
         mailbox.behave(Behaviour::Refuses(reply));
         send(&settings, MAIL, &message("ada@example.org", "hello")).unwrap_err()
     };
+    // In its codes, and not in its words: they may repeat the letter.
+    assert_eq!(
+        refusal("554 5.7.1 the link https://kinledger.example/#/reset-password?token=abc is known").to_string(),
+        "the message was refused: status 554 5.7.1"
+    );
+    assert_eq!(
+        refusal("554 token=abc").to_string(),
+        "the message was refused: status 554"
+    );
     assert!(matches!(refusal("450 4.2.0 greylisted"), SendError::Later(_)));
     assert!(matches!(refusal("550 5.1.1 no such user"), SendError::AddressDead(_)));
     assert!(matches!(refusal("550 5.7.1 not from you"), SendError::Operator(_)));

@@ -2,10 +2,10 @@
 //! nothing back. What was counted stays as it was.
 
 mod apart;
-mod installation;
+pub mod installation;
 mod outside;
 mod planting;
-mod searching;
+pub mod searching;
 
 use std::{
     collections::BTreeMap,

@@ -22,6 +22,7 @@ mod person;
 mod races;
 mod rebuild;
 mod renaming;
+mod secrets;
 mod session;
 mod several;
 mod spending;

@@ -21,6 +21,7 @@ use axum::{
     routing::get,
 };
 use chrono::{DateTime, Duration, Utc};
+use domain::parsing::without_values;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::problem::Problem;
@@ -157,7 +158,7 @@ struct Page {
 
 impl Page {
     fn of(query: Result<Query<PageQuery>, QueryRejection>) -> Result<Self, Problem> {
-        let Query(query) = query.map_err(|rejection| Problem::malformed(rejection.body_text()))?;
+        let Query(query) = query.map_err(|rejection| Problem::malformed(without_values(&rejection.body_text())))?;
         let limit = match query.limit.as_deref().map(str::parse) {
             None => LIMIT_DEFAULT,
             Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,

@@ -1,6 +1,9 @@
 //! What a person may say about a file that the file does not say itself.
 
-use domain::Currency;
+use domain::{
+    Currency,
+    parsing::{is_way, without_values},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +139,8 @@ impl Options {
     /// The same options with one more set, by its dotted name.
     fn with(self, name: &str, text: &str) -> Result<Self, OptionError> {
         let wrong = |problem: String| OptionError {
-            name: name.chars().take(60).collect(),
+            // What does not read like an option may be anything that somebody has pasted there.
+            name: if is_way(name) { name.to_owned() } else { "?".to_owned() },
             problem,
         };
         let value = match name {
@@ -161,7 +165,7 @@ impl Options {
             return Err(wrong("it is a group of options".into()));
         }
         *place = value;
-        serde_json::from_value(whole).map_err(|error| wrong(error.to_string()))
+        serde_json::from_value(whole).map_err(|error| wrong(without_values(&error.to_string())))
     }
 }
 
