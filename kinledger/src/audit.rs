@@ -1,8 +1,8 @@
 //! `kinledger audit`: replay, verify and export, straight from the log.
 //!
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 all is well, 1 it could not be done, 2 the log was
-//! altered, 3 rows of views are not those of the log, or a pack is whole but older than what was kept elsewhere. The database
-//! is only read.
+//! altered, 3 rows of views are not those of the log, or a pack is whole but older than what was kept elsewhere. The log is only
+//! read; what is read of a family's books, its parents are told ([`told`]).
 
 mod check;
 mod export;
@@ -10,6 +10,7 @@ mod key;
 mod pack;
 mod past;
 mod replay;
+mod told;
 mod verify;
 
 use std::{fmt, path::Path, process::ExitCode};

@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{AsOfOptions, advance, lane_of, open, pack, progress_bar, replay_error};
+use super::{AsOfOptions, advance, lane_of, open, pack, progress_bar, replay_error, told::tell_family};
 use crate::keys::Ledger;
 
 /// Pages on their way at most.
@@ -67,6 +67,7 @@ pub(super) async fn run(options: ExportOptions, ledger: &Ledger) -> Result<()> {
     let lane = lane_of(&log, options.family).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
     let mut target = Target::open(options.output.as_deref())?;
+    tell_family(ledger, options.family, format.name()).await?;
     let bar = progress_bar("exporting", Some(0));
     let export = event_store::export::export(&log, lane, options.family, format, options.as_of.bounds(), sender);
     let (exported, written) = tokio::join!(export, write_all(chunks, &mut target, &bar));

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use verifier::{Kept, Limits, Pack, Report, Trust, VerifierKey};
 
-use super::{advance, lane_of, open, progress_bar};
+use super::{advance, lane_of, open, progress_bar, told::tell_family};
 use crate::keys::Ledger;
 
 /// How long an export waits for a running sealer to seal what there is.
@@ -36,6 +36,7 @@ pub(super) async fn export(
     let log = open(ledger).await?;
     let lane = lane_of(&log, family).await?;
     let wanted = sizes(&log, lane, kept).await?;
+    tell_family(ledger, family, "pack").await?;
     let unsealed = wait_until_sealed(&log, lane, family).await?;
     let (sender, parts) = mpsc::channel(PARTS_MAX);
     let bar = progress_bar("packing", None);

@@ -18,7 +18,7 @@ use replay_api::{
 use service_kit::database::{self, DatabaseRole};
 use uuid::Uuid;
 
-use super::{ReplayOptions, advance, progress_bar, replay_error};
+use super::{ReplayOptions, advance, progress_bar, replay_error, told::tell_family};
 use crate::keys::Ledger;
 
 pub(super) async fn run(options: ReplayOptions, ledger: &Ledger) -> Result<()> {
@@ -28,6 +28,7 @@ pub(super) async fn run(options: ReplayOptions, ledger: &Ledger) -> Result<()> {
     let mut connection = pool.acquire().await.context("cannot open the ledger")?;
     let past = Past::begin(&ledger.log(pool.clone()), &mut connection, options.family).await?;
     let mut past = past.ok_or_else(|| anyhow!("there is no family {}", options.family))?;
+    tell_family(ledger, options.family, "replay").await?;
     let as_of = options.as_of.bounds();
     let mut book = as_of.effective_on.map_or_else(Book::new, Book::effective_until);
     let last = replayed(&mut past, &as_of, options.family, options.dump.then_some(&mut book)).await?;

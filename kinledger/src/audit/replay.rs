@@ -12,7 +12,7 @@ use event_store::replay::{Statement, replay};
 use query_api::views::VIEWS;
 use serde_json::json;
 
-use super::{AsOfOptions, advance, lane_of, open, past, progress_bar, replay_error};
+use super::{AsOfOptions, advance, lane_of, open, past, progress_bar, replay_error, told::tell_family};
 use crate::keys::Ledger;
 
 /// Whose books, and as of when.
@@ -50,6 +50,7 @@ pub(super) async fn run(options: ReplayOptions, ledger: &Ledger) -> Result<()> {
     }
     let log = open(ledger).await?;
     let lane = lane_of(&log, options.family).await?;
+    tell_family(ledger, options.family, "replay").await?;
     let bounds = options.as_of.bounds();
     let bar = progress_bar("replaying", None);
     let replayed = replay(&log, lane, options.family, bounds, options.entries, |folded| {

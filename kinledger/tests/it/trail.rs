@@ -1,11 +1,14 @@
 //! The trail of security events, as people read it: what was really done stands in it, nobody is followed through it, and its
 //! pages hold everything once while more is written.
 
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, path::Path, process::Command, thread};
 
 use serde_json::{Value, json};
 
-use crate::support::{Household, Kinledger, PASSWORD, Person, payload, register};
+use crate::{
+    erasure::installation::Installation,
+    support::{Household, Kinledger, PASSWORD, Person, payload, register},
+};
 
 /// Words of devices, which must be told of the young and of nobody else.
 const TEENS_PHONE: &str = "Teen's phone/7";
@@ -274,4 +277,115 @@ fn pages_hold_every_event_once_and_in_order_while_more_are_written() {
         );
         assert!(during.is_sorted_by(|a, b| a["at"].as_str() >= b["at"].as_str()));
     }
+}
+
+/// What an operator's command says and writes.
+fn operators(kinledger: &Kinledger, arguments: &[&str]) -> (i32, String, String) {
+    let output = kinledger.run(arguments);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Changes the database as whoever owns it.
+fn change(kinledger: &Kinledger, statement: &str) {
+    let url = kinledger.database_url();
+    // Each in a transaction of its own.
+    let each = statement.split("; ").flat_map(|one| ["-c", one]);
+    let changed = Command::new("psql")
+        .args([url.as_str(), "-q"])
+        .args(each)
+        .output()
+        .unwrap();
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+}
+
+#[test]
+fn parents_are_told_what_an_operator_reads_and_an_operator_who_cannot_tell_them_reads_nothing() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Readable", "EUR");
+    let other = Household::found(&kinledger, "The Others", "EUR");
+    let id = family.id.as_str();
+    let path = |family: &Household| format!("{}/security-events", family.path());
+    let exported = || {
+        let events = walk(&family.parent, &path(&family), 200);
+        let exported = events.into_iter().filter(|event| event["kind"] == "exported");
+        exported.collect::<Vec<_>>()
+    };
+    let file = |name: &str| kinledger.folder().join(name).display().to_string();
+    let [journal, folder, refused] = ["journal", "pack", "refused"].map(file);
+    let reads: [(&str, &[&str]); 7] = [
+        ("ndjson", &["audit", "export", "--family", id, "--format", "ndjson"]),
+        (
+            "hledger",
+            &["audit", "export", "--family", id, "--format", "hledger", "-o", &journal],
+        ),
+        ("pack", &["audit", "export", "--family", id, "--pack", "-o", &folder]),
+        ("replay", &["audit", "replay", "--family", id]),
+        ("replay", &["audit", "replay", "--family", id, "--entries", "--json"]),
+        ("replay", &["audit", "replay", "--family", id, "--view", "members"]),
+        ("replay", &["audit", "replay", "--family", id, "--dump"]),
+    ];
+    for (form, arguments) in reads {
+        let before = exported().len();
+        let (code, said, error) = operators(&kinledger, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {error}");
+        let is_file = arguments.contains(&"-o");
+        assert_eq!(said.is_empty(), is_file, "{arguments:?}");
+        let events = exported();
+        assert_eq!(events.len(), before + 1, "{arguments:?}");
+        let event = &events[0];
+        assert_eq!(event["what"], json!(["operator", form]), "{arguments:?}");
+        assert!(event["by"].is_null() && event["member_id"].is_null(), "{event}");
+    }
+    // Who tells nothing of what the books say, leaves nothing; and nobody else is told.
+    let silent: [&[&str]; 3] = [
+        &["audit", "verify"],
+        &["audit", "verify", "--family", id, "--views"],
+        &["audit", "key", "show"],
+    ];
+    for arguments in silent {
+        assert_eq!(operators(&kinledger, arguments).0, 0, "{arguments:?}");
+    }
+    let unknown = format!("fam_{}", uuid::Uuid::new_v4());
+    let (code, _, error) = operators(&kinledger, &["audit", "replay", "--family", &unknown]);
+    assert!(code == 1 && error.contains("no family"), "{error}");
+    assert_eq!(exported().len(), reads.len());
+    let others = walk(&other.parent, &path(&other), 200);
+    assert!(others.iter().all(|event| event["kind"] != "exported"), "{others:#?}");
+
+    // A login without identity's rights, and a database that takes no writes.
+    let name = kinledger.database_url();
+    let name = name.rsplit('/').next().unwrap().split('?').next().unwrap();
+    for (takes, gives) in [
+        (
+            "revoke insert on identity.security_events from kinledger_identity".to_owned(),
+            "grant insert on identity.security_events to kinledger_identity".to_owned(),
+        ),
+        (
+            format!("alter database \"{name}\" set default_transaction_read_only = on"),
+            format!(
+                "set default_transaction_read_only = off; alter database \"{name}\" reset default_transaction_read_only"
+            ),
+        ),
+    ] {
+        change(&kinledger, &takes);
+        for (form, arguments) in reads {
+            let arguments = arguments.iter().map(|word| match *word {
+                word if word == journal || word == folder => refused.as_str(),
+                word => word,
+            });
+            let arguments: Vec<&str> = arguments.collect();
+            let (code, said, error) = operators(&kinledger, &arguments);
+            assert_eq!((code, said.as_str()), (1, ""), "{form}: {error}");
+            // Past views need tables of their own, which a database that takes no writes has no room for.
+            let is_said = ["nothing is given out", "read-only"]
+                .iter()
+                .any(|said| error.contains(said));
+            assert!(is_said, "{form}: {error}");
+            assert!(!Path::new(&refused).exists(), "{form}");
+        }
+        assert_eq!(operators(&kinledger, &["audit", "verify"]).0, 0);
+        change(&kinledger, &gives);
+    }
+    assert_eq!(exported().len(), reads.len());
 }

@@ -68,6 +68,7 @@ const WORDS: &[&str] = &[
     "pwd",
     "rc",
     "recovery-code",
+    "replay",
     "signing",
     "sms",
     "swk",
