@@ -3,6 +3,8 @@
 //! A migration that gives or takes a right changes that file in the same commit, so that somebody reads it:
 //! `KINLEDGER_WRITE_RIGHTS=1 scripts/with-servers.sh cargo test -p kinledger --test it isolation::database::rights`.
 
+mod tried;
+
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use service_kit::{database::DatabaseRole, testing::TestDatabase};
