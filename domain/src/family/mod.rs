@@ -43,9 +43,9 @@ pub struct Member {
     pub user_id: Option<UserId>,
     /// Wallets by currency.
     pub wallets: BTreeMap<Currency, AccountId>,
-    /// Did somebody ever take the place?
+    /// Did somebody ever sit here as a parent or partner? Who is made an auditor afterwards wrote what they wrote.
     #[serde(default)]
-    pub has_joined: bool,
+    pub was_adult: bool,
     /// Left or removed? Then nobody sits in the place, and nobody will again.
     #[serde(default)]
     pub has_left: bool,
@@ -76,7 +76,7 @@ impl Member {
         let is_just_removed = self
             .removed_on
             .is_some_and(|day| today < day + Days::new(TAKES_ALONG_DAYS));
-        self.has_joined && self.role.is_adult() && (!self.has_left || is_just_removed)
+        self.was_adult && (!self.has_left || is_just_removed)
     }
 }
 
@@ -104,7 +104,7 @@ impl Family {
                     on_leaderboard: added.on_leaderboard,
                     user_id: None,
                     wallets: BTreeMap::new(),
-                    has_joined: false,
+                    was_adult: false,
                     has_left: false,
                     removed_on: None,
                     ends_at: None,
@@ -122,13 +122,14 @@ impl Family {
                 self.users.insert(joined.user_id, joined.member_id);
                 if let Some(member) = self.members.get_mut(&joined.member_id) {
                     member.user_id = Some(joined.user_id);
-                    member.has_joined = true;
+                    member.was_adult |= member.role.is_adult();
                 }
             }
             FamilyEvent::MemberRoleChanged(changed) => {
                 self.end_handover(changed.member_id);
                 if let Some(member) = self.members.get_mut(&changed.member_id) {
                     member.role = changed.to;
+                    member.was_adult |= member.user_id.is_some() && member.role.is_adult();
                 }
             }
             FamilyEvent::LeaderboardChoiceMade(choice) => {

@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        family::commands::{LeaveFamily, RemoveMember},
+        family::commands::{ChangeRole, LeaveFamily, RemoveMember},
         testing::{Scenario, member_id},
     };
 
@@ -127,6 +127,12 @@ mod tests {
             let on = |days: i64| removed.clone().at(removed.now() + Duration::days(days));
             on(29).when(&erase).refused("own-to-erase");
             assert_eq!(on(30).when(&erase).accepted().len(), 1);
+            // Nor by making them a guest first.
+            let guest = ChangeRole {
+                member_id: other,
+                role: Role::Auditor,
+            };
+            scenario.clone().after(&guest).when(&erase).refused("own-to-erase");
             // Who left by themself could have asked.
             let left = scenario
                 .asked_by_the_newest()
