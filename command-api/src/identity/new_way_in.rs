@@ -15,7 +15,7 @@ use super::{Identity, IdentityError, ways_in};
 /// Holds the person's row, so that two additions at once come after one another, and asks for what the account must have.
 ///
 /// # Errors
-/// 401 when the session has ended; 403 for accounts of paired devices, and `email-not-verified`.
+/// 401 when the session has ended; 403 for accounts and sessions of paired devices, and `email-not-verified`.
 pub(super) async fn require_in_tx(
     tx: &mut PgConnection,
     identity: &Identity,
@@ -27,6 +27,8 @@ pub(super) async fn require_in_tx(
             "this account signs in by devices that a parent pairs, and in no other way",
         ));
     }
+    // Who has another way in adds to it by that one: what a parent had a hand in adds nothing that outlasts it.
+    signed_in.require_own_sign_in()?;
     let (has_email, is_verified): (bool, bool) = sqlx::query_as(
         "select email is not null, email_verified_at is not null
          from identity.users

@@ -111,6 +111,7 @@ async fn ask(
             "this account signs in by a paired device and has no e-mail address",
         ));
     }
+    signed_in.require_own_sign_in()?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let token = mail_tokens::make_in_tx(&mut tx, Purpose::ChangeEmail, signed_in.user_id, &email, Asker::Anybody)

@@ -110,14 +110,20 @@ async fn young_member(
         ));
     }
     if let Some(user_id) = holder {
-        let has_email: Option<(bool,)> =
-            sqlx::query_as("select email is not null from identity.users where user_id = $1")
-                .bind(user_id.uuid())
-                .fetch_optional(identity.pool())
-                .await
-                .map_err(IdentityError::Database)?;
+        let has_own_way_in: Option<(bool,)> = sqlx::query_as(
+            "select
+                 email is not null
+                 or exists (select 1 from identity.linked_sign_ins where linked_sign_ins.user_id = users.user_id)
+                 or exists (select 1 from identity.passkeys where passkeys.user_id = users.user_id)
+             from identity.users
+             where user_id = $1",
+        )
+        .bind(user_id.uuid())
+        .fetch_optional(identity.pool())
+        .await
+        .map_err(IdentityError::Database)?;
         // No account at all is one that was not made yet, by a process that ended in between.
-        if has_email == Some((true,)) {
+        if has_own_way_in == Some((true,)) {
             return Err(Problem::conflict(
                 "has-own-account",
                 "this member signs in with an account of their own",

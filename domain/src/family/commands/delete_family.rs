@@ -26,8 +26,9 @@ impl Decide for DeleteFamily {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let (family, asking) = (context.family()?, context.asking_member()?);
         let is_other_adult = |member: &&crate::family::Member| {
-            let is_adult = member.role.is_adult() || member.role == Role::Auditor;
-            is_adult && member.user_id.is_some() && member.member_id != asking.member_id && member.is_in(context.at())
+            // Who was a parent or partner is asked also when they were made an auditor whose term is over.
+            let is_asked = member.was_adult || (member.role == Role::Auditor && member.is_in(context.at()));
+            is_asked && member.user_id.is_some() && member.member_id != asking.member_id
         };
         if family.present().any(|member| is_other_adult(&member)) {
             return Err(FamilyRefusal::OthersFirst.into());
@@ -55,8 +56,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        family::commands::{CreateFamily, LeaveFamily, RemoveMember},
-        testing::{Scenario, currency, member_id},
+        family::commands::{ChangeRole, CreateFamily, LeaveFamily, RemoveMember, SetAuditTerm},
+        testing::{Scenario, currency, member_id, today},
     };
 
     fn delete(name: &str) -> DeleteFamily {
@@ -95,6 +96,28 @@ mod tests {
         alone.when(&delete("Lovelace")).refused("removed-lately");
         let later = alone.clone().at(alone.now() + Duration::days(30));
         assert_eq!(later.when(&delete("Lovelace")).accepted().len(), 1);
+        // Made a guest whose term is over they are asked all the same.
+        let partner = Scenario::family().with_member(Role::Partner);
+        let guest = ChangeRole {
+            member_id: member_id(Role::Partner),
+            role: Role::Auditor,
+        };
+        let term = SetAuditTerm {
+            member_id: member_id(Role::Partner),
+            until_on: today(),
+        };
+        let over = partner.after(&guest).after(&term);
+        let over = over.clone().at(over.now() + Duration::days(40));
+        over.when(&delete("Lovelace")).refused("others-first");
+        let over = over.after(&remove);
+        over.when(&delete("Lovelace")).refused("removed-lately");
+        // Who never was more than a guest is not asked any more.
+        let guest = Scenario::family().with_member(Role::Auditor).after(&SetAuditTerm {
+            member_id: member_id(Role::Auditor),
+            until_on: today(),
+        });
+        let guest = guest.clone().at(guest.now() + Duration::days(2));
+        assert_eq!(guest.when(&delete("Lovelace")).accepted().len(), 1);
         let left = Scenario::family().with_member(Role::Partner).asked_by(Role::Partner);
         let left = left.after(&LeaveFamily {}).asked_by(Role::Parent);
         assert_eq!(left.when(&delete("Lovelace")).accepted().len(), 1);

@@ -85,7 +85,7 @@ fn app(world: &mut World, gina: &Account) -> Vec<String> {
     early_in_a_step();
     let confirm = format!("{TOTP}/confirm");
     let wrong = world.planted.secret("TOTP code", &phone.wrong_code());
-    for malformed in [wrong.clone(), "12ab56".to_owned(), wrong.repeat(5)] {
+    for malformed in [wrong.clone(), "12xy56".to_owned(), wrong.repeat(5)] {
         let malformed = world.planted.secret("TOTP code", &malformed);
         let reply = world.post(&gina.client, &confirm, &json!({"code": malformed}));
         world.planted.wrong("TOTP code", &reply, 422);

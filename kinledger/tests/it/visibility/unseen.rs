@@ -57,7 +57,7 @@ async fn what_is_hidden_from_a_member_changes_no_byte_of_what_they_can_get() {
             let of_seed_1 = number < SEERS.len() as u64;
             let turn = if of_seed_1 { number } else { drawn + number };
             let seer = SEERS[usize::try_from(turn).unwrap() % SEERS.len()];
-            let seed = if of_seed_1 { 1 } else { turn / SEERS.len() as u64 };
+            let seed = if of_seed_1 { 1 } else { 2 + turn / SEERS.len() as u64 };
             compared += compare(&mut one, &mut other, seed, seer, &mut shown).await;
         }
         one.stop().await;

@@ -1,6 +1,6 @@
 //! What a paired device opens when roles change, when its challenges are asked for by others, and while the server is busy.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use command_api::identity::IdentityConfig;
 use domain::{
     actor::Role,
@@ -251,5 +251,52 @@ async fn a_right_pin_counts_as_no_wrong_one_while_the_server_is_busy() {
         }
     }
     assert_eq!(turned_away, 3);
+    home.app.end().await;
+}
+
+#[tokio::test]
+async fn a_paired_device_adds_no_way_in_to_an_account_that_has_another_and_none_is_paired_with_one() {
+    let home = Home::with(Role::Child).await;
+    let device = Device::new();
+    let paired = home.paired(&device, PIN).await;
+    // As an account that somebody made at a provider, which gave no address.
+    let user: UserId = text(&paired["tokens"]["user_id"]).parse().unwrap();
+    home.change(&format!(
+        "insert into identity.linked_sign_ins (identity_hash, user_id, provider)
+         values (decode(repeat('07', 32), 'hex'), '{}', 'x')",
+        user.uuid()
+    ))
+    .await;
+    let token = text(&paired["tokens"]["access_token"]);
+    let authorization = format!("Bearer {token}");
+    for (method, path, body) in [
+        (
+            Method::POST,
+            "/api/v1/auth/api-keys",
+            json!({"name": "script", "scopes": ["read"]}),
+        ),
+        (Method::POST, "/api/v1/auth/factors/totp", json!({})),
+        (Method::POST, "/api/v1/auth/factors/passkeys/options", json!({})),
+        (
+            Method::PUT,
+            "/api/v1/auth/profile/phone",
+            json!({"number": "+491701234567"}),
+        ),
+    ] {
+        let mut request = json_request(path, &body, &[("authorization", &authorization)]);
+        *request.method_mut() = method;
+        let refused = home.app.send(request).await;
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::FORBIDDEN, "/problems/paired-account"),
+            "{path}"
+        );
+    }
+    let path = format!("/api/v1/families/{}/members/{}/pairing", home.family_id, home.child);
+    let again = home.app.post_as(&home.parent, &path, json!({})).await;
+    assert_eq!(
+        (again.status, again.problem()),
+        (StatusCode::CONFLICT, "/problems/has-own-account")
+    );
     home.app.end().await;
 }
