@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -116,7 +116,12 @@ async fn seal(pool: &PgPool, settings: &SealSettings, status: &SealStatus, mut s
 /// [`SealError`]; exporting is only tried.
 pub async fn seal_now(pool: &PgPool, settings: &SealSettings, status: &SealStatus) -> Result<(), SealError> {
     let mut session = None;
-    round(pool, settings, status, &mut session, true).await?;
+    let sealed = round(pool, settings, status, &mut session, true).await;
+    let ended = match session {
+        Some(session) => session.end().await,
+        None => Ok(()),
+    };
+    sealed.and(ended)?;
     for witness in &settings.witnesses {
         let mut given = witness::Given::default();
         if let Err(error) = witness::export_new(pool, witness, status, &mut given).await {
@@ -167,6 +172,14 @@ impl Session {
         let key = SealingKey::read_or_create(&settings.key_file, &session.log)?;
         keys::register(&mut session.connection, &key).await?;
         Ok(session)
+    }
+
+    /// Gives the lanes back before the connection ends: the server hears of that some time later, and until then nobody could take them.
+    async fn end(mut self) -> Result<(), SealError> {
+        sqlx::query("select pg_advisory_unlock_all()")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(self.connection.close().await?)
     }
 
     /// Takes the lanes that nobody has, and looks again at those that could not be sealed.

@@ -279,6 +279,8 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "accept-handover" | "delete-family" | "leave-family" => return None,
         // One's own ends who asks too: `erasure.rs` has it.
         "erase-member" if is_own && asking.role != "parent" => return None,
+        // Another adult has themself erased.
+        "erase-member" if !is_own && asking.role == "parent" => json!({"member_id": house.partner.member_id}),
         "erase-member" => json!({"member_id": add_member(family, "teen")}),
         // These put the whole family under rules: `consent.rs` has them.
         "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
