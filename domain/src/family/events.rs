@@ -128,7 +128,7 @@ pub struct MemberLeft {
 pub struct MemberRemoved {
     /// The member.
     pub member_id: MemberId,
-    /// The day, in the family's calendar; not said by releases before 0.3.
+    /// The day, in the family's calendar; release 0.1 did not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_on: Option<NaiveDate>,
 }
