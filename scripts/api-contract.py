@@ -191,6 +191,7 @@ def run(server, household, who, arguments, began, folder):
         **os.environ,
         "SCHEMATHESIS_HOOKS": "api_contract_hooks",
         "PYTHONPATH": HERE,
+        "PYTHONDONTWRITEBYTECODE": "1",
         "CONTRACT_FAMILY": household.family,
         "CONTRACT_MEMBER": household.member,
         "CONTRACT_TOKEN": household.tokens.get(who, ""),
