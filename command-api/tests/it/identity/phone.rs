@@ -11,7 +11,11 @@ use command_api::identity::IdentityConfig;
 use connectors::channels::{Channels, Settings};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use service_kit::testing::{TestDatabase, mailbox::Mailbox, telephones::Telephones};
+use service_kit::testing::{
+    TestDatabase,
+    mailbox::Mailbox,
+    telephones::{Message, Telephones},
+};
 
 use super::{Answer, App, PASSWORD, json_request, quick};
 
@@ -53,12 +57,18 @@ impl Sending {
         }
     }
 
-    /// The code of the message of this number, once there are so many messages.
-    async fn code(&self, count: usize) -> String {
+    /// The last of so many messages, once there are: no more have come.
+    async fn message(&self, count: usize) -> Message {
         let telephones = self.telephones.clone();
         let last = tokio::task::spawn_blocking(move || telephones.wait_for(count)).await;
-        let (last, all) = (last.unwrap(), self.telephones.messages());
+        let all = self.telephones.messages();
         assert!(all.len() <= count, "{all:?}");
+        last.unwrap()
+    }
+
+    /// The code of the message of this number, once there are so many messages.
+    async fn code(&self, count: usize) -> String {
+        let last = self.message(count).await;
         assert_eq!(last.to, NUMBER);
         last.code()
     }
@@ -367,7 +377,7 @@ async fn strangers_who_would_add_a_number_leave_its_owner_theirs_and_its_telepho
     for twin in ["+49 (0)170 1234567", "+4901701234567"] {
         assert_eq!(sending.put(owner, twin).await.status, StatusCode::BAD_REQUEST, "{twin}");
     }
-    assert_eq!(sending.telephones.messages().len(), 6);
+    sending.message(6).await;
     sending.app.end().await;
 }
 
