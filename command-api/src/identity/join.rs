@@ -73,7 +73,7 @@ async fn take_place(
     let user_id = signed_in.user_id;
     let attempt = identity
         .throttle()
-        .admit(&format!("join {user_id}"), client.address, true)?;
+        .admit_session(&format!("join {user_id}"), signed_in.session_id)?;
     let hash = code_hash(&request.code);
     let taken = match request.code.len() {
         0..=CODE_BYTES_MAX => take(&identity, &hash, user_id).await,
@@ -185,12 +185,18 @@ type Row = (
 
 /// Takes the code for this person, or finds that they took it before.
 async fn take(identity: &Identity, hash: &[u8; 32], user_id: UserId) -> Result<Taken, sqlx::Error> {
-    let account: Option<(Option<String>, bool)> =
-        sqlx::query_as("select email, email_verified_at is not null from identity.users where user_id = $1")
-            .bind(user_id.uuid())
-            .fetch_optional(identity.pool())
-            .await?;
-    let (email, is_verified) = account.unwrap_or((None, false));
+    let account: Option<(Option<String>, bool)> = sqlx::query_as(
+        "select email, email_verified_at is not null
+         from identity.users
+         where user_id = $1 and closed_at is null",
+    )
+    .bind(user_id.uuid())
+    .fetch_optional(identity.pool())
+    .await?;
+    // The account was closed, and this process has not heard of it.
+    let Some((email, is_verified)) = account else {
+        return Ok(Taken::Unknown);
+    };
     let address = email.map(|email| mail::hash(identity, &email));
     let row: Option<Row> = sqlx::query_as(
         "update identity.invitations

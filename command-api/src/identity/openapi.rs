@@ -198,6 +198,7 @@ fn first_routes() -> Vec<Route> {
                 MALFORMED,
                 (401, "The token is unknown, over or was used before."),
                 TOO_LARGE,
+                TOO_FAST,
             ],
         },
         Route {

@@ -28,6 +28,8 @@ use super::{
 pub(super) const TOKEN_BYTES_MAX: usize = 128;
 /// The same request may be repeated for so many seconds.
 const REPEAT_SECONDS: i32 = 10;
+/// Refreshes of one session in an hour; a client needs four.
+const REFRESHES_MAX: i64 = 240;
 
 /// A refresh token to exchange. It has no `Debug`: nothing may print it.
 #[derive(Deserialize, JsonSchema)]
@@ -131,6 +133,15 @@ pub(super) async fn refresh(
 
     let successor = RefreshToken::following(&old, used_with, identity.refresh_key());
     if !found.is_used {
+        if has_refreshed_too_often(&mut tx, found.session_id)
+            .await
+            .map_err(IdentityError::Database)?
+        {
+            return Err(Problem::too_fast(
+                60,
+                "this session was refreshed too often in the last hour; its access token is good for minutes yet",
+            ));
+        }
         rotate_in_tx(&mut tx, &old, used_with, &successor, found.session_id)
             .await
             .map_err(IdentityError::Database)?;
@@ -143,6 +154,19 @@ pub(super) async fn refresh(
         found.proof,
         successor,
     )?)))
+}
+
+/// Each refresh leaves a row for as long as its session.
+async fn has_refreshed_too_often(tx: &mut sqlx::PgConnection, session_id: Uuid) -> Result<bool, sqlx::Error> {
+    let (refreshed,): (i64,) = sqlx::query_as(
+        "select count(*)
+         from identity.refresh_tokens
+         where session_id = $1 and used_at > clock_timestamp() - interval '1 hour'",
+    )
+    .bind(session_id)
+    .fetch_one(tx)
+    .await?;
+    Ok(refreshed >= REFRESHES_MAX)
 }
 
 async fn rotate_in_tx(

@@ -6,6 +6,7 @@ use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use service_kit::problem::Problem;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
@@ -62,7 +63,7 @@ pub(super) async fn sign_in(
     let device_id = account.as_ref().and_then(|account| account.device_id);
     let attempt = match device_id {
         Some(device_id) => identity.throttle().admit_device(&email, device_id)?,
-        None => identity.throttle().admit(&email, client.address, false)?,
+        None => identity.throttle().admit(&email, client.address)?,
     };
     let (guesser, visitor) = match device_id {
         Some(device_id) => (Guesser::Device(device_id), Visitor::let_in_before(client.address)),
@@ -94,10 +95,8 @@ pub(super) async fn sign_in(
         account => {
             attempt.failed();
             if let Some(Account { user_id, .. }) = account {
-                let event = SecurityEvent::about(Kind::SignInFailed, user_id).from_address(address_hash);
-                security_events::record(identity.pool(), event)
-                    .await
-                    .map_err(IdentityError::Database)?;
+                // Not before the answer: whether there is an account makes it no slower.
+                tokio::spawn(tell_owner(identity, user_id, address_hash).in_current_span());
             }
             return Err(wrong_credentials());
         }
@@ -116,6 +115,14 @@ pub(super) async fn sign_in(
         ));
     }
     admission::admit(&identity, account.user_id, &["pwd"], Some(account.password), &client).await
+}
+
+/// Somebody guesses at the password of an account: its owner will read of it.
+async fn tell_owner(identity: Identity, user_id: UserId, address_hash: Option<[u8; 32]>) {
+    let event = SecurityEvent::about(Kind::SignInFailed, user_id).from_address(address_hash);
+    if let Err(error) = security_events::record(identity.pool(), event).await {
+        tracing::error!(%error, "a wrong password is not in the trail");
+    }
 }
 
 pub(super) fn wrong_credentials() -> Problem {

@@ -101,7 +101,7 @@ pub(super) async fn proven(
         }
         (None, Some(offer)) => {
             let subject = factors::throttle_subject(user_id);
-            let attempt = identity.throttle().admit(&subject, client.address, true)?;
+            let attempt = identity.throttle().admit_session(&subject, session_id)?;
             let is_right = offer.holds(identity, user_id).await?;
             if is_right {
                 attempt.succeeded();
@@ -155,7 +155,7 @@ async fn password_is_right(
             .ok_or_else(ended)?;
     // Who has no password has none that is right, and it takes as long to say so.
     let subject = email.unwrap_or_else(|| user_id.to_string());
-    let attempt = identity.throttle().admit(&subject, client.address, true)?;
+    let attempt = identity.throttle().admit_session(&subject, signed_in.session_id)?;
     let guesser = Guesser::Session(signed_in.session_id);
     let guess = match identity.guesses().count(&subject, guesser).await {
         Ok(guess) => guess,

@@ -5,8 +5,12 @@
 //!
 //! - *account from here*: one e-mail address from one network address. Right after a right password it starts again from nothing.
 //! - *account from anywhere*: one e-mail address from all network addresses. Where its owner was before makes no difference: who
-//!   shares that network could read from it that there is an account. Who has signed in, with a session, is not slowed by it.
+//!   shares that network could read from it that there is an account.
 //! - *here*: all e-mail addresses from one network address, with more patience, since a household or a school shares one.
+//!
+//! Who has signed in has a count of their session's own, which nobody else's guesses reach, in the same house or elsewhere. A second
+//! step is counted for its account, and not with those who guess from the same address. What nobody guesses, such as a passkey's
+//! signature, is not counted at all.
 //!
 //! Registrations are counted by network address beside that, the successful ones too: each costs a hash and leaves an account.
 //!
@@ -93,19 +97,47 @@ pub(super) struct Attempt {
 }
 
 impl Throttle {
-    /// Admits a guess at what `subject` protects.
+    /// Admits a stranger's guess at what `subject` protects.
     ///
     /// # Errors
     /// 429 while an earlier wrong guess keeps this one waiting.
-    pub fn admit(&self, subject: &str, address: Option<IpAddr>, is_known_here: bool) -> Result<Attempt, Problem> {
+    pub fn admit(&self, subject: &str, address: Option<IpAddr>) -> Result<Attempt, Problem> {
         let address_text = address.map(|address| address.to_string());
         let here = address_text.as_deref().unwrap_or_default();
-        let mut keys = vec![key(Scope::AccountFromHere, &[subject, here])];
-        if !is_known_here {
-            keys.push(key(Scope::AccountFromAnywhere, &[subject]));
-        }
+        let mut keys = vec![
+            key(Scope::AccountFromHere, &[subject, here]),
+            key(Scope::AccountFromAnywhere, &[subject]),
+        ];
         if address.is_some() {
             keys.push(key(Scope::Here, &[here]));
+        }
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
+    }
+
+    /// Admits a guess of somebody who is signed in: nobody else's guesses slow it.
+    ///
+    /// # Errors
+    /// 429 while an earlier wrong guess in this session keeps this one waiting.
+    pub fn admit_session(&self, subject: &str, session_id: Uuid) -> Result<Attempt, Problem> {
+        let session = session_id.to_string();
+        let keys = vec![key(Scope::AccountFromHere, &[subject, "session", &session])];
+        self.admit_at(keys, Instant::now()).map_err(too_fast)
+    }
+
+    /// Admits a second step at what `subject` protects: whoever takes it had the first one right.
+    ///
+    /// # Errors
+    /// 429 while an earlier wrong guess keeps this one waiting.
+    pub fn admit_second_step(
+        &self,
+        subject: &str,
+        address: Option<IpAddr>,
+        is_known_here: bool,
+    ) -> Result<Attempt, Problem> {
+        let here = address.map(|address| address.to_string()).unwrap_or_default();
+        let mut keys = vec![key(Scope::AccountFromHere, &[subject, &here])];
+        if !is_known_here {
+            keys.push(key(Scope::AccountFromAnywhere, &[subject]));
         }
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
@@ -139,13 +171,16 @@ impl Throttle {
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
-    /// Admits an attempt at what nobody guesses, such as a key's signature: counted by address alone, with its patience.
+    /// Admits an attempt at what one address alone is slowed in, such as a pairing's code: there is no account yet.
     ///
     /// # Errors
     /// 429 while earlier failures from there keep this one waiting.
-    pub fn admit_here(&self, address: Option<IpAddr>) -> Result<Attempt, Problem> {
-        let here = address.map(|address| address.to_string());
-        let keys = here.iter().map(|here| key(Scope::Here, &[here])).collect();
+    pub fn admit_here(&self, subject: &str, address: Option<IpAddr>) -> Result<Attempt, Problem> {
+        let here = address.map(|address| address.to_string()).unwrap_or_default();
+        let keys = vec![
+            key(Scope::AccountFromHere, &[subject, &here]),
+            key(Scope::Here, &[&here]),
+        ];
         self.admit_at(keys, Instant::now()).map_err(too_fast)
     }
 
@@ -370,23 +405,26 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_elsewhere_does_not_slow_who_is_signed_in() {
+    fn a_stranger_slows_nobody_who_is_signed_in_not_even_in_the_same_house() {
         let throttle = Throttle::default();
-        throttle
-            .admit("ada", Some("192.0.2.1".parse().unwrap()), false)
-            .ok()
-            .unwrap()
-            .failed();
+        let (here, elsewhere) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        // So many that the whole address waits.
+        for number in 0..100 {
+            let keys = vec![key(Scope::Here, &[&here.to_string()])];
+            let then = Instant::now() - Duration::from_secs(5 * (99 - number));
+            throttle.admit_at(keys, then).ok().unwrap().failed_at(then);
+        }
+        throttle.admit("ada", Some(elsewhere)).ok().unwrap().failed();
+        assert!(throttle.admit("ada", Some(here)).is_err());
+        assert!(throttle.admit("bea", Some(here)).is_err());
+        let session_id = Uuid::new_v4();
+        throttle.admit_session("ada", session_id).ok().unwrap().failed();
         assert!(
-            throttle
-                .admit("ada", Some("192.0.2.2".parse().unwrap()), false)
-                .is_err()
+            throttle.admit_session("ada", session_id).is_err(),
+            "its own wrong guess"
         );
-        assert!(
-            throttle
-                .admit("ada", Some("198.51.100.7".parse().unwrap()), true)
-                .is_ok()
-        );
+        assert!(throttle.admit_session("ada", Uuid::new_v4()).is_ok());
+        assert!(throttle.admit_second_step("bea", Some(here), false).is_ok());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
     load::{Ledger, Progress, under_load},
     oracle::compare,
     servers::Database,
-    support::{consent, pause, payload, program, wait_until},
+    support::{Over, consent, pause, payload, program, wait_until},
     times, verdict,
 };
 
@@ -248,14 +248,5 @@ impl Texts {
     fn in_database(&self, database: &Database) -> usize {
         self.within(&run(Command::new("pg_dump").arg("--no-owner").arg(database.url())))
             .len()
-    }
-}
-
-/// Ends the rebuilding, however its holder ends.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     history::{Operation, Outcome, What},
-    support::{Client, Entrance, Household, PASSWORD, pause},
+    support::{Client, Entrance, Household, Over, PASSWORD, pause},
 };
 
 /// How long a client waits for one answer.
@@ -135,7 +135,7 @@ pub fn under_load<T>(
                     .collect()
             })
             .collect();
-        let over = EndOfLoad(&progress.is_over);
+        let over = Over(&progress.is_over);
         let came_to = disturb(&progress);
         drop(over);
         let join = |clients: Vec<thread::ScopedJoinHandle<'_, Vec<Operation>>>| {
@@ -248,15 +248,6 @@ fn accepted(receipt: &Value) -> Outcome {
     Outcome::Accepted {
         first: numbers[0],
         last: *numbers.last().unwrap(),
-    }
-}
-
-/// Ends the load, however its holder ends.
-struct EndOfLoad<'a>(&'a AtomicBool);
-
-impl Drop for EndOfLoad<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

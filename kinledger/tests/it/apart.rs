@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     crash::views_equal_the_log,
     session::MARCH,
-    support::{Household, dec, pause, wait_until},
+    support::{Household, Over, dec, pause, wait_until},
 };
 use parts::{PARTS, Parts};
 
@@ -68,7 +68,7 @@ fn followers_die_under_load(parts: &mut Parts, family: &Household, cash: &str, l
     let (accepted, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let post = || {
         // A client that fails ends the load, and with it the test.
-        let _over = OnDrop(&is_over);
+        let _over = Over(&is_over);
         while !is_over.load(Ordering::SeqCst) {
             family.accepted(&family.parent, "add-expense", &expense);
             accepted.fetch_add(1, Ordering::SeqCst);
@@ -83,7 +83,7 @@ fn followers_die_under_load(parts: &mut Parts, family: &Household, cash: &str, l
         assert!(is_done, "{} commands, not {until}", accepted.load(Ordering::SeqCst));
     };
     thread::scope(|scope| {
-        let _over = OnDrop(&is_over);
+        let _over = Over(&is_over);
         for _ in 0..CLIENTS {
             scope.spawn(post);
         }
@@ -169,13 +169,4 @@ fn every_part_is_well(parts: &Parts) {
     assert!(relayed.contains("kinledger_relay_published_total"), "{relayed}");
     let folded = parts.client_of("projectors").get("/metrics").text();
     assert!(folded.contains("kinledger_projector_lag_events"), "{folded}");
-}
-
-/// Ends the load, however its holder ends.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Household, Kinledger, Person, amount, dec, wait_until};
+use crate::support::{Household, Kinledger, Over, Person, amount, dec, wait_until};
 
 /// Expenses of 0.01 in one request.
 const BATCH: usize = 500;
@@ -56,15 +56,6 @@ impl Lived {
         let body = json!({"account_id": self.cash, "money": self.family.money("0.01"), "category_id": self.leisure});
         let receipt = self.family.accepted(person, "add-expense", &body);
         receipt["family_seq"].as_i64().unwrap()
-    }
-}
-
-/// Ends the load when it goes out of scope.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

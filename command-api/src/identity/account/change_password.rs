@@ -11,6 +11,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        factors,
         guesses::Guesser,
         new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
@@ -85,7 +86,16 @@ async fn change(
         ));
     };
     match request.old_password {
-        Some(old) => prove(&identity, &client, &signed_in, &email, old, old_hash.clone()).await?,
+        Some(old) => {
+            prove(&identity, &client, &signed_in, &email, old, old_hash.clone()).await?;
+            // Where there is a second factor, the password alone proves too little.
+            let kinds = factors::kinds_of(identity.pool(), signed_in.user_id)
+                .await
+                .map_err(IdentityError::Database)?;
+            if !kinds.is_empty() {
+                signed_in.require_step_up(identity.verifier().now())?;
+            }
+        }
         None => signed_in.require_step_up(identity.verifier().now())?,
     }
     let new_hash = identity
@@ -149,7 +159,7 @@ async fn prove(
             "old_password: at most {CHARACTERS_MAX} characters"
         )));
     }
-    let attempt = identity.throttle().admit(email, client.address, true)?;
+    let attempt = identity.throttle().admit_session(email, signed_in.session_id)?;
     let guesser = Guesser::Session(signed_in.session_id);
     let counted = match identity.guesses().count(email, guesser).await {
         Ok(counted) => counted,

@@ -123,7 +123,7 @@ async fn forgot(
     // Every request counts like a wrong guess, whoever's address it names.
     match device_id {
         Some(device_id) => identity.throttle().admit_device(&subject, device_id)?,
-        None => identity.throttle().admit(&subject, client.address, false)?,
+        None => identity.throttle().admit(&subject, client.address)?,
     }
     .failed();
     identity.errands().leave(Errand::ResetPassword {

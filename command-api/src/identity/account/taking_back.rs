@@ -1,8 +1,9 @@
 //! What ends when somebody takes their account back: by another password, or by signing out everywhere.
 //!
 //! Whoever was in the account may have left themself ways to come back: a session elsewhere, a sign-in that waits for its second
-//! step, an e-mail address that only has to be confirmed, a key for programs, a device that counts as known. Each of them ends here,
-//! in the transaction of what ends it, after the person's row was locked: whoever makes one at the same moment locks it too.
+//! step, an e-mail address that only has to be confirmed, a key for programs, a device that counts as known, an invitation to the
+//! family or a pairing for an account of their own. Each of them ends here, in the transaction of what ends it, after the person's
+//! row was locked: whoever makes one at the same moment locks it too.
 
 use domain::id::UserId;
 use sqlx::PgConnection;
@@ -65,7 +66,8 @@ pub(super) async fn end_sign_ins_in_tx(
     })
 }
 
-/// What a reset and signing out everywhere end: every sign-in, keys for programs too, and no device is known any more.
+/// What a reset and signing out everywhere end: every sign-in, keys for programs too, no device is known any more, and nobody comes
+/// into a family any more by an invitation or a pairing that was made in the account.
 pub(in super::super) async fn end_all_in_tx(
     tx: &mut PgConnection,
     user_id: UserId,
@@ -82,6 +84,18 @@ pub(in super::super) async fn end_all_in_tx(
     .fetch_all(&mut *tx)
     .await?;
     sqlx::query("delete from identity.devices where user_id = $1")
+        .bind(user_id.uuid())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "update identity.invitations
+         set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'revoked'
+         where created_by = $1 and joined_at is null and ended_at is null and expires_at > clock_timestamp()",
+    )
+    .bind(user_id.uuid())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("delete from identity.pairings where created_by = $1")
         .bind(user_id.uuid())
         .execute(&mut *tx)
         .await?;

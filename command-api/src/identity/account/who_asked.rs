@@ -75,7 +75,7 @@ async fn require_password(
             .await
             .map_err(IdentityError::Database)?;
     let subject = format!("mail {user_id}");
-    let attempt = identity.throttle().admit(&subject, client.address, false)?;
+    let attempt = identity.throttle().admit(&subject, client.address)?;
     let guess = match identity.guesses().count(&subject, Guesser::Stranger).await {
         Ok(guess) => guess,
         Err(problem) => {

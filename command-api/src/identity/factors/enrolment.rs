@@ -170,7 +170,7 @@ async fn confirm(
     let user_id = signed_in.user_id;
     let attempt = identity
         .throttle()
-        .admit(&throttle_subject(user_id), client.address, true)?;
+        .admit_session(&throttle_subject(user_id), signed_in.session_id)?;
     let waiting: Option<(Vec<u8>,)> =
         sqlx::query_as("select sealed_seed from identity.totp_factors where user_id = $1 and confirmed_at is null")
             .bind(user_id.uuid())

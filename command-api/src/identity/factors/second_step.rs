@@ -129,7 +129,7 @@ async fn second_step(
     } = pending.ok_or_else(unknown_challenge)?;
     let attempt = identity
         .throttle()
-        .admit(&throttle_subject(user_id), client.address, is_known_here)?;
+        .admit_second_step(&throttle_subject(user_id), client.address, is_known_here)?;
     if !offer.holds(&identity, user_id).await? {
         attempt.failed();
         let event = SecurityEvent::about(Kind::FactorFailed, user_id)

@@ -24,6 +24,7 @@ use super::{
         account::letters,
         address::Client,
         body::OptionalBody,
+        new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, id_parameter, schema},
         private,
         register::normal_email,
@@ -144,6 +145,7 @@ pub(super) async fn invite(
 
     let code = random_code(CODE_CHARACTERS);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     make_room(family_id, member_id, &mut tx).await?;
     if let Some(address) = &address {
         mail::may_be_sent(family_id.uuid(), address, &mut tx).await?;

@@ -95,10 +95,7 @@ async fn claim(
     // Unknown, over, claimed and not signed read the same.
     let refused = || Problem::unknown("unknown-pairing", "this code pairs nothing; ask for a new one");
     // The throttle counts by address: there is no account yet that a stranger could slow.
-    let here = client.address.map(|address| address.to_string()).unwrap_or_default();
-    let attempt = identity
-        .throttle()
-        .admit(&format!("pair {here}"), client.address, true)?;
+    let attempt = identity.throttle().admit_here("pair", client.address)?;
     let key = DeviceKey::read(request.algorithm, &request.public_key)
         .filter(|key| request.code.len() <= CODE_BYTES_MAX && key.signed("claim", &request.code, &request.signature));
     let Some(key) = key else {

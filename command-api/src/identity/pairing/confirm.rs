@@ -19,6 +19,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
@@ -201,8 +202,9 @@ async fn confirm(
     };
     has_account(&identity, user_id).await?;
     let device_id = Uuid::new_v5(&pairing_id, b"device");
+    let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let stored = async {
-        let mut tx = identity.pool().begin().await?;
         let added = sqlx::query(
             "insert into identity.paired_devices
                  (device_id, user_id, family_id, member_id, name, algorithm, public_key, paired_by)

@@ -48,8 +48,8 @@ pub(super) async fn open(
          set
              paired_device_id = $2,
              expires_at = least(expires_at, clock_timestamp() + make_interval(hours => $3)),
-             revoked_at = case when not $4 then clock_timestamp() end,
-             revoke_reason = case when not $4 then 'device-ended' end
+             revoked_at = coalesce(revoked_at, case when not $4 then clock_timestamp() end),
+             revoke_reason = coalesce(revoke_reason, case when not $4 then 'device-ended' end)
          where session_id = $1
          returning
              floor(extract(epoch from proven_at))::bigint as proven_at,

@@ -21,6 +21,7 @@ use super::{
     super::{
         Identity, IdentityError,
         address::Client,
+        new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
@@ -270,8 +271,9 @@ async fn unlock(
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
     let (device_id, family_id, _) = device_of(&identity, path, signed_in.user_id).await?;
+    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let unlocked = async {
-        let mut tx = identity.about(family_id).await?;
         sqlx::query(
             "update identity.paired_devices
              set pin_failures = 0, pin_waits_until = null, paired_by = $2

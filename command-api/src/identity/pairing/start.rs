@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        Identity, IdentityError,
+        Identity, IdentityError, new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, id_parameter, schema},
         private,
         sessions::hash_of,
@@ -99,6 +99,7 @@ async fn start(
     let code = random_code();
     let pairing_id = Uuid::new_v4();
     let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
+    new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let (expires_at,): (DateTime<Utc>,) = sqlx::query_as(
         "insert into identity.pairings
              (pairing_id, secret_hash, code_hash, family_id, member_id, created_by, expires_at)

@@ -106,6 +106,8 @@ pub(super) async fn ask(
         }
     };
     let address_hash = identity.address_hash(client.address);
+    // What strangers ask for from an address is not counted against whoever shares it and has a count of their own.
+    let counted_address = address_hash.filter(|_| adds_to.is_none() && !is_owners_device);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // One at a time for a number and for an address, or their limits could be passed by asking at once.
     let head = |hash: [u8; 32]| hash.first_chunk::<8>().copied();
@@ -142,7 +144,7 @@ pub(super) async fn ask(
          from lately",
     )
     .bind(asker_hash)
-    .bind(address_hash)
+    .bind(counted_address)
     .bind(adds_to)
     .bind(PER_NUMBER.0)
     .bind(PER_NUMBER.1)

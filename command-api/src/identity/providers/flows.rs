@@ -14,8 +14,9 @@ use super::{
 
 /// A sign-in at a provider may take so long.
 pub(super) const SECONDS: i32 = 10 * 60;
-/// Sign-ins from one address that are open at once; one more ends the oldest.
-const OPEN_MAX: i64 = 50;
+/// Sign-ins from one address that are open at once; one more ends the oldest. So many that whoever begins them as fast as the edge
+/// lets one address leaves its neighbours most of a minute.
+const OPEN_MAX: i64 = 1_000;
 /// What a binding begins with, so that one that leaked into a file can be found.
 const BINDING_PREFIX: &str = "klb_";
 /// What the cookie is called that a browser keeps it in, before a part of the state: each sign-in has its own, so that one in another

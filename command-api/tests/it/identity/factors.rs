@@ -149,6 +149,33 @@ impl Enrolled {
 }
 
 #[tokio::test]
+async fn a_session_and_the_password_choose_no_other_password_where_there_is_a_second_factor() {
+    let ada = enrolled().await;
+    let challenge = ada.challenge().await;
+    time_passes(&ada.app).await;
+    early_in_a_step().await;
+    let signed_in = ada.second_step(&challenge, json!({"code": ada.phone.code(0)})).await;
+    assert_eq!(signed_in.status, StatusCode::OK, "{signed_in:?}");
+    change(
+        &ada.app,
+        "update identity.sessions set proven_at = proven_at - interval '1 hour'",
+    )
+    .await;
+    let stale = ada.app.refresh(&signed_in.body["refresh_token"], None).await.body;
+    let change_by = async |token: &str| {
+        let body = json!({"old_password": PASSWORD, "new_password": "another long sentence of hers"});
+        ada.app.post_as(token, "/api/v1/auth/change-password", body).await
+    };
+    let refused = change_by(&text(&stale["access_token"])).await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (StatusCode::FORBIDDEN, "/problems/step-up-required")
+    );
+    assert_eq!(change_by(&ada.access_token).await.status, StatusCode::NO_CONTENT);
+    ada.app.end().await;
+}
+
+#[tokio::test]
 async fn who_added_an_app_signs_in_by_two_steps() {
     let ada = enrolled().await;
     let first = ada.app.sign_in(EMAIL, PASSWORD).await;

@@ -432,6 +432,45 @@ async fn parents_list_invitations_and_take_them_back() {
 }
 
 #[tokio::test]
+async fn who_takes_their_account_back_ends_the_invitations_and_pairings_that_were_made_in_it() {
+    let app = App::start().await;
+    let home = household(&app).await;
+    let childs = MemberId::from_uuid(Uuid::new_v4());
+    app.places.put(home.family_id, childs, Role::Child, None);
+    let made = invite(&app, &home.parent, home.family_id, home.free_place).await;
+    let path = format!("/api/v1/families/{}/members/{childs}/pairing", home.family_id);
+    let pairing = app.post_as(&home.parent.token, &path, json!({})).await;
+    assert_eq!(pairing.status, StatusCode::CREATED, "{pairing:?}");
+    let everywhere = json!({"everywhere": true});
+    let out = app.post_as(&home.parent.token, "/api/v1/auth/logout", everywhere).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
+
+    let thief = person(&app, "thief@example.org").await;
+    let joined = join(&app, &thief, &made.body["code"]).await;
+    assert_eq!(
+        (joined.status, joined.problem()),
+        (StatusCode::NOT_FOUND, "/problems/unknown-invitation")
+    );
+    let pool = app.database.superuser().await;
+    let (left,): (i64,) = sqlx::query_as("select count(*) from identity.pairings")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+    pool.close().await;
+    let owner = app.sign_in("parent@example.org", super::PASSWORD).await.body;
+    let home = Household {
+        parent: Person {
+            token: owner["access_token"].as_str().unwrap().to_owned(),
+            ..home.parent
+        },
+        ..home
+    };
+    assert_eq!(states(&app, &home).await, ["revoked"]);
+    app.end().await;
+}
+
+#[tokio::test]
 async fn an_invitation_ends_for_good_with_what_its_maker_may_do() {
     let app = App::start().await;
     let home = household(&app).await;

@@ -203,6 +203,36 @@ async fn signing_out_ends_this_session_or_all() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_refreshed_without_end_waits_and_goes_on() {
+    let app = App::start().await;
+    let ada = app.register("ada@example.org").await;
+    let pool = app.database.superuser().await;
+    sqlx::query(
+        "insert into identity.refresh_tokens (token_hash, session_id, expires_at, used_at)
+         select sha256(number::text::bytea), session_id, clock_timestamp() + interval '14 days', clock_timestamp()
+         from identity.sessions, generate_series(1, 239) as number",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let last = app.refresh(&ada["refresh_token"], None).await;
+    assert_eq!(last.status, StatusCode::OK, "{last:?}");
+    let waits = app.refresh(&last.body["refresh_token"], None).await;
+    assert_eq!(
+        (waits.status, waits.problem()),
+        (StatusCode::TOO_MANY_REQUESTS, "/problems/too-fast")
+    );
+    sqlx::query("update identity.refresh_tokens set used_at = used_at - interval '1 hour'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let goes_on = app.refresh(&last.body["refresh_token"], None).await;
+    assert_eq!(goes_on.status, StatusCode::OK, "{goes_on:?}");
+    app.end().await;
+}
+
+#[tokio::test]
 async fn an_old_refresh_token_does_not_sign_out_everywhere() {
     let app = App::start().await;
     let phone = app.register("ada@example.org").await;

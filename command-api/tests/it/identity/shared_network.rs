@@ -144,3 +144,36 @@ async fn who_shares_a_network_with_an_owner_reads_from_no_wait_that_there_is_an_
     assert_eq!(known.status, StatusCode::TOO_MANY_REQUESTS);
     app.end().await;
 }
+
+#[tokio::test]
+async fn whoever_guesses_without_end_in_a_house_slows_nobody_there_who_is_signed_in() {
+    let app = App::start().await;
+    let owner = register(&app, SHARED, "ada@example.org").await.body;
+    let token = format!("Bearer {}", owner["access_token"].as_str().unwrap());
+    // The house's patience is at its end, and the owner's account waits too.
+    for number in 0..20 {
+        let guessed = sign_in(
+            &app,
+            SHARED,
+            None,
+            &format!("nobody{number}@example.org"),
+            "wrong horse",
+        )
+        .await;
+        assert_eq!(guessed.status, StatusCode::UNAUTHORIZED, "{number}");
+    }
+    let guessed = sign_in(&app, SHARED, None, "ada@example.org", "wrong horse").await;
+    assert_eq!(guessed.status, StatusCode::TOO_MANY_REQUESTS);
+    let ask = |path: &str, body: Value| {
+        let request = json_request(path, &body, &[("authorization", &token)]);
+        app.send(at(SHARED, request))
+    };
+    let stepped_up = ask("/api/v1/auth/step-up", json!({"password": PASSWORD})).await;
+    assert_eq!(stepped_up.status, StatusCode::OK, "{stepped_up:?}");
+    let joined = ask("/api/v1/auth/join", json!({"code": "NO-SUCH-CODE"})).await;
+    assert_eq!(joined.status, StatusCode::NOT_FOUND, "{joined:?}");
+    let body = json!({"old_password": PASSWORD, "new_password": "another long sentence for the house"});
+    let changed = ask("/api/v1/auth/change-password", body).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+    app.end().await;
+}

@@ -9,6 +9,7 @@ pub use household::{Entrance, Household, PASSWORD, Person, amount, consent, dec,
 pub use process::{Kinledger, program, signal};
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -34,4 +35,13 @@ pub fn wait_until(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 )]
 pub fn pause(duration: Duration) {
     thread::sleep(duration);
+}
+
+/// Tells threads that go on until something is over that it is, however its holder ends.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

@@ -115,20 +115,10 @@ async fn sign_in(
     client: Client,
     Body(request): Body<SignInByPasskey>,
 ) -> Result<Response, Problem> {
-    // A signature is not guessed; what waits is an address that keeps us busy.
-    let attempt = identity.throttle().admit_here(client.address)?;
-    let user_id = match use_assertion(&identity, Purpose::SignIn, &request.credential).await {
-        Ok(user_id) => user_id,
-        Err(problem) => {
-            attempt.forgiven();
-            return Err(problem.into());
-        }
-    };
-    let Some(user_id) = user_id else {
-        attempt.failed();
-        return Err(wrong_passkey());
-    };
-    attempt.succeeded();
+    // A signature is not guessed, so nobody waits: else one device in a house could keep the others from their passkeys.
+    let user_id = use_assertion(&identity, Purpose::SignIn, &request.credential)
+        .await?
+        .ok_or_else(wrong_passkey)?;
     // A reset may take passkeys away; it stores another password in the same transaction, and then this opens nothing.
     let still_there: Option<(DateTime<Utc>,)> = sqlx::query_as(
         "select password_changed_at
