@@ -2,7 +2,8 @@
 //!
 //! An event is theirs when they asked for it, when it names them, or when it moves or opens an account of their own; of their
 //! entries and chores also what became of them. Nothing of an account that is hidden from them, or from whoever asks, is in it: a
-//! posting there is left out, an event that is about such an account alone or about a bank connected to it is not theirs.
+//! posting there is left out, and with it those to equity, for of an exchange they tell what the hidden side paid; an event that is
+//! about such an account alone or about a bank connected to it is not theirs.
 //!
 //! The log is read twice: first as it is stored, to learn which accounts, entries and chores are meant, then opened.
 
@@ -106,7 +107,8 @@ impl Theirs {
         holds(payload, &|text| self.hidden.contains(text))
     }
 
-    /// Leaves out postings to hidden accounts; is there still one to an account that is shown?
+    /// Leaves out postings to hidden accounts, and what those to equity would tell of them; is there still one to an account that is
+    /// shown? The young see no posting to equity, as in their views.
     fn left_of_entry(&self, payload: &mut Value) -> bool {
         let account = |posting: &Value| posting["ledger_account"].as_str().unwrap_or_default().to_owned();
         if payload["account_id"]
@@ -117,7 +119,11 @@ impl Theirs {
         }
         match payload["postings"].as_array_mut() {
             Some(postings) => {
+                let all = postings.len();
                 postings.retain(|posting| !self.hidden.contains(&account(posting)));
+                if self.is_young || postings.len() < all {
+                    postings.retain(|posting| !account(posting).starts_with("equity:"));
+                }
                 postings.iter().any(|posting| account(posting).starts_with("acc_"))
             }
             None => true,

@@ -309,3 +309,48 @@ fn what_an_account_hides_changes_no_event_of_the_export_and_who_has_left_gets_wh
     family.accepted(&parent.proven(), "erase-member", &json!({"member_id": teen.member_id}));
     assert_eq!((of_teen("memberships"), of_teen("events")), (0, 0));
 }
+
+#[test]
+fn an_exchange_tells_what_was_received_and_not_what_a_hidden_account_paid() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Exchanging", "EUR");
+    let (parent, partner, child) = (&family.parent, &family.partner, &family.child);
+    let usd = |amount: &str| json!({"amount": amount, "currency": "USD"});
+    let dollars = family.open_account(&json!({"name": "Dollars", "kind": "bank", "currency": "USD",
+        "owner": parent.member_id, "opening_balance": usd("9000")}));
+    let wallet = family.open_account(&json!({"name": "Pocket", "kind": "wallet", "owner": child.member_id}));
+    let exchange = json!({"from": dollars, "to": wallet, "money": usd("217.83"), "received": family.money("201.37")});
+    let exchanged = family.accepted(parent, "transfer", &exchange);
+    let undone = json!({"entry_id": exchanged["events"][0]["aggregate_id"], "reason": "twice too much"});
+    family.accepted(parent, "reverse-entry", &undone);
+    let of_child = format!("{}/members/{}/export", family.path(), child.member_id);
+    let (seen, hidden) = (["201.37", "twice too much"], ["217.83", "USD", "equity:", &dollars]);
+    assert_holds(child, "/api/v1/auth/export", &seen, &hidden);
+    assert_holds(child, &of_child, &seen, &hidden);
+    assert_holds(parent, &of_child, &seen, &hidden);
+    assert_holds(
+        parent,
+        "/api/v1/auth/export",
+        &["217.83", "201.37", "equity:conversion"],
+        &[],
+    );
+
+    // The partner made one themself, while they saw the account.
+    let shared = family.open_account(&json!({"name": "Household", "kind": "bank"}));
+    let exchange = json!({"from": dollars, "to": shared, "money": usd("88.44"), "received": family.money("80.08")});
+    family.accepted(partner, "transfer", &exchange);
+    assert_holds(
+        partner,
+        "/api/v1/auth/export",
+        &["88.44", "80.08", "equity:conversion"],
+        &[],
+    );
+    let none = json!({"account_id": dollars, "member_id": partner.member_id, "level": "none"});
+    family.accepted(parent, "share-account", &none);
+    assert_holds(
+        partner,
+        "/api/v1/auth/export",
+        &["80.08"],
+        &["88.44", "USD", "equity:", &dollars],
+    );
+}

@@ -15,8 +15,9 @@ use command_api::{
     CommandApi,
     audit::{AuditLimits, AuditState},
     dispatch,
-    identity::{Families, security_events::Trail},
+    identity::{Families, Identity, IdentityConfig, Secret, security_events::Trail},
     lanes::LaneSettings,
+    person::{self, PersonState},
 };
 use domain::{
     commands::{AnyCommand, find},
@@ -87,6 +88,18 @@ fn log_over(pool: PgPool) -> Log {
     Log::new(pool, [9; 32]).encrypting_with(KeyEncryptions::local(KEY))
 }
 
+/// Who is who, for what a person takes along. Nobody here has a password.
+async fn identity(pool: PgPool, families: Arc<dyn Families>) -> Identity {
+    let config = IdentityConfig {
+        argon2_memory_kib: 19_456,
+        argon2_iterations: 2,
+        ..IdentityConfig::default()
+    };
+    Identity::open(pool, &Secret::new([7; 32]), &config, families)
+        .await
+        .unwrap()
+}
+
 impl Stack {
     pub async fn start() -> Self {
         let database = TestDatabase::create().await;
@@ -105,11 +118,15 @@ impl Stack {
             .await
             .unwrap();
         let pair = Ed25519KeyPair::generate().unwrap();
-        let verifier = Arc::new(TokenVerifier::new(vec![PublicKey {
+        let keys = vec![PublicKey {
             kid: "k1".to_owned(),
             public_key: pair.public_key().as_ref().to_vec(),
-        }]));
+        }];
+        let verifier = Arc::new(TokenVerifier::new(keys.clone()));
         let families: Arc<dyn Families> = Arc::new(api.clone());
+        let identities = database.pool(DatabaseRole::Identity).await;
+        let identity = identity(identities.clone(), Arc::clone(&families)).await;
+        identity.verifier().replace_keys(keys);
         let routes = dispatch::router(api.clone(), Arc::clone(&verifier))
             .merge(query_api::router(QueryState::new(reader, Arc::clone(&verifier))))
             .merge(replay_api::router(ReplayState::new(
@@ -122,9 +139,10 @@ impl Stack {
                 commands: Arc::new(Local(api.clone())),
                 verifier: Arc::clone(&verifier),
             }))
+            .merge(person::router(PersonState::new(identity, log.clone())))
             .merge(command_api::audit::router(AuditState::new(
                 log,
-                Trail::new(database.pool(DatabaseRole::Identity).await),
+                Trail::new(identities),
                 families,
                 verifier,
                 AuditLimits::default(),

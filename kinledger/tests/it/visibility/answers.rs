@@ -82,12 +82,18 @@ pub fn questions(told: &Told, words: &[String], seed: u64) -> Vec<String> {
     ] {
         views.push(format!("audit/{audit}"));
     }
+    // What is kept about each of them, also as a page.
+    for person in &told.home.people {
+        views.push(format!("members/{}/export", person.member));
+    }
+    views.push(format!("members/{}/export?format=html", told.seer.member));
     // Receipts, of others' commands and of one's own.
     for number in (1..=told.home.keys()).step_by(7) {
         views.push(format!("commands/{}", told.home.key_of(number)));
     }
     let mut paths: Vec<String> = views.iter().map(|view| told.home.path(view)).collect();
     paths.push("/api/v1/families".to_owned());
+    paths.push("/api/v1/auth/export".to_owned());
     paths
 }
 

@@ -30,8 +30,11 @@ const SIBLINGS: usize = 8;
 /// Things that happen after a family is founded and furnished.
 const STEPS: usize = 45;
 
+/// The account in another currency than the family's; hidden from everybody who looks.
+const DOLLARS: usize = 9;
+
 /// Accounts: name, kind, owner's place.
-const ACCOUNTS: [(&str, &str, Option<usize>); 9] = [
+const ACCOUNTS: [(&str, &str, Option<usize>); 10] = [
     ("Household", "bank", None),
     ("Tin", "cash", None),
     ("Savings", "bank", Some(0)),
@@ -41,6 +44,7 @@ const ACCOUNTS: [(&str, &str, Option<usize>); 9] = [
     ("Teen's", "wallet", Some(3)),
     ("Child's", "wallet", Some(4)),
     ("Sibling's", "wallet", Some(5)),
+    ("Dollars", "bank", Some(0)),
 ];
 
 /// What a family has come to, as far as questions about it have to know.
@@ -101,10 +105,10 @@ pub async fn tell(world: &mut World, seed: u64, seer: usize, number: u64) -> Tol
     let seed = seed * 16 + seer as u64;
     let mut shared = StdRng::seed_from_u64(seed);
     let hidden: Vec<usize> = match seer {
-        1 | 6 => vec![2, 3, 4, 5],
-        2 => vec![1, 2, 3, 8],
-        3 => vec![1, 2, 3, 4, 5, 7, 8],
-        _ => vec![1, 2, 3, 4, 5, 6, 8],
+        1 | 6 => vec![2, 3, 4, 5, DOLLARS],
+        2 => vec![1, 2, 3, 8, DOLLARS],
+        3 => vec![1, 2, 3, 4, 5, 7, 8, DOLLARS],
+        _ => vec![1, 2, 3, 4, 5, 6, 8, DOLLARS],
     };
     // A family's account is opened to the young in every other family.
     let is_young = ROLES[seer].is_young();
@@ -176,15 +180,18 @@ impl Teller<'_> {
     async fn furnish(&mut self, opened: bool) {
         for (number, (name, kind, owner)) in ACCOUNTS.iter().enumerate() {
             let is_hidden = self.told.hidden.contains(&number);
-            let (name, opening, day) = if is_hidden {
+            let (name, mut opening, day) = if is_hidden {
                 let name = format!("{} {name}", self.word());
                 (name, self.secret_money(200_000, 900_000), self.secret_day())
             } else {
                 ((*name).to_owned(), eur(500_000), "2026-08-01".to_owned())
             };
             let owner = owner.map(|owner| self.told.home.people[owner].member);
-            let body =
-                json!({"name": name, "kind": kind, "owner": owner, "opening_balance": opening, "effective_on": day});
+            let currency = if number == DOLLARS { "USD" } else { "EUR" };
+            opening["currency"] = json!(currency);
+            let body = json!({
+                "name": name, "kind": kind, "currency": currency, "owner": owner, "opening_balance": opening, "effective_on": day,
+            });
             let receipt = self.accepted(FOUNDER, "open-account", &body).await;
             self.told
                 .accounts
@@ -342,20 +349,27 @@ impl Teller<'_> {
         self.moved.push(Hidden { entry, category: None });
     }
 
-    /// One side is seen, and the other is one or another of those that are not.
+    /// One side is seen, and the other is one or another of those that are not: whether it was an exchange, and at which rate, is
+    /// hidden with it.
     async fn move_across(&mut self) {
         let seen = self.seen();
-        let hidden = self.hidden_of(false);
-        let (from, to) = if self.shared.random_bool(0.6) {
-            (hidden, seen)
-        } else {
-            (seen, hidden)
-        };
+        let is_exchange = self.secret.random_bool(0.4);
+        let hidden = if is_exchange { DOLLARS } else { self.hidden_of(false) };
+        let is_from_hidden = self.shared.random_bool(0.6);
+        let (from, to) = if is_from_hidden { (hidden, seen) } else { (seen, hidden) };
         let money = eur(self.shared.random_range(1..500));
-        let body = json!({
+        let mut body = json!({
             "from": self.told.accounts[from], "to": self.told.accounts[to], "money": money,
             "note": self.plain_word(), "effective_on": self.shared_day(),
         });
+        if is_exchange {
+            let mut dollars = self.secret_money(1, 900);
+            dollars["currency"] = json!("USD");
+            body["received"] = dollars;
+            if is_from_hidden {
+                (body["money"], body["received"]) = (body["received"].take(), money);
+            }
+        }
         self.recorded(FOUNDER, "transfer", &body).await;
     }
 
@@ -555,10 +569,10 @@ impl Teller<'_> {
     }
 
     fn has_hidden_wallets(&self) -> bool {
-        self.told.hidden.iter().any(|number| *number >= 6)
+        self.told.hidden.iter().any(|number| is_wallet(*number))
     }
 
-    /// One of the hidden accounts of a kind, by a chance that is hidden too; where no wallets are hidden, another account.
+    /// One of the hidden accounts of a kind in the family's currency, by a chance that is hidden too; where no wallets are hidden, another account.
     fn hidden_of(&mut self, wallets: bool) -> usize {
         let wallets = wallets && self.has_hidden_wallets();
         let of_kind: Vec<usize> = self
@@ -566,7 +580,7 @@ impl Teller<'_> {
             .hidden
             .iter()
             .copied()
-            .filter(|number| (*number >= 6) == wallets)
+            .filter(|number| is_wallet(*number) == wallets && *number != DOLLARS)
             .collect();
         *of_kind.choose(&mut self.secret).unwrap()
     }
@@ -622,6 +636,10 @@ impl Teller<'_> {
     fn shared_day(&mut self) -> String {
         day(&mut self.shared)
     }
+}
+
+fn is_wallet(number: usize) -> bool {
+    ACCOUNTS[number].1 == "wallet"
 }
 
 fn day(random: &mut StdRng) -> String {

@@ -25,7 +25,7 @@ const FAMILIES: u64 = SEERS.len() as u64 + 2;
 /// Families in one pair of worlds.
 const AT_ONCE: u64 = 20;
 /// Views that tell of money: for each, the founder's answers differ somewhere in a run.
-const OF_MONEY: [&str; 11] = [
+const OF_MONEY: [&str; 12] = [
     "accounts",
     "account-shares",
     "bank-connections",
@@ -34,6 +34,7 @@ const OF_MONEY: [&str; 11] = [
     "dashboard",
     "entries",
     "imports",
+    "member-export",
     "notifications",
     "spending",
     "trend",
@@ -183,5 +184,8 @@ fn same(what: &str, one: &Answers, other: &Answers) -> u64 {
 /// The view or route that a path asks.
 fn view_of(path: &str) -> Option<String> {
     let rest = path.split("/families/").nth(1)?.split_once('/')?.1;
+    if rest.starts_with("members/") && rest.contains("/export") {
+        return Some("member-export".to_owned());
+    }
     Some(rest.split(['?', '/', ' ']).next()?.to_owned())
 }
