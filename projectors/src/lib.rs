@@ -38,4 +38,5 @@ pub const GROUP: &str = "views";
 /// - 2: entries know the day from which they are reversed.
 /// - 3: notices are not written for a teen or child who waits for consent.
 /// - 4: adults are told who has joined.
-pub const VERSION: i32 = 4;
+/// - 5: shares know who said them.
+pub const VERSION: i32 = 5;

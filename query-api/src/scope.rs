@@ -74,6 +74,7 @@ impl Viewer {
                 coalesce(o.role not in ('teen', 'child'), false) and exists (
                     select from account_shares h
                     where h.family_id = a.family_id and h.account_id = a.account_id and h.level = 'none'
+                        and coalesce(h.said_by, a.owner_id) = a.owner_id
                 ) as is_hidden_by_a_grown_up
             from accounts a
             left join members o on o.family_id = a.family_id and o.member_id = a.owner_id

@@ -81,6 +81,10 @@ pub struct AccountShared {
     pub member_id: MemberId,
     /// How much from now on.
     pub level: ShareLevel,
+    /// Who said it: the owner, or a parent for the family and the young. Of a word from before this was kept it counts as the
+    /// owner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<MemberId>,
 }
 
 /// An entry moved a wallet. Recorded beside that entry, in the same append, by every command that posts to a wallet.

@@ -9,7 +9,7 @@ mod events;
 mod refusals;
 mod sharing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub struct LedgerAccount {
     wallet_balance: Option<Money>,
     #[serde(default)]
     shares: BTreeMap<MemberId, ShareLevel>,
+    /// Of whom the owner said last that they see nothing of it.
+    #[serde(default)]
+    hidden_by_owner_from: BTreeSet<MemberId>,
 }
 
 impl LedgerAccount {
@@ -38,6 +41,12 @@ impl LedgerAccount {
             LedgerAccountEvent::AccountOpened(opened) => self.opened = Some(opened),
             LedgerAccountEvent::AccountClosed(_) => self.is_closed = true,
             LedgerAccountEvent::AccountShared(shared) => {
+                let is_owners_word = shared.by.is_none() || shared.by == self.owner();
+                if is_owners_word && shared.level == ShareLevel::None {
+                    self.hidden_by_owner_from.insert(shared.member_id);
+                } else {
+                    self.hidden_by_owner_from.remove(&shared.member_id);
+                }
                 self.shares.insert(shared.member_id, shared.level);
             }
             LedgerAccountEvent::WalletBalanceChanged(changed) => self.wallet_balance = Some(changed.balance),
@@ -54,9 +63,9 @@ impl LedgerAccount {
         self.shares.get(&member_id).copied()
     }
 
-    /// Was it last said of anybody that they see nothing of it?
-    pub fn is_hidden_from_somebody(&self) -> bool {
-        self.shares.values().any(|level| *level == ShareLevel::None)
+    /// Did its owner last say of anybody that they see nothing of it?
+    pub fn is_hidden_by_its_owner(&self) -> bool {
+        !self.hidden_by_owner_from.is_empty()
     }
 
     /// What sort of account, once opened.

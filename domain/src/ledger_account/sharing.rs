@@ -14,7 +14,8 @@
 //! opened to the young, and whoever audits reads the family's and the young's. An adult who hides an account of their own from
 //! somebody hides it from everybody of whom nothing is said: from auditors and from adults who come later, whom that other adult
 //! may have called, or may be. The adults who are there at that moment keep what they have, by words of their own; `share-account`
-//! may open it to the others. ADR 0035 has the reasons.
+//! may open it to the others. What a parent said while the owner was young is not the owner's word: once the owner has grown up it
+//! holds of whom it was said, and of nobody else. ADR 0035 has the reasons.
 //!
 //! [`Held::level_for`] is the one place of this rule: decisions ask it through [`shared_account`], views through their rows.
 
@@ -77,7 +78,7 @@ pub struct Held {
     pub owner_role: Option<Role>,
     /// What was last said of this member.
     pub said: Option<ShareLevel>,
-    /// Is it a grown-up's own, and was it last said of anybody that they see nothing? Also of an owner who has left.
+    /// Is it a grown-up's own, and did they last say of anybody that they see nothing? Also of an owner who has left.
     pub is_hidden_by_a_grown_up: bool,
 }
 
@@ -126,7 +127,7 @@ impl LedgerAccount {
                 .and_then(|owner| family.member(owner).ok())
                 .map(|owner| owner.role),
             said: self.said_of(member_id),
-            is_hidden_by_a_grown_up: self.is_hidden_from_somebody() && self.is_a_grown_ups(family),
+            is_hidden_by_a_grown_up: self.is_hidden_by_its_owner() && self.is_a_grown_ups(family),
         }
     }
 

@@ -210,4 +210,19 @@ fn nobody_from_whom_a_pocket_is_hidden_invites_its_owner_to_an_account_of_their_
     assert_eq!(refused.refused(), (403, "accounts-hidden".to_owned()));
     let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
     assert!(code.as_str().is_some_and(|code| !code.is_empty()));
+
+    // Grown up, it is as it was: the pocket is hidden from the partner alone, and a parent invites them.
+    let role = json!({"member_id": teen.member.member_id, "role": "partner"});
+    family.accepted(&family.parent, "change-role", &role);
+    let refused = family.partner.client.post(&path, &json!({}));
+    assert_eq!(refused.refused(), (403, "accounts-hidden".to_owned()));
+    let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
+    let body = json!({
+        "code": code, "email": "grown@example.org", "password": "correct horse battery staple", "display_name": "Tilda",
+    });
+    let taken = kinledger.client().post("/api/v1/auth/join/own-account", &body);
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    for (person, sees) in [(&family.parent, true), (&family.partner, false)] {
+        assert_eq!(family.view(person, "accounts").to_string().contains(&pocket), sees);
+    }
 }

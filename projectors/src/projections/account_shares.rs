@@ -1,4 +1,4 @@
-//! What was last said of who may do what with an account. Unsaid levels have no row: they follow from owner and role, which
+//! What was last said, and by whom, of who may do what with an account. Unsaid levels have no row: they follow from owner and role, which
 //! `domain::ledger_account::Held` knows.
 
 use std::collections::BTreeMap;
@@ -27,22 +27,23 @@ impl Projection for AccountShares {
         for fact in facts {
             if let LedgerEvent::LedgerAccount(LedgerAccountEvent::AccountShared(shared)) = &fact.event {
                 let key = (fact.family(), shared.account_id.uuid(), shared.member_id.uuid());
-                said.insert(key, shared.level.as_str());
+                said.insert(key, (shared.level.as_str(), shared.by.map(|by| by.uuid())));
             }
         }
         if said.is_empty() {
             return Ok(());
         }
         sqlx::query(
-            "insert into account_shares (family_id, account_id, member_id, level)
-            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[])
+            "insert into account_shares (family_id, account_id, member_id, level, said_by)
+            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[])
             on conflict (family_id, account_id, member_id) do update
-            set level = excluded.level",
+            set level = excluded.level, said_by = excluded.said_by",
         )
         .bind(said.keys().map(|(family, _, _)| *family).collect::<Vec<_>>())
         .bind(said.keys().map(|(_, account, _)| *account).collect::<Vec<_>>())
         .bind(said.keys().map(|(_, _, member)| *member).collect::<Vec<_>>())
-        .bind(said.values().copied().collect::<Vec<_>>())
+        .bind(said.values().map(|(level, _)| *level).collect::<Vec<_>>())
+        .bind(said.values().map(|(_, by)| *by).collect::<Vec<_>>())
         .execute(tx)
         .await?;
         Ok(())

@@ -113,6 +113,7 @@ pub fn account_shared(family: FamilyId, number: u128, with: u128, level: ShareLe
         account_id,
         member_id: member(family, with),
         level,
+        by: Some(member(family, 1)),
     };
     (
         account_id.uuid(),

@@ -55,7 +55,11 @@ impl Decide for ShareAccount {
         if member.member_id == asking.member_id {
             return Err(LedgerAccountRefusal::OwnShare.into());
         }
-        if held.level_for(member.member_id, member.role) == self.level {
+        // What a parent hid while the owner was young may become the owner's own word.
+        let begins_to_hide = self.level == ShareLevel::None
+            && account.owner() == Some(asking.member_id)
+            && !account.is_hidden_by_its_owner();
+        if held.level_for(member.member_id, member.role) == self.level && !begins_to_hide {
             return Err(LedgerAccountRefusal::SameShare.into());
         }
         let mut decision = Decision::default();
@@ -65,19 +69,20 @@ impl Decide for ShareAccount {
                 account_id: self.account_id,
                 member_id,
                 level,
+                by: Some(asking.member_id),
             };
             decision.record::<LedgerAccount>(self.account_id.uuid(), shared.into(), today);
         };
         share(self.member_id, self.level);
         // From now on nobody sees it of whom nothing was said: who is there keeps what they have.
-        let begins_to_hide = self.level == ShareLevel::None && !account.is_hidden_from_somebody();
-        if let Some(owner) = account.owner().filter(|_| begins_to_hide) {
+        if begins_to_hide {
             let is_there = |other: &&Member| {
                 let has_come = other.user_id.is_some() && !other.has_left;
                 has_come && matches!(other.role, Role::Parent | Role::Partner)
             };
             let keeps = |other: &&Member| {
-                ![owner, self.member_id].contains(&other.member_id) && account.said_of(other.member_id).is_none()
+                ![asking.member_id, self.member_id].contains(&other.member_id)
+                    && account.said_of(other.member_id).is_none()
             };
             for other in family.members().filter(is_there).filter(keeps) {
                 share(other.member_id, ShareLevel::Full);
@@ -93,6 +98,7 @@ mod tests {
     use crate::{
         category::CategoryKind,
         entry::commands::{AddExpense, RecategoriseEntry, ReverseEntry, Transfer},
+        family::commands::ChangeRole,
         id::EntryId,
         ledger_account::{
             AccountKind,
@@ -191,6 +197,39 @@ mod tests {
         let shown = hidden.after(&share(3, Role::Parent, ShareLevel::Full));
         let late = shown.with_member(Role::Partner).asked_by_the_newest();
         assert_eq!(late.when(&expense(3)).accepted().len(), 1, "nothing is hidden any more");
+    }
+
+    #[test]
+    fn what_a_parent_hid_of_a_teens_is_hidden_from_nobody_else_once_the_teen_grows_up() {
+        let hide = share(6, Role::Partner, ShareLevel::None);
+        let second = scenario()
+            .with_account_of(account(6), AccountKind::Bank, Role::Teen)
+            .with_member(Role::Parent);
+        assert_eq!(second.when(&hide).accepted().len(), 1, "nobody else loses sight of it");
+        let grow_up = ChangeRole {
+            member_id: member_id(Role::Teen),
+            role: Role::Partner,
+        };
+        let grown = second.after(&hide).after(&grow_up);
+        let spends = |scenario: Scenario| scenario.when(&expense(6)).code();
+        assert_eq!(spends(grown.clone()), None);
+        assert_eq!(spends(grown.clone().asked_by_the_newest()), None, "the other parent");
+        assert_eq!(spends(grown.clone().asked_by(Role::Partner)), Some("unknown-account"));
+        let late = grown.clone().with_member(Role::Partner).asked_by_the_newest();
+        assert_eq!(spends(late), None, "whoever comes later");
+
+        // Made the owner's own word, it hides from whoever comes later.
+        let owner = grown.asked_by(Role::Teen);
+        assert_eq!(
+            owner.when(&hide).accepted().len(),
+            3,
+            "both parents keep what they have"
+        );
+        let hidden = owner.after(&hide);
+        hidden.when(&hide).refused("same-share");
+        assert_eq!(spends(hidden.clone().asked_by(Role::Parent)), None);
+        let late = hidden.asked_by(Role::Parent).with_member(Role::Partner);
+        assert_eq!(spends(late.asked_by_the_newest()), Some("unknown-account"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) struct Story {
     pub home: Home,
     pub family_account: String,
     pub own: String,
-    wallet: String,
+    pub wallet: String,
     pub groceries: String,
     salary: String,
 }

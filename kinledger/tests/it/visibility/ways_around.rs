@@ -6,7 +6,10 @@ use domain::actor::Role;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::shares::{Story, eur, names};
+use super::{
+    shares::{Story, eur, names},
+    world::Person,
+};
 
 #[tokio::test]
 async fn an_owner_s_word_outlives_what_others_do_to_their_place() {
@@ -92,6 +95,84 @@ async fn a_second_place_sees_nothing_of_what_was_hidden_from_the_first() {
         assert_eq!(opened.status, StatusCode::OK, "{opened}");
         assert_eq!(names(&story.view(second, "accounts").await), all);
     }
+    story.world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_parent_hid_of_a_childs_is_hidden_from_nobody_else_once_the_child_is_grown_up() {
+    let mut story = Story::begin("grown up").await;
+    let (parent, partner, child) = (
+        story.person(Role::Parent),
+        story.person(Role::Partner),
+        story.person(Role::Child),
+    );
+    let (other, auditor) = (story.home.people[1], story.person(Role::Auditor));
+    let (pocket, own) = (story.wallet.clone(), story.own.clone());
+    let hidden = story.share(parent, &pocket, partner, "none").await;
+    assert_eq!(hidden.status, StatusCode::OK, "{hidden}");
+    let then = hidden.json()["family_seq"].as_i64().unwrap();
+    let grow_up = json!({"member_id": child.member, "role": "partner"});
+    let grown = story
+        .world
+        .accepted(&mut story.home, parent.user, "change-role", &grow_up)
+        .await;
+    story.world.project().await;
+    let (all, rest) = (vec!["Household", "Mine", "Pocket"], vec!["Household", "Mine"]);
+    let export = story.home.path("audit/export?format=ndjson");
+    for (person, seen) in [
+        (parent, &all),
+        (other, &all),
+        (auditor, &all),
+        (partner, &rest),
+        (child, &all),
+    ] {
+        assert_eq!(&names(&story.view(person, "accounts").await), seen, "{person:?}");
+        let seq = grown["family_seq"].as_i64().unwrap();
+        let past = story.view(person, &format!("as-of/accounts?family_seq={seq}")).await;
+        assert_eq!(&names(&past), seen, "{person:?}");
+        let whole = story.world.get(person.user, &export).await.status;
+        assert_eq!(whole == StatusCode::OK, seen.len() == 3, "{person:?}: {whole}");
+    }
+    let past = story.view(partner, &format!("as-of/accounts?family_seq={then}")).await;
+    assert_eq!(names(&past), rest);
+    let late = story.world.joins(&mut story.home, Role::Partner).await;
+    story.world.project().await;
+    assert_eq!(
+        names(&story.view(late, "accounts").await),
+        all,
+        "it was hidden from one"
+    );
+
+    // Their word is another matter: from whoever comes after it, it is hidden.
+    let shares = story.view(child, "account-shares").await;
+    let with = shares["accounts"][0]["shares"].as_array().unwrap();
+    let of = |person: Person| {
+        with.iter()
+            .find(|share| share["member_id"] == json!(person.member))
+            .unwrap()
+    };
+    assert_eq!(
+        (&of(partner)["level"], &of(other)["level"]),
+        (&json!("none"), &json!("full"))
+    );
+    let hidden = story.share(child, &pocket, other, "none").await;
+    assert_eq!(hidden.status, StatusCode::OK, "{hidden}");
+    let later = story.world.joins(&mut story.home, Role::Partner).await;
+    story.world.project().await;
+    for (person, sees) in [
+        (parent, true),
+        (late, true),
+        (other, false),
+        (auditor, false),
+        (later, false),
+    ] {
+        let accounts = story.view(person, "accounts").await;
+        assert_eq!(names(&accounts).contains(&"Pocket"), sees, "{person:?}");
+    }
+    assert_eq!(
+        story.share(child, &own, other, "none").await.code(),
+        "not-yours-to-share"
+    );
     story.world.stop().await;
 }
 
