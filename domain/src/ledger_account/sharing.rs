@@ -5,7 +5,7 @@
 //! | account | parent | partner | teen, child | auditor |
 //! |---|---|---|---|---|
 //! | the family's (nobody's own) | full | **full** | **none** | view |
-//! | an adult's own | **full**, owner full | **full**, owner full | none | **view** |
+//! | an adult's own | **full**, owner full | **full**, owner full | none | **view**, owner view |
 //! | a teen's or child's own | full | **full** | owner full, others none | view |
 //!
 //! The cells in bold may be said otherwise by `share-account`; what was said holds as long as the cell is one of those, so a
@@ -101,7 +101,8 @@ impl Held {
     /// The level of a member who has this role now.
     pub fn level_for(&self, member_id: MemberId, role: Role) -> ShareLevel {
         let unsaid = match role {
-            _ if self.owner == Some(member_id) && role != Role::Auditor => ShareLevel::Full,
+            // An owner who audits still sees their own.
+            _ if self.owner == Some(member_id) => ShareLevel::Full,
             _ if self.is_hidden_by_a_grown_up => ShareLevel::None,
             Role::Auditor => ShareLevel::View,
             Role::Parent | Role::Partner => ShareLevel::Full,
@@ -292,13 +293,11 @@ mod tests {
                 Role::Teen | Role::Child => ShareLevel::None,
             };
             assert_eq!(opened.level_for(member(2), role), expected, "{role:?}");
-            if role != Role::Auditor {
-                assert_eq!(
-                    held.level_for(member(1), role),
-                    ShareLevel::Full,
-                    "{role:?} whose own it is"
-                );
-            }
+            let own = match role {
+                Role::Auditor => ShareLevel::View,
+                _ => ShareLevel::Full,
+            };
+            assert_eq!(held.level_for(member(1), role), own, "{role:?} whose own it is");
         }
     }
 }

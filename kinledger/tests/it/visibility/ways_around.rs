@@ -99,6 +99,41 @@ async fn a_second_place_sees_nothing_of_what_was_hidden_from_the_first() {
 }
 
 #[tokio::test]
+async fn who_is_made_an_auditor_keeps_sight_of_their_own_and_takes_it_along() {
+    let mut story = Story::begin("made an auditor").await;
+    let (parent, partner) = (story.person(Role::Parent), story.person(Role::Partner));
+    let own = story.own.clone();
+    story.share(partner, &own, parent, "none").await;
+    let exported = async |story: &Story| story.world.get(partner.user, "/api/v1/auth/export").await.to_string();
+    assert!(exported(&story).await.contains("for the birthday"));
+    let audits = json!({"member_id": partner.member, "role": "auditor"});
+    story
+        .world
+        .accepted(&mut story.home, parent.user, "change-role", &audits)
+        .await;
+    story.world.project().await;
+    let accounts = story.view(partner, "accounts").await;
+    assert_eq!(names(&accounts), ["Household", "Mine", "Pocket"]);
+    assert_eq!(accounts["accounts"][1]["share"], "view");
+    assert_eq!(names(&story.view(parent, "accounts").await), ["Household", "Pocket"]);
+    assert_eq!(
+        names(&story.view(story.person(Role::Auditor), "accounts").await),
+        ["Household", "Pocket"]
+    );
+    assert!(exported(&story).await.contains("for the birthday"));
+    let remove = json!({"member_id": partner.member});
+    story
+        .world
+        .accepted(&mut story.home, parent.user, "remove-member", &remove)
+        .await;
+    assert!(
+        exported(&story).await.contains("for the birthday"),
+        "of the time until then"
+    );
+    story.world.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_parent_hid_of_a_childs_is_hidden_from_nobody_else_once_the_child_is_grown_up() {
     let mut story = Story::begin("grown up").await;
     let (parent, partner, child) = (
