@@ -24,6 +24,8 @@ pub(super) struct Theirs {
     own: BTreeSet<String>,
     /// Entries and chores that are theirs.
     things: BTreeSet<Uuid>,
+    /// Of these entries, those told so far: they move an account that is shown.
+    shown: BTreeSet<Uuid>,
 }
 
 impl Theirs {
@@ -34,6 +36,7 @@ impl Theirs {
             hidden: hidden.into_iter().collect(),
             own: BTreeSet::new(),
             things: BTreeSet::new(),
+            shown: BTreeSet::new(),
         }
     }
 
@@ -60,8 +63,8 @@ impl Theirs {
         }
     }
 
-    /// The event as it is theirs to have; none when it is not.
-    pub fn told(&self, record: &Record, mut payload: Value) -> Option<Value> {
+    /// The event as it is theirs to have; none when it is not. Asked in the order of the log.
+    pub fn told(&mut self, record: &Record, mut payload: Value) -> Option<Value> {
         let is_by = self.is_by(record);
         let is_theirs = is_by || self.names(&payload);
         let is_told = match record.aggregate_type.as_str() {
@@ -69,7 +72,9 @@ impl Theirs {
                 let account = payload["account_id"].as_str().unwrap_or_default();
                 !self.hidden.contains(account) && (is_theirs || self.own.contains(account))
             }
-            "entry" => self.things.contains(&record.aggregate_id) && self.left_of_entry(&mut payload),
+            "entry" => {
+                self.things.contains(&record.aggregate_id) && self.left_of_entry(record.aggregate_id, &mut payload)
+            }
             "chore" => {
                 // What others did with a chore that was theirs for a while is not for the young.
                 let is_offer = record.event_type == "ChoreOffered";
@@ -107,9 +112,9 @@ impl Theirs {
         holds(payload, &|text| self.hidden.contains(text))
     }
 
-    /// Leaves out postings to hidden accounts, and what those to equity would tell of them; is there still one to an account that is
-    /// shown? The young see no posting to equity, as in their views.
-    fn left_of_entry(&self, payload: &mut Value) -> bool {
+    /// Leaves out postings to hidden accounts, and what those to equity would tell of them: the young see no posting to equity, as in
+    /// their views. Does the entry move an account that is shown? One that was recategorised says so only by what it was before.
+    fn left_of_entry(&mut self, entry: Uuid, payload: &mut Value) -> bool {
         let account = |posting: &Value| posting["ledger_account"].as_str().unwrap_or_default().to_owned();
         if payload["account_id"]
             .as_str()
@@ -117,17 +122,17 @@ impl Theirs {
         {
             return false;
         }
-        match payload["postings"].as_array_mut() {
-            Some(postings) => {
-                let all = postings.len();
-                postings.retain(|posting| !self.hidden.contains(&account(posting)));
-                if self.is_young || postings.len() < all {
-                    postings.retain(|posting| !account(posting).starts_with("equity:"));
-                }
-                postings.iter().any(|posting| account(posting).starts_with("acc_"))
+        if let Some(postings) = payload["postings"].as_array_mut() {
+            let all = postings.len();
+            postings.retain(|posting| !self.hidden.contains(&account(posting)));
+            if self.is_young || postings.len() < all {
+                postings.retain(|posting| !account(posting).starts_with("equity:"));
             }
-            None => true,
+            if postings.iter().any(|posting| account(posting).starts_with("acc_")) {
+                self.shown.insert(entry);
+            }
         }
+        self.shown.contains(&entry)
     }
 
     /// Whatever else names something hidden says nothing instead.

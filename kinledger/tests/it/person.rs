@@ -354,3 +354,40 @@ fn an_exchange_tells_what_was_received_and_not_what_a_hidden_account_paid() {
         &["88.44", "USD", "equity:", &dollars],
     );
 }
+
+#[test]
+fn what_an_entry_was_called_later_is_in_the_export_of_whoever_has_the_entry() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Renaming", "EUR");
+    let (parent, partner, teen) = (&family.parent, &family.partner, &family.teen);
+    let (food, fun) = (family.category("Groceries"), family.category("Leisure"));
+    let wallet =
+        json!({"name": "Pocket", "kind": "wallet", "owner": teen.member_id, "opening_balance": family.money("20")});
+    let wallet = family.open_account(&wallet);
+    let shared = json!({"name": "Shared", "kind": "bank", "opening_balance": family.money("100")});
+    let shared = family.open_account(&shared);
+    let spend = |person: &Person, account: &str| {
+        let body = json!({"account_id": account, "money": family.money("3.50"), "category_id": food});
+        family.accepted(person, "add-expense", &body)["events"][0]["aggregate_id"].clone()
+    };
+    let (of_teen, of_partner) = (spend(teen, &wallet), spend(partner, &shared));
+    for (person, entry) in [(parent, &of_teen), (partner, &of_partner)] {
+        family.accepted(person, "recategorise-entry", &json!({"entry_id": entry, "to": fun}));
+    }
+    let recategorised = |person: &Person| -> Vec<Value> {
+        let events = export(person, "/api/v1/auth/export", "json").json()["events"].clone();
+        let events = events.as_array().unwrap().iter();
+        let found = events.filter(|event| event["event"] == "EntryRecategorised");
+        found.map(|event| event["details"].clone()).collect()
+    };
+    for (person, entry) in [(teen, &of_teen), (partner, &of_partner)] {
+        let told = recategorised(person);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((&told[0]["entry_id"], &told[0]["to"]), (entry, &json!(fun)));
+        assert_eq!(told[0]["postings"].as_array().unwrap().len(), 2, "{told:?}");
+    }
+    assert_eq!(recategorised(parent).len(), 1, "and of who did it");
+    let none = json!({"account_id": shared, "member_id": partner.member_id, "level": "none"});
+    family.accepted(parent, "share-account", &none);
+    assert_eq!(recategorised(partner), Vec::<Value>::new());
+}
