@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     AuditState,
-    leave::{Delivering, Leave},
+    leave::Delivering,
     query::{Bounds, parameters},
     replay_problem,
 };
@@ -51,7 +51,7 @@ pub(super) async fn export(
 ) -> Result<Response, Problem> {
     let row = route("export");
     let (family, lane) = state.opened(row, &family_id, signed_in).await?;
-    let leave = Leave::given(&state, row, family, signed_in.user_id);
+    let leave = state.leave(row, family, signed_in);
     let query = parameters(query)?;
     let format = query
         .format

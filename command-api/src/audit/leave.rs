@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use domain::{
     access::Row,
     id::{FamilyId, UserId},
@@ -81,23 +82,27 @@ impl Drop for Delivering {
     }
 }
 
-/// Whether the person may still be given the whole of a family's history.
+/// What leave was given for.
+#[async_trait]
+pub(crate) trait Grounds: Send + Sync {
+    /// Are they still there?
+    ///
+    /// # Errors
+    /// Why that cannot be told, or the problem to answer if it were asked for now.
+    async fn are_there(&self) -> Result<bool, Problem>;
+}
+
+/// Leave for one delivery.
 pub(crate) struct Leave {
-    state: AuditState,
-    row: &'static Row,
-    family: FamilyId,
-    person: UserId,
+    grounds: Box<dyn Grounds>,
     asked_at: AsyncMutex<Instant>,
 }
 
 impl Leave {
     /// Leave that was just given.
-    pub(super) fn given(state: &AuditState, row: &'static Row, family: FamilyId, person: UserId) -> Self {
+    pub(crate) fn given(grounds: impl Grounds + 'static) -> Self {
         Self {
-            state: state.clone(),
-            row,
-            family,
-            person,
+            grounds: Box::new(grounds),
             asked_at: AsyncMutex::new(Instant::now()),
         }
     }
@@ -108,12 +113,25 @@ impl Leave {
         if asked_at.elapsed() < ASK_EVERY {
             return true;
         }
-        let admitted = self.state.admitted(self.row, self.family, self.person).await;
+        let are_there = self.grounds.are_there().await;
         *asked_at = Instant::now();
-        match admitted {
-            Ok(opened) => opened.is_whole,
-            Err(problem) => problem.status().is_server_error(),
-        }
+        are_there.unwrap_or_else(|problem| problem.status().is_server_error())
+    }
+}
+
+/// A place from which the whole of a family's history may be read.
+pub(super) struct WholeHistory {
+    pub state: AuditState,
+    pub row: &'static Row,
+    pub family: FamilyId,
+    pub person: UserId,
+}
+
+#[async_trait]
+impl Grounds for WholeHistory {
+    async fn are_there(&self) -> Result<bool, Problem> {
+        let opened = self.state.admitted(self.row, self.family, self.person).await?;
+        Ok(opened.is_whole)
     }
 }
 

@@ -40,7 +40,8 @@ use service_kit::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-pub(crate) use self::leave::{Deliveries, Leave};
+use self::leave::WholeHistory;
+pub(crate) use self::leave::{Deliveries, Grounds, Leave};
 use crate::{
     identity::{
         Families,
@@ -149,6 +150,16 @@ impl AuditState {
         let lane = lane.ok_or_else(Problem::unknown_family)?;
         let is_whole = sees_all_accounts(&self.log, lane, family, member_id).await?;
         Ok(Opened { family, lane, is_whole })
+    }
+
+    /// Leave to have a whole history delivered, which was just given.
+    fn leave(&self, row: &'static Row, family: FamilyId, signed_in: SignedIn) -> Leave {
+        Leave::given(WholeHistory {
+            state: self.clone(),
+            row,
+            family,
+            person: signed_in.user_id,
+        })
     }
 
     /// Writes down that somebody takes the family's history out of the house, before they get any of it.

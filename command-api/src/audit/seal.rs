@@ -32,7 +32,6 @@ use tokio::sync::mpsc;
 
 use super::{
     AuditState,
-    leave::Leave,
     query::{number, parameters},
 };
 use crate::{delivery::Delivery, log_problem};
@@ -194,7 +193,7 @@ pub(super) async fn download(
 ) -> Result<Response, Problem> {
     let row = route("pack");
     let (family, lane) = state.opened(row, &family_id, signed_in).await?;
-    let leave = Leave::given(&state, row, family, signed_in.user_id);
+    let leave = state.leave(row, family, signed_in);
     let delivering = state.deliveries.begin(signed_in.user_id)?;
     // What would fail at once still gets a proper answer.
     head_of(&state.log, lane, family).await?;

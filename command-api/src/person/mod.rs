@@ -8,7 +8,7 @@
 //!
 //! The body is streamed and memory does not grow with the history, but for the ids of the person's own entries and chores. Once
 //! the first byte is out the status cannot change, so what breaks off has no end mark: `"complete": true`, or the last line of the
-//! page. ADR 0043 has the choice.
+//! page. Whoever loses the place meanwhile, or sight of an account, gets no more of it. ADR 0043 has the choice.
 
 mod account;
 mod event;
@@ -16,6 +16,7 @@ mod form;
 mod html;
 mod json;
 mod openapi;
+mod place;
 mod write;
 
 use std::sync::Arc;
@@ -46,7 +47,7 @@ use service_kit::{
 };
 
 use crate::{
-    audit::{Deliveries, STALLED_AFTER},
+    audit::{Deliveries, Leave, STALLED_AFTER},
     delivery::Delivery,
     identity::{
         Identity,
@@ -55,7 +56,8 @@ use crate::{
     log_problem,
 };
 use form::Form;
-use write::{Subject, TheirFamily, TheirPlace};
+use place::{OnItsWay, Seen, TheirFamily, TheirPlace};
+use write::Subject;
 
 pub use openapi::openapi_paths;
 
@@ -99,21 +101,34 @@ impl PersonState {
         &self,
         event: SecurityEvent,
         signed_in: SignedIn,
-        subject: Subject,
+        (account, families): (Option<UserId>, Vec<TheirFamily>),
         form: Box<dyn Form>,
     ) -> Result<Response, Problem> {
         let place = self.exports.begin(signed_in.user_id)?;
+        let mut places = Vec::with_capacity(families.len());
+        for their in families {
+            let seen = their.seen(&self.log).await;
+            places.extend(seen.map_err(|error| log_problem(&error))?);
+        }
+        let places: Arc<[Seen]> = places.into();
+        let leave = Leave::given(OnItsWay {
+            state: self.clone(),
+            person: signed_in.user_id,
+            places: Arc::clone(&places),
+        });
+        let subject = Subject { account, places };
         let event = event.in_session(signed_in.session_id).with("format", form.name());
         let told = security_events::record(self.identity.pool(), event).await;
         told.map_err(|error| Problem::ours(&error))?;
         let (delivery, pieces) = Delivery::new(STALLED_AFTER);
+        let delivery = delivery.while_there_is(leave);
         let (content_type, extension) = (form.content_type(), form.name());
         let state = self.clone();
         tokio::spawn(async move {
             let _place = place;
             match write::write(&state.identity, &state.log, &subject, form, &delivery).await {
                 Ok(()) => delivery.complete(),
-                Err(write::Failure::Gone) => tracing::info!("the reader of an export went away"),
+                Err(write::Failure::Gone) => tracing::info!("the reader of an export went away, or may have no more"),
                 Err(error) => {
                     tracing::error!(%error, cause = ?std::error::Error::source(&error), "an export of a person failed");
                 }
@@ -196,12 +211,8 @@ async fn own(
                 .map(|place| TheirFamily { family_id, lane, place }),
         );
     }
-    let subject = Subject {
-        account: Some(user_id),
-        families,
-    };
     let event = SecurityEvent::about(Kind::Exported, user_id);
-    state.begin(event, signed_in, subject, form).await
+    state.begin(event, signed_in, (Some(user_id), families), form).await
 }
 
 /// `GET /api/v1/families/{family_id}/members/{member_id}/export`: the member themself, or a parent about a teen or child.
@@ -222,19 +233,17 @@ async fn of_member(
         .holder(family_id, member_id, (asking, role, signed_in.user_id))
         .await?;
     let form = form(query)?;
-    let subject = Subject {
-        account: None,
-        families: vec![TheirFamily {
-            family_id,
-            lane: state.lane(family_id).await?,
-            place: TheirPlace::Held { member_id, asking },
-        }],
+    let their = TheirFamily {
+        family_id,
+        lane: state.lane(family_id).await?,
+        place: TheirPlace::Held { member_id, asking },
     };
     let event = match holder {
         Some(user_id) => SecurityEvent::about(Kind::Exported, user_id).in_family(family_id),
         None => SecurityEvent::about_family(Kind::Exported, family_id),
     };
-    state.begin(event.by(signed_in.user_id), signed_in, subject, form).await
+    let event = event.by(signed_in.user_id);
+    state.begin(event, signed_in, (None, vec![their]), form).await
 }
 
 impl PersonState {

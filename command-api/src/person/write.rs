@@ -1,13 +1,9 @@
 //! Writes an export: the account, then family by family what is theirs in the log.
 
-use domain::{
-    family::Member,
-    id::{AccountId, FamilyId, MemberId, UserId},
-};
-use event_store::{
-    Lane, Log, LogError,
-    replay::{Last, PastPlace, family_now, hidden_now},
-};
+use std::sync::Arc;
+
+use domain::id::UserId;
+use event_store::{Log, LogError};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
@@ -15,6 +11,7 @@ use super::{
     account::{SEALED_NUMBER, SECTIONS},
     event::Theirs,
     form::{Form, Section},
+    place::Seen,
 };
 use crate::{
     delivery::{Delivery, Gone},
@@ -46,63 +43,7 @@ pub(super) struct Subject {
     /// Their account, when it is theirs to have.
     pub account: Option<UserId>,
     /// Their places, also those that are over.
-    pub families: Vec<TheirFamily>,
-}
-
-/// A place in a family.
-pub(super) struct TheirFamily {
-    pub family_id: FamilyId,
-    pub lane: Lane,
-    pub place: TheirPlace,
-}
-
-/// Whose place it is, and what of the family may be told.
-pub(super) enum TheirPlace {
-    /// One they have, as whoever asks and they themself see the family now.
-    Held { member_id: MemberId, asking: MemberId },
-    /// One that is over, as they saw the family when it ended.
-    Past(PastPlace),
-}
-
-impl TheirFamily {
-    /// What is told of the place; none when whoever had it was removed meanwhile.
-    async fn seen(&self, log: &Log) -> Result<Option<Seen>, LogError> {
-        let (member_id, asking) = match &self.place {
-            TheirPlace::Held { member_id, asking } => (*member_id, *asking),
-            TheirPlace::Past(past) => {
-                return Ok(Some(Seen {
-                    member: past.member.clone(),
-                    family_name: past.family_name.clone(),
-                    ended: Some(past.ended),
-                    hidden: past.hidden.clone(),
-                }));
-            }
-        };
-        let mut tx = log.about(self.family_id).await?;
-        let family = family_now(log, &mut tx, self.lane, self.family_id).await?;
-        let Ok(member) = family.member(member_id) else {
-            return Ok(None);
-        };
-        let mut hidden = hidden_now(log, &mut tx, self.lane, self.family_id, member_id).await?;
-        if asking != member_id {
-            hidden.extend(hidden_now(log, &mut tx, self.lane, self.family_id, asking).await?);
-        }
-        Ok(Some(Seen {
-            member: member.clone(),
-            family_name: family.name().unwrap_or_default().to_owned(),
-            ended: None,
-            hidden,
-        }))
-    }
-}
-
-/// A place as it may be told.
-struct Seen {
-    member: Member,
-    family_name: String,
-    /// The last event of theirs, when the place is over.
-    ended: Option<Last>,
-    hidden: Vec<AccountId>,
+    pub places: Arc<[Seen]>,
 }
 
 /// Why an export broke off.
@@ -166,27 +107,22 @@ pub(super) async fn write(
         write_account(identity, user_id, form, &mut out).await?;
     }
     out.put(&form.section(&MEMBERSHIPS)).await?;
-    let mut places = Vec::new();
-    for their in &subject.families {
-        let Some(seen) = their.seen(log).await? else {
-            continue;
-        };
+    for seen in subject.places.iter() {
         let row = json!({
-            "family_id": their.family_id,
+            "family_id": seen.their.family_id,
             "family_name": seen.family_name,
             "member_id": seen.member.member_id,
             "display_name": seen.member.display_name,
             "role": seen.member.role,
             "on_leaderboard": seen.member.on_leaderboard,
-            "left_at": seen.ended.map(|last| last.recorded_at),
+            "left_at": seen.left_at,
         });
         out.put(&form.row(&row)).await?;
-        places.push((their, seen));
     }
     out.put(&form.section(&EVENTS)).await?;
-    for (their, seen) in places {
+    for seen in subject.places.iter() {
         out.put(&form.group(&seen.family_name)).await?;
-        write_events(log, their, &seen, form, &mut out).await?;
+        write_events(log, seen, form, &mut out).await?;
     }
     out.put(&form.end()).await?;
     out.flush().await?;
@@ -215,29 +151,21 @@ async fn write_account(
     Ok(())
 }
 
-async fn write_events(
-    log: &Log,
-    their: &TheirFamily,
-    seen: &Seen,
-    form: &mut dyn Form,
-    out: &mut Out<'_>,
-) -> Result<(), Failure> {
+async fn write_events(log: &Log, seen: &Seen, form: &mut dyn Form, out: &mut Out<'_>) -> Result<(), Failure> {
+    let (family_id, lane) = (seen.their.family_id, seen.their.lane);
     let hidden = seen.hidden.iter().map(ToString::to_string);
     let mut theirs = Theirs::new(seen.member.member_id, seen.member.role.is_young(), hidden);
-    let until = seen.ended.map_or(i64::MAX, |last| last.family_seq);
-    let mut stored = std::pin::pin!(log.read_family_stream(their.lane, their.family_id, 0));
-    let mut head = 0;
+    let mut stored = std::pin::pin!(log.read_family_stream(lane, family_id, 0));
     while let Some(record) = stored.next().await.transpose()? {
-        if record.family_seq > until {
+        if record.family_seq > seen.until {
             break;
         }
-        head = record.family_seq;
         theirs.learn(&record, &serde_json::from_str(&record.payload)?);
     }
-    let mut opened = std::pin::pin!(log.read_family_stream(their.lane, their.family_id, 0));
+    let mut opened = std::pin::pin!(log.read_family_stream(lane, family_id, 0));
     while let Some(record) = opened.next().await.transpose()? {
         // What was recorded meanwhile has not been learnt from.
-        if record.family_seq > head {
+        if record.family_seq > seen.until {
             break;
         }
         let payload = serde_json::from_str(&record.opened_payload()?)?;

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{Lane, Log, LogError, Record, verify::Fault};
 
 pub use prefix::{Last, Pages, Prefix, family_now};
-pub use sharing::{PastPlace, hidden_now, hides_from, past_places, shares_told};
+pub use sharing::{PastPlace, Sight, hidden_now, hides_from, past_places, shares_told, sight_now};
 
 /// Events read from the database at once.
 pub const PAGE: i64 = 1_000;

@@ -13,7 +13,41 @@ use sqlx::PgConnection;
 use super::{Last, family_now, prefix::family_events};
 use crate::{Lane, Log, LogError, Record, load::read_sharing_in};
 
-/// The accounts a member cannot see now: none of them exist as far as they are told.
+/// A family's accounts as one member meets them.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Those they see.
+    pub shown: Vec<AccountId>,
+    /// Those they do not: none of them exist as far as they are told.
+    pub hidden: Vec<AccountId>,
+}
+
+/// The accounts a member sees now, and those they do not; whoever is no member sees none.
+///
+/// # Errors
+/// [`LogError`].
+pub async fn sight_now(
+    log: &Log,
+    connection: &mut PgConnection,
+    lane: Lane,
+    family_id: FamilyId,
+    member_id: MemberId,
+) -> Result<Sight, LogError> {
+    let family = family_now(log, &mut *connection, lane, family_id).await?;
+    let accounts = accounts_of(&told(connection, lane, family_id).await?);
+    let all = accounts.iter().map(|(account_id, account)| (*account_id, account));
+    let hidden = match family.member(member_id) {
+        Ok(member) => hidden_from(&family, member, all),
+        Err(_) => accounts.keys().copied().collect(),
+    };
+    let is_shown = |account: &AccountId| !hidden.contains(account);
+    Ok(Sight {
+        shown: accounts.keys().copied().filter(is_shown).collect(),
+        hidden,
+    })
+}
+
+/// The accounts a member cannot see now.
 ///
 /// # Errors
 /// [`LogError`].
@@ -24,13 +58,7 @@ pub async fn hidden_now(
     family_id: FamilyId,
     member_id: MemberId,
 ) -> Result<Vec<AccountId>, LogError> {
-    let family = family_now(log, &mut *connection, lane, family_id).await?;
-    let accounts = accounts_of(&told(connection, lane, family_id).await?);
-    let all = accounts.iter().map(|(account_id, account)| (*account_id, account));
-    Ok(match family.member(member_id) {
-        Ok(member) => hidden_from(&family, member, all),
-        Err(_) => accounts.keys().copied().collect(),
-    })
+    Ok(sight_now(log, connection, lane, family_id, member_id).await?.hidden)
 }
 
 /// A place that somebody had in a family, as it was when it ended.
