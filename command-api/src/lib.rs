@@ -324,19 +324,14 @@ impl Families for CommandApi {
     }
 
     async fn revisions(&self, families: &[FamilyId]) -> Result<HashMap<FamilyId, i64>, Problem> {
-        let mut streams = Vec::new();
+        let mut known = Vec::new();
         for family_id in families {
             if let Some(lane) = self.lane_of(*family_id).await? {
-                streams.push((lane, family_id.uuid()));
+                known.push((lane, *family_id));
             }
         }
-        let kind = <Family as cqrs_es::Aggregate>::TYPE;
-        let ends = self.log().stream_ends(kind, &streams).await;
-        let ends = ends.map_err(|error| log_problem(&error))?;
-        Ok(ends
-            .into_iter()
-            .map(|(id, sequence)| (FamilyId::from_uuid(id), sequence))
-            .collect())
+        let ends = self.log().access_ends(&known).await;
+        Ok(ends.map_err(|error| log_problem(&error))?.into_iter().collect())
     }
 
     async fn places_of(&self, user: UserId) -> Result<Vec<Place>, Problem> {

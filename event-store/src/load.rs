@@ -290,20 +290,24 @@ impl Log {
         pages.try_flatten()
     }
 
-    /// The sequence of the last event of streams of one kind, each looked for in its lane; 0 for one without events.
+    /// The `family_seq` of each family's last event about who belongs to it, as what, or who sees which account, looked for in the
+    /// family's lane; 0 without any. What it costs does not grow with a history.
     ///
     /// # Errors
     /// [`LogError::Database`].
-    pub async fn stream_ends(&self, kind: &str, streams: &[(Lane, Uuid)]) -> Result<Vec<(Uuid, i64)>, LogError> {
+    pub async fn access_ends(&self, families: &[(Lane, FamilyId)]) -> Result<Vec<(FamilyId, i64)>, LogError> {
         // A function, for who may see one family at a time.
-        let statement = "select id, sequence from log.stream_ends($1, $2, $3)";
-        let (lanes, ids): (Vec<i16>, Vec<Uuid>) = streams.iter().map(|(lane, id)| (lane.0, *id)).unzip();
-        Ok(sqlx::query_as(statement)
-            .bind(kind)
+        let statement = "select family_id, family_seq from log.access_ends($1, $2)";
+        let (lanes, ids): (Vec<i16>, Vec<Uuid>) = families.iter().map(|(lane, id)| (lane.0, id.uuid())).unzip();
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as(statement)
             .bind(lanes)
             .bind(ids)
             .fetch_all(&self.pool)
-            .await?)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(family, family_seq)| (FamilyId::from_uuid(family), family_seq))
+            .collect())
     }
 
     /// The families in which a person has or had a place, with their lanes.

@@ -103,7 +103,8 @@ pub trait Families: Send + Sync {
     /// Is an account of a member's hidden from another member of the family?
     async fn hides_from(&self, family_id: FamilyId, owner: MemberId, from: MemberId) -> Result<bool, Problem>;
 
-    /// How often each family's own state has changed: who belongs to it, as what. None of a family that does not exist.
+    /// A number of each family that is another one as soon as something changes about who belongs to it, as what, or who sees which
+    /// account. None of a family that does not exist.
     async fn revisions(&self, families: &[FamilyId]) -> Result<HashMap<FamilyId, i64>, Problem>;
 
     /// Every place that somebody has now, in whatever family, whether they may use it at this moment or not.

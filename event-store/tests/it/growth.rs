@@ -162,3 +162,40 @@ async fn a_command_changes_no_more_pages_in_a_long_ledger_than_in_a_new_one() {
     pool.close().await;
     fixture.end().await;
 }
+
+/// Pages that are looked at to learn of a change of access.
+async fn looked_at(owner: &mut PgConnection, lane: i16, family: FamilyId) -> i64 {
+    let explained: serde_json::Value = sqlx::query_scalar(
+        "explain (analyze, buffers, format json) select * from log.access_ends(array[$1], array[$2])",
+    )
+    .bind(lane)
+    .bind(family.uuid())
+    .fetch_one(owner)
+    .await
+    .unwrap();
+    let plan = &explained[0]["Plan"];
+    ["Shared Hit Blocks", "Shared Read Blocks"]
+        .map(|name| plan[name].as_i64().expect("Postgres counts buffers"))
+        .iter()
+        .sum()
+}
+
+/// It is asked every second, of each family with an open session of a paired device.
+#[tokio::test]
+async fn who_sees_what_is_asked_at_no_more_pages_of_a_long_ledger_than_of_a_new_one() {
+    let fixture = Fixture::new().await;
+    let new = family_of(&fixture, Lane(0), 0, in_order).await;
+    let long = family_of(&fixture, Lane(1), LONG, in_order).await;
+    let pool = fixture.database.superuser().await;
+    let mut owner = pool.acquire().await.unwrap();
+    // Once for plans and catalogues.
+    looked_at(&mut owner, 0, new).await;
+    looked_at(&mut owner, 1, long).await;
+    let of_new = looked_at(&mut owner, 0, new).await;
+    let of_long = looked_at(&mut owner, 1, long).await;
+    println!("asked: new {of_new} pages, long {of_long}");
+    assert!(of_new > 0 && of_long <= of_new + 8, "{of_long} after {of_new}");
+    drop(owner);
+    pool.close().await;
+    fixture.end().await;
+}

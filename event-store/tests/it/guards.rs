@@ -254,7 +254,7 @@ async fn no_login_acts_as_the_functions_of_the_log_and_nobody_else_calls_them() 
     let questions = [
         "select log.families_of('usr_x')",
         "select log.known_families('{}')",
-        "select log.stream_ends('family', '{}', '{}')",
+        "select log.access_ends('{}', '{}')",
     ];
     for role in DatabaseRole::ALL
         .into_iter()

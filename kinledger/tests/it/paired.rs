@@ -22,15 +22,15 @@ impl Telephone {
         URL_SAFE_NO_PAD.encode(pair.sign(format!("kinledger/{purpose}/1\n{text}").as_bytes()))
     }
 
-    /// A new teen of the family, signed in on a telephone that this parent has paired.
-    fn of_a_teen(kinledger: &Kinledger, family: &Household, parent: &Person) -> Self {
+    /// A new teen of the family, signed in on a telephone that this parent or partner has paired.
+    fn of_a_teen(kinledger: &Kinledger, family: &Household, paired_by: &Person) -> Self {
         let body = json!({"display_name": "Tilda", "role": "teen", "consent": consent()});
-        let added = family.accepted(parent, "add-member", &body);
+        let added = family.accepted(&family.parent, "add-member", &body);
         let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
         let anybody = kinledger.client();
         let pair = Ed25519KeyPair::generate().unwrap();
         let path = format!("{}/members/{member_id}/pairing", family.path());
-        let started = parent.client.post(&path, &json!({})).accepted();
+        let started = paired_by.client.post(&path, &json!({})).accepted();
         let secret = started["secret"].as_str().unwrap();
         let claim = json!({
             "code": secret, "device_name": "Telephone", "algorithm": "ed25519",
@@ -41,7 +41,7 @@ impl Telephone {
             "/api/v1/auth/pairings/{}/confirm",
             started["pairing_id"].as_str().unwrap()
         );
-        let confirmed = parent
+        let confirmed = paired_by
             .client
             .post(&confirm, &json!({"match_code": claimed["match_code"]}));
         assert_eq!(confirmed.status, 204, "{}", confirmed.text());
@@ -74,11 +74,15 @@ impl Telephone {
         (answer.status, answer.json())
     }
 
+    fn is_signed_in(&self) -> bool {
+        let status = self.member.client.get("/api/v1/auth/profile").status;
+        assert!(status == 200 || status == 401, "{status}");
+        status == 200
+    }
+
     /// Is its session refused within five seconds?
     fn ends(&self) -> bool {
-        wait_until(Duration::from_secs(5), || {
-            self.member.client.get("/api/v1/auth/profile").status == 401
-        })
+        wait_until(Duration::from_secs(5), || !self.is_signed_in())
     }
 }
 
@@ -118,6 +122,45 @@ fn an_open_session_ends_with_the_parent_who_answers_for_its_telephone() {
     let (status, refused) = of_first.unlock(&kinledger);
     assert_eq!((status, &refused["type"]), (403, &json!("/problems/device-locked")));
     assert_eq!(of_second.member.client.get("/api/v1/auth/profile").status, 200);
+}
+
+#[test]
+fn an_open_session_ends_when_a_pocket_is_hidden_from_who_answers_for_its_telephone() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let (parent, partner) = (&family.parent, &family.partner);
+    let other = family.invite(&kinledger, "Other", "partner");
+    let of_partner = Telephone::of_a_teen(&kinledger, &family, partner);
+    let of_sibling = Telephone::of_a_teen(&kinledger, &family, partner);
+    let grown = Telephone::of_a_teen(&kinledger, &family, partner);
+    let pocket = json!({"name": "Pocket", "kind": "wallet", "owner": of_partner.member.member_id});
+    let pocket = family.open_account(&pocket);
+    let share = |with: &Person, level: &str| {
+        let body = json!({"account_id": pocket, "member_id": with.member_id, "level": level});
+        family.accepted(parent, "share-account", &body);
+    };
+    // What somebody else sees ends nothing. When the third telephone's session has ended, all three were looked at since.
+    share(&other, "none");
+    let role = json!({"member_id": grown.member.member_id, "role": "partner"});
+    family.accepted(parent, "change-role", &role);
+    assert!(grown.ends());
+    assert!(of_partner.is_signed_in() && of_sibling.is_signed_in());
+
+    assert!(
+        family
+            .view(&of_partner.member, "accounts")
+            .to_string()
+            .contains(&pocket)
+    );
+    share(partner, "none");
+    assert!(of_partner.ends());
+    let accounts = of_partner.member.client.get(&format!("{}/accounts", family.path()));
+    assert_eq!(accounts.status, 401);
+    let (status, refused) = of_partner.unlock(&kinledger);
+    assert_eq!((status, &refused["type"]), (403, &json!("/problems/device-locked")));
+    assert!(of_sibling.is_signed_in(), "nothing of theirs is hidden");
+    share(partner, "view");
+    assert_eq!(of_partner.unlock(&kinledger).0, 200);
 }
 
 #[test]

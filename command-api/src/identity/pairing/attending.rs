@@ -1,10 +1,11 @@
 //! Ends what paired devices have opened as soon as nothing stands behind it: the member is young no longer or gone, or nobody answers
-//! for the device any more.
+//! for the device any more from whom nothing of theirs is hidden.
 //!
 //! [`standing`] is asked whenever a device unlocks or refreshes. A session that is open already would go on with its access token for a
 //! quarter of an hour: long enough for a parent who was removed, and kept the child's telephone. So every process looks once a second,
-//! at each session once, and again whenever its family's own state has changed since. Which state that was is read before the
-//! family is asked, so a change in between is looked at again; and a session opened just after a change is new, and looked at anyway.
+//! at each session once, and again whenever something has changed since of what it stands on: who belongs to the family, as what, who
+//! sees which account, and who answers for the device. What that was is read before the family is asked, so a change in between is
+//! looked at again; and a session opened just after a change is new, and looked at anyway.
 //! Whatever ends it is an ordinary end of a session: other processes learn of it as of any other.
 
 use std::{
@@ -40,6 +41,9 @@ struct Open {
     paired_by: Option<Uuid>,
 }
 
+/// What a session stood on when it was looked at: the family's revision, and who answered for the device.
+type Ground = (i64, Option<Uuid>);
+
 /// Keeps looking until shutdown.
 pub(in super::super) async fn attend(identity: &Identity, shutdown: Shutdown) {
     let stop = shutdown::requested(shutdown);
@@ -59,8 +63,8 @@ pub(in super::super) async fn attend(identity: &Identity, shutdown: Shutdown) {
     }
 }
 
-/// Looks once. `seen` says of each session that stands at which revision of its family it did.
-async fn look(identity: &Identity, seen: &mut HashMap<Uuid, i64>) -> Result<(), Problem> {
+/// Looks once. `seen` says of each session that stands what it stood on.
+async fn look(identity: &Identity, seen: &mut HashMap<Uuid, Ground>) -> Result<(), Problem> {
     let open: Vec<Open> = sqlx::query_as(
         "select session_id, paired_devices.user_id, family_id, paired_by
          from identity.sessions
@@ -75,17 +79,20 @@ async fn look(identity: &Identity, seen: &mut HashMap<Uuid, i64>) -> Result<(), 
     let families: BTreeSet<FamilyId> = open.iter().map(|one| FamilyId::from_uuid(one.family_id)).collect();
     let families: Vec<FamilyId> = families.into_iter().collect();
     let revisions = identity.families().revisions(&families).await?;
-    let mut standing_at = HashMap::with_capacity(open.len());
+    let mut standing_on = HashMap::with_capacity(open.len());
     for session in open {
         let family_id = FamilyId::from_uuid(session.family_id);
-        let revision = revisions.get(&family_id).copied().unwrap_or_default();
-        if seen.get(&session.session_id) == Some(&revision) {
-            standing_at.insert(session.session_id, revision);
+        let ground = (
+            revisions.get(&family_id).copied().unwrap_or_default(),
+            session.paired_by,
+        );
+        if seen.get(&session.session_id) == Some(&ground) {
+            standing_on.insert(session.session_id, ground);
             continue;
         }
         match stands(identity, &session).await {
             Ok(true) => {
-                standing_at.insert(session.session_id, revision);
+                standing_on.insert(session.session_id, ground);
             }
             Ok(false) => end(identity, &session).await.map_err(IdentityError::Database)?,
             // One family that cannot be asked keeps no other's sessions open; it is asked again.
@@ -94,7 +101,7 @@ async fn look(identity: &Identity, seen: &mut HashMap<Uuid, i64>) -> Result<(), 
             }
         }
     }
-    *seen = standing_at;
+    *seen = standing_on;
     Ok(())
 }
 

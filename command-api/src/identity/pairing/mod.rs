@@ -10,8 +10,8 @@
 //!
 //! From then on the PIN opens a session of twelve hours, only together with the device's signature over a challenge; a refresh
 //! takes a signature over the refresh token. Five wrong PINs wait, ten are for a parent to unlock. Ending a device ends its
-//! sessions. A device opens only while its member is young and somebody who may look after devices answers for it ([`standing`]);
-//! what it has opened ends within a second of either being so no longer ([`attending`]).
+//! sessions. A device opens only while its member is young and somebody answers for it who may look after devices and from whom nothing
+//! of the member's is hidden ([`standing`]); what it has opened ends within a second of either being so no longer ([`attending`]).
 //! A passkey of the device opens it in place of the PIN, if its person has added one ([`passkey`]).
 //! A pairing gives the member's own role, which is a child's or a teen's when it begins and when it is confirmed; an account with an
 //! e-mail address of its own is never paired, for that would hand it to the parent.

@@ -268,7 +268,7 @@ async fn every_table_is_behind_a_forced_policy_and_nothing_goes_around_it() {
         "with schemas as (SCHEMAS) select format('%I.%I', s.nspname, p.proname) from pg_proc p join schemas s on s.oid = p.pronamespace
          where p.prosecdef and $1 is not null and s.nspname <> 'generations' and format('%I.%I', s.nspname, p.proname) not in (
              'identity.close_account', 'identity.forget_closed_accounts', 'identity.forget_old_security_events',
-             'identity.use_api_key', 'log.append_lanes', 'log.families_of', 'log.known_families', 'log.stream_ends')",
+             'identity.use_api_key', 'log.access_ends', 'log.append_lanes', 'log.families_of', 'log.known_families')",
     )
     .await;
     none(

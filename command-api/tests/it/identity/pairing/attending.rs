@@ -75,6 +75,34 @@ async fn a_session_ends_with_the_parent_who_answers_for_its_device_and_others_go
     }
 }
 
+/// Who unlocks a device answers for it from then on, and may have been let do so just before they no longer might.
+#[tokio::test]
+async fn a_session_is_looked_at_again_when_somebody_else_answers_for_its_device() {
+    let mut home = Home::with(Role::Child).await;
+    let (stop, upkeep) = looking(&mut home).await;
+    let paired = home.paired(&Device::new(), PIN).await;
+    let first_look = home.paired(&Device::new(), PIN).await;
+    let (_, sibling) = home.sibling().await;
+    let answers = |device: &Value, user: &Value| {
+        format!(
+            "update identity.paired_devices set paired_by = '{}' where device_id = '{}'",
+            text(user).trim_start_matches("usr_"),
+            text(device)
+        )
+    };
+    // A teen's sibling may not look after devices. When this one has ended, both were looked at.
+    home.change(&answers(&first_look["device_id"], &sibling["user_id"]))
+        .await;
+    assert!(ends(&home.app, &first_look["tokens"]).await);
+    assert!(home.app.is_signed_in(&paired["tokens"]["access_token"]).await);
+    home.change(&answers(&paired["device_id"], &sibling["user_id"])).await;
+    assert!(ends(&home.app, &paired["tokens"]).await);
+    assert_eq!(ended_because(&home).await, 2);
+    stop.send_replace(true);
+    upkeep.await.unwrap();
+    home.app.end().await;
+}
+
 #[tokio::test]
 async fn a_session_by_pin_ends_when_its_member_is_made_an_adult_or_is_gone() {
     for role in [Some(Role::Parent), Some(Role::Partner), None] {
