@@ -159,7 +159,12 @@ fn an_open_session_ends_when_a_pocket_is_hidden_from_who_answers_for_its_telepho
     let (status, refused) = of_partner.unlock(&kinledger);
     assert_eq!((status, &refused["type"]), (403, &json!("/problems/device-locked")));
     assert!(of_sibling.is_signed_in(), "nothing of theirs is hidden");
-    share(partner, "view");
+    // They cannot take it upon themselves again; a parent can.
+    let unlock = of_partner.device_id.as_str().unwrap();
+    let unlock = format!("/api/v1/auth/paired-devices/{unlock}/unlock");
+    let refused = partner.client.post(&unlock, &json!({}));
+    assert_eq!(refused.refused(), (403, "accounts-hidden".to_owned()));
+    assert_eq!(parent.client.post(&unlock, &json!({})).status, 204);
     assert_eq!(of_partner.unlock(&kinledger).0, 200);
 }
 

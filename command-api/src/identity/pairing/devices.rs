@@ -22,11 +22,11 @@ use super::{
         Identity, IdentityError,
         address::Client,
         new_way_in,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, schema},
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    passkey, require_parent, standing,
+    check_hides_nothing, passkey, require_parent, standing,
 };
 
 /// A child's or teen's device.
@@ -56,6 +56,13 @@ struct Devices {
     /// The newest first.
     devices: Vec<Device>,
 }
+
+/// The answer to who has an old proof, or cannot answer for a device.
+const ANSWERING: (u16, &str) = (
+    403,
+    "`step-up-required`: prove who you are once more, then ask again; `accounts-hidden`: an account of the member's is hidden from \
+     the person; or they are neither parent nor partner.",
+);
 
 pub(super) fn routes() -> Router<Identity> {
     Router::new()
@@ -114,8 +121,8 @@ pub(super) fn paths() -> Vec<Route> {
             method: "post",
             operation_id: "unlock-paired-device",
             summary: "Let a locked device try its PIN or passkey again",
-            description: "Who may call: a parent or partner of the family, with a fresh proof. They answer for the device from now \
-                on.",
+            description: "Who may call: a parent or partner of the family from whom no account of the member's is hidden, with a fresh \
+                proof. They answer for the device from now on.",
             caller: Caller::SignedIn,
             parameters: json!([device_parameter()]),
             body: None,
@@ -123,7 +130,7 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                STEP_UP,
+                ANSWERING,
                 (404, "There is no such device."),
                 (503, "The ledger cannot be reached just now."),
             ],
@@ -226,7 +233,12 @@ async fn end(
     signed_in: SignedIn,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let (device_id, family_id, user_id) = device_of(&identity, path, signed_in.user_id).await?;
+    let Known {
+        device_id,
+        family_id,
+        user_id,
+        ..
+    } = device_of(&identity, path, signed_in.user_id).await?;
     let ended = async {
         let mut tx = identity.about(family_id).await?;
         sqlx::query(
@@ -263,15 +275,17 @@ async fn end(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
-/// `POST /api/v1/auth/paired-devices/{device_id}/unlock`: a parent or partner, with a fresh proof.
+/// `POST /api/v1/auth/paired-devices/{device_id}/unlock`: a parent or partner from whom nothing of the member's is hidden, with a fresh
+/// proof.
 async fn unlock(
     State(identity): State<Identity>,
     signed_in: SignedIn,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     signed_in.require_step_up(identity.verifier().now())?;
-    let (device_id, family_id, _) = device_of(&identity, path, signed_in.user_id).await?;
-    let mut tx = identity.about(family_id).await.map_err(IdentityError::Database)?;
+    let known = device_of(&identity, path, signed_in.user_id).await?;
+    check_hides_nothing(&identity, known.family_id, known.member_id, known.asked_by).await?;
+    let mut tx = identity.about(known.family_id).await.map_err(IdentityError::Database)?;
     new_way_in::require_session_in_tx(&mut tx, &signed_in).await?;
     let unlocked = async {
         sqlx::query(
@@ -279,7 +293,7 @@ async fn unlock(
              set pin_failures = 0, pin_waits_until = null, paired_by = $2
              where device_id = $1",
         )
-        .bind(device_id)
+        .bind(known.device_id)
         .bind(signed_in.user_id.uuid())
         .execute(&mut *tx)
         .await?;
@@ -289,26 +303,42 @@ async fn unlock(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
+/// A device, whose it is, and who looks after it just now.
+struct Known {
+    device_id: Uuid,
+    family_id: FamilyId,
+    user_id: UserId,
+    member_id: MemberId,
+    asked_by: MemberId,
+}
+
 /// A device in a family where the person looks after devices; unknown, ended and foreign ones read the same.
 async fn device_of(
     identity: &Identity,
     path: Result<Path<String>, PathRejection>,
     asked_by: UserId,
-) -> Result<(Uuid, FamilyId, UserId), Problem> {
+) -> Result<Known, Problem> {
     let Path(text) = path.map_err(|_| Problem::malformed("the address cannot be read"))?;
     let unknown = || Problem::unknown("unknown-device", "there is no such device");
     let device_id = Uuid::try_parse(&text).map_err(|_| unknown())?;
-    let found: Option<(Uuid, Uuid)> = sqlx::query_as(
-        "select family_id, user_id from identity.paired_devices where device_id = $1 and revoked_at is null",
+    let found: Option<(Uuid, Uuid, Uuid)> = sqlx::query_as(
+        "select family_id, user_id, member_id from identity.paired_devices where device_id = $1 and revoked_at is null",
     )
     .bind(device_id)
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let (family_id, user_id) = found.ok_or_else(unknown)?;
+    let (family_id, user_id, member_id) = found.ok_or_else(unknown)?;
     let family_id = FamilyId::from_uuid(family_id);
-    match require_parent(identity, family_id, asked_by).await {
+    let asked_by = match require_parent(identity, family_id, asked_by).await {
         Err(problem) if problem.status() == StatusCode::NOT_FOUND => Err(unknown()),
-        checked => checked.map(|_| (device_id, family_id, UserId::from_uuid(user_id))),
-    }
+        checked => checked,
+    }?;
+    Ok(Known {
+        device_id,
+        family_id,
+        user_id: UserId::from_uuid(user_id),
+        member_id: MemberId::from_uuid(member_id),
+        asked_by,
+    })
 }
