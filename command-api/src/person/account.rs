@@ -63,6 +63,17 @@ pub(super) static SECTIONS: &[AccountSection] = &[
     },
     AccountSection {
         section: Section {
+            name: "answers_for",
+            heading: "Devices of others that you answer for",
+            columns: &["family_id", "member_id", "paired_at"],
+        },
+        // Whose it is, and no more: what they call it and when they use it is theirs.
+        sql: "select json_build_object(
+                 'family_id', 'fam_' || family_id, 'member_id', 'mem_' || member_id, 'paired_at', created_at)
+             from identity.paired_devices where paired_by = $1 order by created_at",
+    },
+    AccountSection {
+        section: Section {
             name: "factors",
             heading: "Your second factors",
             columns: &["kind", "name", "created_at", "last_used_at"],
@@ -97,6 +108,18 @@ pub(super) static SECTIONS: &[AccountSection] = &[
         // The key is not the database's, so the number is opened on the way.
         sql: "select json_build_object('verified_at', verified_at, 'sealed_number', encode(sealed_number, 'hex'))
              from identity.phones where user_id = $1 order by verified_at",
+    },
+    AccountSection {
+        section: Section {
+            name: "phone_codes",
+            heading: "Phone numbers that you added or were about to add",
+            columns: &["number", "created_at", "expires_at", "used_at"],
+        },
+        // Codes to sign in by are asked for by number: they name no account.
+        sql: "select json_build_object(
+                 'created_at', created_at, 'expires_at', expires_at, 'used_at', used_at, 'attempts', attempts,
+                 'has_address_hash', address_hash is not null, 'sealed_number', encode(sealed_number, 'hex'))
+             from identity.phone_codes where adds_to = $1 order by created_at",
     },
     AccountSection {
         section: Section {

@@ -6,21 +6,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{extract::ConnectInfo, http::StatusCode};
-use command_api::identity::IdentityConfig;
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, StatusCode, header},
+};
+use command_api::{
+    identity::{Identity, IdentityConfig, Secret},
+    person::{self, PersonState},
+};
 use connectors::channels::{Channels, Settings};
+use event_store::Log;
 use futures::future::join_all;
 use serde_json::{Value, json};
-use service_kit::testing::{
-    TestDatabase,
-    mailbox::Mailbox,
-    telephones::{Message, Telephones},
+use service_kit::{
+    database::DatabaseRole,
+    testing::{
+        TestDatabase,
+        mailbox::Mailbox,
+        telephones::{Message, Telephones},
+    },
 };
+use tower::ServiceExt;
 
 use super::{Answer, App, PASSWORD, json_request, quick};
 
 const EMAIL: &str = "ada@example.org";
 const NUMBER: &str = "+491701234567";
+const OTHER_NUMBER: &str = "+491709999999";
 const START: &str = "/api/v1/auth/phone/start";
 const FINISH: &str = "/api/v1/auth/phone/finish";
 const PHONE: &str = "/api/v1/auth/profile/phone";
@@ -113,6 +126,27 @@ impl Sending {
         sqlx::query(statement).execute(&pool).await.unwrap();
         pool.close().await;
     }
+
+    /// What somebody takes with them, by a process of its own.
+    async fn export(&self, person: &Value, format: &str) -> String {
+        let database = &self.app.database;
+        let pool = database.pool(DatabaseRole::Identity).await;
+        let identity = Identity::open(pool, &Secret::new([7; 32]), &quick(), self.app.places.clone())
+            .await
+            .unwrap();
+        let log = Log::new(database.pool(DatabaseRole::Writer).await, [7; 32]);
+        let exporting = person::router(PersonState::new(identity, log));
+        let request = Request::get(format!("/api/v1/auth/export?format={format}"))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", person["access_token"].as_str().unwrap()),
+            )
+            .body(Body::empty());
+        let response = exporting.oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
 }
 
 fn other_than(code: &str) -> String {
@@ -144,7 +178,7 @@ async fn a_number_is_confirmed_and_signs_in_and_proves_nothing_beyond_it() {
     let by_phone = signed_in.body["access_token"].as_str().unwrap();
     assert!(sending.app.is_signed_in(&signed_in.body["access_token"]).await);
     for refused in [
-        sending.put(by_phone, "+491709999999").await,
+        sending.put(by_phone, OTHER_NUMBER).await,
         sending.app.delete_as(by_phone, PHONE).await,
         sending
             .app
@@ -190,7 +224,7 @@ async fn a_number_nobody_has_is_answered_alike_and_gets_no_message() {
     let sending = Sending::start().await;
     sending.ada().await;
     let known = sending.app.post(START, json!({"number": NUMBER})).await;
-    let unknown = sending.app.post(START, json!({"number": "+491709999999"})).await;
+    let unknown = sending.app.post(START, json!({"number": OTHER_NUMBER})).await;
     sending.code(2).await;
     assert_eq!(
         (known.status, unknown.status),
@@ -253,7 +287,7 @@ async fn a_code_is_good_once_for_five_tries_ten_minutes_and_its_own_challenge() 
 async fn messages_are_few_for_a_number_and_an_address_and_strangers_do_not_use_up_the_owners() {
     let sending = Sending::start().await;
     let ada = sending.ada().await;
-    for number in [NUMBER, "+491709999999"] {
+    for number in [NUMBER, OTHER_NUMBER] {
         let mut answers = Vec::new();
         for _ in 0..4 {
             answers.push(sending.app.post(START, json!({"number": number})).await.status.as_u16());
@@ -402,13 +436,40 @@ async fn an_installation_sends_so_many_messages_to_numbers_no_account_has_and_pe
         )
         .await;
     let eve = sending.app.register("eve@example.org").await;
-    let refused = sending
-        .put(eve["access_token"].as_str().unwrap(), "+491709999999")
-        .await;
+    let refused = sending.put(eve["access_token"].as_str().unwrap(), OTHER_NUMBER).await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused:?}");
     let challenge = sending.ask().await;
     let signed_in = sending.finish(&challenge, &sending.code(2).await).await;
     assert_eq!(signed_in.body["user_id"], ada["user_id"]);
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_being_added_is_in_its_persons_export_and_in_nobody_elses() {
+    let sending = Sending::start().await;
+    let ada = sending.ada().await;
+    let asked = sending.put(ada["access_token"].as_str().unwrap(), OTHER_NUMBER).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+    let eve = sending.app.register("eve@example.org").await;
+
+    let file: Value = serde_json::from_str(&sending.export(&ada, "json").await).unwrap();
+    assert_eq!(file["complete"], true);
+    let codes = file["phone_codes"].as_array().unwrap();
+    let numbers: Vec<(&str, bool)> = codes
+        .iter()
+        .map(|code| (code["number"].as_str().unwrap(), code["used_at"].is_string()))
+        .collect();
+    assert_eq!(numbers, [(NUMBER, true), (OTHER_NUMBER, false)]);
+    assert!(codes.iter().all(|code| code["created_at"].is_string()), "{codes:?}");
+    assert!(!file.to_string().contains("sealed_number"), "{file}");
+    let page = sending.export(&ada, "html").await;
+    assert!(page.ends_with("</html>\n"), "{page}");
+    assert!(page.contains(OTHER_NUMBER) && page.contains(NUMBER), "{page}");
+    for format in ["json", "html"] {
+        let of_eve = sending.export(&eve, format).await;
+        assert!(of_eve.contains("eve@example.org"), "{of_eve}");
+        assert!(!of_eve.contains(OTHER_NUMBER) && !of_eve.contains(NUMBER), "{of_eve}");
+    }
     sending.app.end().await;
 }
 
