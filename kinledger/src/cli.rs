@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use command_api::identity::Secret;
-use service_kit::telemetry::{self, LogFormat};
+use service_kit::{
+    private_file,
+    telemetry::{self, LogFormat},
+};
 
 use crate::{
     accounts, audit, contracts, embedded, erasures, import, keys, keys::Ledger, parked, rebuild, sealing, serve, up,
@@ -298,12 +301,14 @@ async fn on_ledger(place: Place, work: impl AsyncFnOnce(Ledger) -> Result<ExitCo
         })
         .await;
     }
-    let (url, started) = embedded::attach_or_start(&place.data_dir).await?;
     // It is there as soon as something was kept under it.
     let file = place.data_dir.join(keys::SECRET_FILE);
-    let secret = std::fs::read_to_string(file).ok();
-    let secret = secret.map(|text| Secret::parse(&text)).transpose()?;
+    let secret = file.exists().then(|| private_file::read(&file)).transpose()?;
+    let secret = secret
+        .map(|text| Secret::parse(&String::from_utf8_lossy(&text)))
+        .transpose()?;
     let encryptions = place.keys.encryptions(secret.as_ref())?;
+    let (url, started) = embedded::attach_or_start(&place.data_dir).await?;
     let code = work(Ledger {
         url,
         secret,

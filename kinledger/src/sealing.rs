@@ -11,6 +11,7 @@ use event_store::seal::{self, SealSettings, SealStatus, witness::Witness};
 use service_kit::{
     database::{self, DatabaseRole},
     health::Health,
+    private_file,
     shutdown::Shutdown,
 };
 use tokio::task::JoinHandle;
@@ -38,13 +39,20 @@ pub struct SealOptions {
 }
 
 impl SealOptions {
-    /// The settings; in a data folder the key and the first place for checkpoints are there unless told otherwise.
-    fn settings(&self, data_dir: Option<&Path>) -> Result<SealSettings> {
+    /// The settings; in a data folder the key and the first place for checkpoints are there unless told otherwise. A key that is there
+    /// already has to be for its owner alone: who else may read it can sign a history of their own.
+    ///
+    /// # Errors
+    /// When there is no file for the key, others may read it, or an address is none.
+    pub fn settings(&self, data_dir: Option<&Path>) -> Result<SealSettings> {
         let key_file = match (&self.sealing_key_file, data_dir) {
             (Some(file), _) => file.clone(),
             (None, Some(folder)) => folder.join(KEY_FILE),
             (None, None) => anyhow::bail!("KINLEDGER_SEALING_KEY_FILE is not set: the file of the signing key"),
         };
+        if key_file.exists() {
+            private_file::check(&key_file)?;
+        }
         let mut addresses = self.checkpoints_to.clone();
         if let (true, Some(folder)) = (addresses.is_empty(), data_dir) {
             addresses.push(format!("file://{}", folder.join("checkpoints").display()));
@@ -65,15 +73,13 @@ impl SealOptions {
 /// Starts sealing; whatever keeps it from sealing shows in readiness.
 ///
 /// # Errors
-/// When the database does not answer, or an address is none.
+/// When the database does not answer.
 pub async fn start(
     url: &str,
-    options: &SealOptions,
-    data_dir: Option<&Path>,
+    settings: SealSettings,
     health: &Health,
     shutdown: Shutdown,
 ) -> Result<JoinHandle<Result<()>>> {
-    let settings = options.settings(data_dir)?;
     let pool = database::connect(url, DatabaseRole::Sealer, CONNECTIONS).await?;
     let status = SealStatus::default();
     let watched = status.clone();

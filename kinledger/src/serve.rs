@@ -373,7 +373,7 @@ async fn replay_api(options: &ServeOptions, health: &Health, shutdown: Shutdown)
 async fn sealer(options: &ServeOptions, health: &Health, shutdown: Shutdown) -> Result<RunningPart> {
     let pool = database::connect(&options.database_url, DatabaseRole::Sealer, 1).await?;
     parts::watch_database(health, pool, shutdown.clone());
-    let work = sealing::start(&options.database_url, &options.seal, None, health, shutdown).await?;
+    let work = sealing::start(&options.database_url, options.seal.settings(None)?, health, shutdown).await?;
     Ok(RunningPart {
         routes: axum::Router::new(),
         verifier: None,

@@ -8,6 +8,7 @@ use event_store::{
     Lane,
     feed::{Feed, PostgresFeed},
     keys::encryption::KeyEncryptions,
+    seal::SealSettings,
 };
 use reactors::imports::ImportState;
 use service_kit::{
@@ -46,6 +47,7 @@ pub async fn run(
     let tls = Tls::open(&http.tls)?;
     let identity = accounts.config(&http.edge.trusted_proxies)?;
     let folder = DataFolder::open(data_dir)?;
+    let seal = seal.settings(Some(folder.path()))?;
     let listener = http::bind(listen).await?;
     let address = listener.local_addr().context("the port has no address")?;
     let server = Server::start(&folder).await?;
@@ -74,7 +76,7 @@ async fn serve(
     began: Instant,
     http: &HttpOptions,
     identity: &IdentityConfig,
-    (seal, keys, erasures): (&SealOptions, &KeyOptions, &ErasureOptions),
+    (seal, keys, erasures): (SealSettings, &KeyOptions, &ErasureOptions),
 ) -> Result<()> {
     let metrics = telemetry::start_metrics();
     database::migrate(server.url()).await?;
@@ -107,7 +109,7 @@ async fn serve(
         projectors_shutdown,
     )
     .await?;
-    let sealer = sealing::start(server.url(), seal, Some(folder.path()), &health, sealer_shutdown).await?;
+    let sealer = sealing::start(server.url(), seal, &health, sealer_shutdown).await?;
     let reader = database::connect(server.url(), DatabaseRole::Reader, parts::READER_CONNECTIONS).await?;
     parts::watch_database(&health, reader.clone(), shutdown.clone());
     let mut query = query_api::QueryState::new(reader, Arc::clone(&verifier));

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 use sqlx::PgPool;
+use url::Url;
 
 /// Shortest password of a server that is reached over a network, in characters.
 const PASSWORD_CHARACTERS_MIN: usize = 12;
@@ -38,6 +39,17 @@ const TRIVIAL: [&str; 24] = [
     "test",
 ];
 
+/// How addresses of Redis begin.
+const OF_REDIS: [&str; 7] = [
+    "redis",
+    "redis+unix",
+    "rediss",
+    "unix",
+    "valkey",
+    "valkey+unix",
+    "valkeys",
+];
+
 /// Refuses a server's address whose password anybody would guess, unless the server is on this machine. `what` names the setting.
 ///
 /// # Errors
@@ -49,15 +61,11 @@ pub fn refuse_weak_password(what: &str, address: &str) -> Result<()> {
     if is_here(&host) {
         return Ok(());
     }
-    let bare: String = password
-        .to_lowercase()
-        .chars()
-        .filter(|c| c.is_ascii_alphabetic())
-        .collect();
+    let (bare, name) = (letters(&password), letters(&user));
     let distinct: std::collections::BTreeSet<char> = password.chars().collect();
     let reason = if TRIVIAL.contains(&bare.as_str()) || TRIVIAL.iter().any(|word| bare == word.repeat(2)) {
         "is one of those tried first"
-    } else if !user.is_empty() && bare == user.to_lowercase() {
+    } else if !name.is_empty() && bare == name {
         "is the name of its login"
     } else if password.chars().count() < PASSWORD_CHARACTERS_MIN {
         "is shorter than 12 characters"
@@ -66,30 +74,46 @@ pub fn refuse_weak_password(what: &str, address: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    bail!("the password in {what} {reason}, and {host} is not this machine: `openssl rand -hex 24` makes a good one")
+    bail!("the password of {what} {reason}, and {host} is not this machine: `openssl rand -hex 24` makes a good one")
 }
 
-/// Login, password and host of `scheme://login:password@host:port/…`; none without a password.
+/// What is left of a word without digits and signs around and between its letters.
+fn letters(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphabetic);
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Login, password and host of an address, as whoever connects by it reads them; none without a password.
 fn parts(address: &str) -> Option<(String, String, String)> {
-    let rest = address.split_once("://")?.1;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let (login, host) = authority.rsplit_once('@')?;
-    let (user, password) = login.split_once(':')?;
-    if password.is_empty() {
-        return None;
+    let url = Url::parse(address).ok()?;
+    let mut user = plain(url.username());
+    let mut password = plain(url.password().unwrap_or_default());
+    let mut host = plain(url.host_str().unwrap_or_default());
+    // Postgres may be told each of them after the question mark, where the last word counts, and by variables of its own, which
+    // count where the address is silent. Redis reads neither.
+    if !OF_REDIS.contains(&url.scheme()) {
+        for (name, value) in url.query_pairs() {
+            match name.as_ref() {
+                "user" => user = value.into_owned(),
+                "password" => password = value.into_owned(),
+                "host" | "hostaddr" => host = value.into_owned(),
+                _ => {}
+            }
+        }
+        for (said, names) in [
+            (&mut user, ["PGUSER"].as_slice()),
+            (&mut password, &["PGPASSWORD"]),
+            (&mut host, &["PGHOSTADDR", "PGHOST"]),
+        ] {
+            if said.is_empty() {
+                *said = names
+                    .iter()
+                    .find_map(|name| std::env::var(name).ok())
+                    .unwrap_or_default();
+            }
+        }
     }
-    // Postgres may name its host after the question mark, which then counts.
-    let named = rest.split_once('?').and_then(|(_, query)| {
-        query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("host=").or_else(|| pair.strip_prefix("hostaddr=")))
-    });
-    let host = match (named, host.rsplit_once(':')) {
-        (Some(named), _) => plain(named),
-        (None, Some((host, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => plain(host),
-        (None, _) => plain(host),
-    };
-    Some((plain(user), plain(password), host.trim_matches(['[', ']']).to_owned()))
+    (!password.is_empty()).then(|| (user, password, host.trim_matches(['[', ']']).to_owned()))
 }
 
 /// Percent signs read out.
@@ -179,8 +203,44 @@ mod tests {
                     "{weak} at {here}"
                 );
             }
-            let socket = format!("postgres://ledger_app:{weak}@/kinledger?host=%2Frun%2Fpostgresql");
-            assert!(refuse_weak_password("DATABASE_URL", &socket).is_ok(), "{weak}");
+            for socket in [
+                format!("postgres:///kinledger?host=%2Frun%2Fpostgresql&user=ledger_app&password={weak}"),
+                format!("postgres://ledger_app:{weak}@%2Frun%2Fpostgresql/kinledger"),
+            ] {
+                assert!(refuse_weak_password("DATABASE_URL", &socket).is_ok(), "{socket}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_found_wherever_the_database_would_be_told_it() {
+        for address in [
+            "postgres://kinledger_service@db.example.org/kinledger?password=postgres",
+            "postgres://kinledger_service@db.example.org/kinledger?sslmode=require&password=postgres",
+            "postgresql://db.example.org/kinledger?user=kinledger_service&password=kinledger_service",
+            "postgres://kinledger_service@db.example.org/kinledger?user=ledger_app&password=ledger_app",
+            "postgres://kinledger_service@db.example.org/kinledger?p%61ssword=p%6Fstgres",
+            "postgres://kinledger_service@db.example.org/kinledger?password=change+me",
+            "postgres:///kinledger?host=db.example.org&user=kinledger_service&password=postgres",
+            "postgres://localhost/kinledger?hostaddr=10.0.0.7&password=postgres",
+            "postgres://localhost/kinledger?h%6Fst=10.0.0.7&password=postgres",
+            // The word after the question mark counts, and the last of them.
+            "postgres://kinledger_service:1f8c0b7a9e6d5c4b3a29181716151413@db.example.org/kinledger?password=postgres",
+            "postgres://db.example.org/kinledger?password=1f8c0b7a9e6d5c4b3a29181716151413&password=postgres",
+            "postgres://localhost/kinledger?host=localhost&host=10.0.0.7&password=postgres",
+            "p\tostgres://ledger_app:postgres@db.example.org/kinledger",
+            // Which says nothing to Redis.
+            "redis://:password@redis.example.org:6379?host=localhost",
+        ] {
+            let refused = refuse_weak_password("it", address).expect_err(address).to_string();
+            assert!(refused.contains("not this machine"), "{refused}");
+        }
+        for address in [
+            "postgres://kinledger_service:postgres@db.example.org/kinledger?password=1f8c0b7a9e6d5c4b3a29181716151413",
+            "postgres://db.example.org/kinledger?password=postgres&host=127.0.0.1",
+            "postgres://db.example.org/kinledger?password=",
+        ] {
+            assert!(refuse_weak_password("it", address).is_ok(), "{address}");
         }
     }
 

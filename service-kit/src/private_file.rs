@@ -34,18 +34,31 @@ pub enum PrivateFileError {
 /// # Errors
 /// [`PrivateFileError`].
 pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
-    let unreadable = |source| PrivateFileError::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
-    let rights = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    check(path)?;
+    fs::read(path).map_err(|source| unreadable(path, source))
+}
+
+/// As [`read`], for who leaves the reading to somebody else.
+///
+/// # Errors
+/// [`PrivateFileError`].
+pub fn check(path: &Path) -> Result<(), PrivateFileError> {
+    let found = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+    let rights = found.permissions().mode() & 0o777;
     if rights & TOO_OPEN != 0 {
         return Err(PrivateFileError::TooOpen {
             path: path.display().to_string(),
             rights,
         });
     }
-    fs::read(path).map_err(unreadable)
+    Ok(())
+}
+
+fn unreadable(path: &Path, source: io::Error) -> PrivateFileError {
+    PrivateFileError::Unreadable {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 #[cfg(test)]

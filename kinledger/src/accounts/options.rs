@@ -23,7 +23,7 @@ pub struct AccountOptions {
     /// The mail server: smtp://user@host (STARTTLS), smtps://user@host (TLS), or smtp-plain://127.0.0.1 on this machine.
     #[arg(long, value_name = "URL", env = "KINLEDGER_SMTP_URL")]
     smtp_url: Option<String>,
-    /// A file with the mail server's password; without it KINLEDGER_SMTP_PASSWORD is read.
+    /// A file, for its owner alone, with the mail server's password; without it KINLEDGER_SMTP_PASSWORD is read.
     #[arg(long, value_name = "FILE", env = "KINLEDGER_SMTP_PASSWORD_FILE")]
     smtp_password_file: Option<PathBuf>,
     /// Certificates (PEM) of authorities that the mail server's may come from, beside the usual ones.
@@ -38,7 +38,7 @@ pub struct AccountOptions {
     /// The gateway's account.
     #[arg(long, value_name = "NAME", env = "KINLEDGER_SMS_ACCOUNT")]
     sms_account: Option<String>,
-    /// A file with the gateway's token; without it KINLEDGER_SMS_TOKEN is read.
+    /// A file, for its owner alone, with the gateway's token; without it KINLEDGER_SMS_TOKEN is read.
     #[arg(long, value_name = "FILE", env = "KINLEDGER_SMS_TOKEN_FILE")]
     sms_token_file: Option<PathBuf>,
     /// The number or name that text messages come from.
@@ -153,7 +153,9 @@ fn secret(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
     match (file, given) {
         (Some(_), Some(_)) => bail!("{variable} and {variable}_FILE are both set; which one counts?"),
         (Some(path), None) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = String::from_utf8(private_file::read(path)?)
+                .ok()
+                .with_context(|| format!("{} holds no text", path.display()))?;
             let text = text.trim_end_matches(['\r', '\n']);
             if text.is_empty() {
                 bail!("{} is empty", path.display());
@@ -166,26 +168,37 @@ fn secret(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
-    fn a_secret_is_read_from_a_file_without_the_end_of_its_line() {
+    fn a_secret_is_read_from_a_private_file_without_the_end_of_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
-        std::fs::write(&path, "correct horse \n").unwrap();
-        assert_eq!(
-            secret("KINLEDGER_NO_SUCH_VARIABLE", Some(&path)).unwrap().unwrap(),
-            "correct horse "
-        );
-        std::fs::write(&path, "\n").unwrap();
-        assert!(secret("KINLEDGER_NO_SUCH_VARIABLE", Some(&path)).is_err());
+        let read = |text: &[u8], rights: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(rights)).unwrap();
+            secret("KINLEDGER_NO_SUCH_VARIABLE", Some(&path)).map_err(|error| format!("{error:#}"))
+        };
+        for rights in [0o600, 0o400, 0o640] {
+            assert_eq!(read(b"correct horse \n", rights), Ok(Some("correct horse ".to_owned())));
+            std::fs::remove_file(&path).unwrap();
+        }
+        for rights in [0o644, 0o604, 0o660] {
+            let refused = read(b"correct horse \n", rights).unwrap_err();
+            assert!(
+                refused.contains("chmod 600") && !refused.contains("correct horse"),
+                "{refused}"
+            );
+        }
+        assert!(read(b"\n", 0o600).is_err());
+        assert!(read(b"\xff\n", 0o600).is_err());
         assert_eq!(secret("KINLEDGER_NO_SUCH_VARIABLE", None).unwrap(), None);
     }
 
     #[test]
     fn providers_come_from_a_private_file_and_need_an_address_to_send_people_back_to() {
-        use std::os::unix::fs::PermissionsExt;
-
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("providers.json");
         let write = |text: &str, rights: u32| {

@@ -103,21 +103,26 @@ impl Place {
     fn refusal(&self, change: impl FnOnce(&mut Command)) -> String {
         let mut command = self.command(&["--listen", "127.0.0.1:0"]);
         change(&mut command);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let has_ended = wait_until(READY_WITHIN, || child.try_wait().unwrap().is_some());
-        if !has_ended {
-            child.kill().unwrap();
-        }
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(has_ended, "it started: {said}");
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        said
+        refusal_of(command)
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The same of any command.
+fn refusal_of(mut command: Command) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let has_ended = wait_until(READY_WITHIN, || child.try_wait().unwrap().is_some());
+    if !has_ended {
+        crate::support::signal("-TERM", child.id());
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(has_ended, "it started: {said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
 }
 
 impl Drop for Place {

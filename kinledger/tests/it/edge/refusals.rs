@@ -1,9 +1,9 @@
 //! Settings that would protect nobody.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use super::Place;
-use crate::support::{program, wait_until};
+use super::{Place, refusal_of};
+use crate::support::program;
 
 #[test]
 fn a_part_refuses_a_login_that_nothing_holds_back() {
@@ -49,13 +49,35 @@ fn a_part_refuses_trivial_passwords_of_servers_elsewhere() {
     for (variable, address) in [
         ("DATABASE_URL", "postgres://kinledger:kinledger@192.0.2.1/kinledger"),
         ("DATABASE_URL", "postgres://kinledger:Ch4ngeme!@192.0.2.1/kinledger"),
+        (
+            "DATABASE_URL",
+            "postgres://kinledger_service@192.0.2.1/kinledger?password=postgres",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://192.0.2.1/kinledger?user=kinledger_service&password=kinledger_service",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://kinledger_service@localhost/kinledger?h%6Fst=192.0.2.1&p%61ssword=p%6Fstgres",
+        ),
         ("REDIS_URL", "redis://:password@192.0.2.1:6379"),
+        ("REDIS_URL", "redis://:password@192.0.2.1:6379?host=localhost"),
     ] {
         let words = place.refusal(|command| {
             command.env(variable, address);
         });
         assert!(words.contains(variable) && words.contains("openssl rand"), "{words}");
     }
+    // Where the address is silent, the variables of Postgres count.
+    let words = place.refusal(|command| {
+        command.env("DATABASE_URL", "postgres:///kinledger").envs([
+            ("PGHOST", "192.0.2.1"),
+            ("PGUSER", "kinledger_service"),
+            ("PGPASSWORD", "postgres"),
+        ]);
+    });
+    assert!(words.contains("openssl rand") && words.contains("192.0.2.1"), "{words}");
 }
 
 #[test]
@@ -93,27 +115,60 @@ fn settings_of_the_edge_that_say_nothing_clear_are_refused() {
     }
 }
 
+/// A file that others may read.
+fn open_file(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+#[test]
+fn a_part_refuses_files_of_secrets_that_others_may_read_and_never_repeats_them() {
+    let place = Place::new();
+    let file = place.file("kept");
+    open_file(&file, "correct horse battery staple");
+    for variable in ["KINLEDGER_SMTP_PASSWORD_FILE", "KINLEDGER_SMS_TOKEN_FILE"] {
+        let words = place.refusal(|command| {
+            command.env(variable, &file);
+        });
+        assert!(
+            words.contains("chmod 600") && !words.contains("correct horse"),
+            "{words}"
+        );
+    }
+    let mut sealer = program();
+    sealer
+        .args(["serve", "sealer", "--listen", "127.0.0.1:0"])
+        .env("DATABASE_URL", &place.service_url)
+        .env("KINLEDGER_SEALING_KEY_FILE", &file);
+    let words = refusal_of(sealer);
+    assert!(
+        words.contains("chmod 600") && !words.contains("correct horse"),
+        "{words}"
+    );
+}
+
 #[test]
 fn a_secret_that_others_may_read_keeps_the_whole_from_starting() {
-    let folder = tempfile::Builder::new().prefix("kinledger-edge-").tempdir().unwrap();
-    let secret = folder.path().join("secret");
-    fs::write(&secret, super::secret()).unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut child = program()
-        .arg("up")
-        .arg("--data-dir")
-        .arg(folder.path())
-        .args(["--listen", "127.0.0.1:0"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let has_ended = wait_until(super::READY_WITHIN, || child.try_wait().unwrap().is_some());
-    if !has_ended {
-        crate::support::signal("-TERM", child.id());
+    for name in ["secret", "sealing-key"] {
+        let folder = tempfile::Builder::new().prefix("kinledger-edge-").tempdir().unwrap();
+        open_file(&folder.path().join(name), &super::secret());
+        let mut whole = program();
+        whole
+            .arg("up")
+            .arg("--data-dir")
+            .arg(folder.path())
+            .args(["--listen", "127.0.0.1:0"]);
+        let words = refusal_of(whole);
+        assert!(words.contains("chmod 600") && words.contains(name), "{words}");
     }
-    let output = child.wait_with_output().unwrap();
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(has_ended && output.status.code() == Some(1), "{words}");
+}
+
+#[test]
+fn operators_tools_take_no_secret_that_others_may_read() {
+    let folder = tempfile::Builder::new().prefix("kinledger-edge-").tempdir().unwrap();
+    open_file(&folder.path().join("secret"), &super::secret());
+    let mut tool = program();
+    tool.args(["parked", "list", "--data-dir"]).arg(folder.path());
+    let words = refusal_of(tool);
     assert!(words.contains("chmod 600"), "{words}");
 }
