@@ -20,7 +20,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
-        factors::passkeys::{Assertion, Attestation, CreationOptions, creation_options},
+        factors::passkeys::{Assertion, Attestation, CreationOptions, creation_options, not_made_here},
         new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_LARGE, schema},
         private,
@@ -177,21 +177,15 @@ async fn add(
     signed_in.require_step_up(identity.verifier().now())?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let device = Device::of_in_tx(&mut tx, &signed_in).await?;
-    let wrong = || {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "wrong-passkey",
-            "this is no passkey that was made for this device just now, with its user verified",
-        )
-    };
-    let (challenge, new) = request.credential.read(identity.relying_party()).ok_or_else(wrong)?;
+    let read = request.credential.read(identity.relying_party());
+    let (challenge, new) = read.ok_or_else(not_made_here)?;
     let challenge = URL_SAFE_NO_PAD.encode(challenge);
     if !challenges::is_good(identity.challenge_key(), device.device_id, &challenge)
         || !challenges::take(&mut *tx, device.device_id, &challenge)
             .await
             .map_err(IdentityError::Database)?
     {
-        return Err(wrong());
+        return Err(not_made_here());
     }
     let stored = sqlx::query(
         "insert into identity.paired_device_passkeys (device_id, credential_id, public_key, sign_count)

@@ -29,7 +29,7 @@ use super::{
         recovery,
     },
     PASSKEYS_MAX,
-    ceremony::{Attestation, new_passkey},
+    ceremony::{Attestation, new_passkey, not_made_here},
     challenges::{self, Purpose},
     cose_key::ALGORITHMS,
     manage::normal_name,
@@ -183,13 +183,7 @@ async fn add(
     let name = normal_name(&request.name)?;
     let user_id = signed_in.user_id;
     let new = new_passkey(&identity, user_id, &request.credential).await?;
-    let new = new.ok_or_else(|| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "wrong-passkey",
-            "this is no passkey that was made for this account just now, with its user verified",
-        )
-    })?;
+    let new = new.ok_or_else(not_made_here)?;
     let passkey_id = Uuid::new_v4();
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // Two additions at once come after one another here, so that the bound holds.

@@ -1,9 +1,11 @@
 //! What an authenticator made of a challenge, and whether it counts.
 
+use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use service_kit::problem::Problem;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -101,6 +103,15 @@ impl Attestation {
         let new = key_in(&decoded(&self.response.attestation_object)?, &party.id)?;
         Some((challenge, new))
     }
+}
+
+/// The answer to a new credential that counts for nothing, for an account or for a device.
+pub(in super::super::super) fn not_made_here() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "wrong-passkey",
+        "this is no passkey that was made here just now, with its user verified",
+    )
 }
 
 /// An assertion that was made on our page. What it says holds only by a key.

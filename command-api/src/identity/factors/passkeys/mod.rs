@@ -23,7 +23,7 @@ mod sign_in;
 use axum::Router;
 
 pub(in super::super) use add::{CreationOptions, creation_options};
-pub(in super::super) use ceremony::{Assertion, Attestation};
+pub(in super::super) use ceremony::{Assertion, Attestation, not_made_here};
 pub(in super::super) use manage::normal_name;
 pub(in super::super) use relying_party::RelyingParty;
 
