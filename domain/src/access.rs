@@ -290,7 +290,6 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/device/challenge"),
     ("POST", "/api/v1/auth/device/unlock"),
     ("POST", "/api/v1/auth/forgot-password"),
-    ("POST", "/api/v1/auth/join/own-account"),
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/login/factor"),
     ("POST", "/api/v1/auth/login/factor/options"),

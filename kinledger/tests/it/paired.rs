@@ -245,6 +245,41 @@ fn who_is_made_an_adult_takes_an_account_of_their_own_and_keeps_what_they_have()
 }
 
 #[test]
+fn a_parent_takes_no_teens_place_by_the_code_they_made_and_so_keeps_none_when_they_are_removed() {
+    let kinledger = Kinledger::start();
+    let family = Household::found(&kinledger, "The Telephones", "EUR");
+    let leaver = family.invite(&kinledger, "Leaver", "parent");
+    let teen = Telephone::of_a_teen(&kinledger, &family, &family.parent);
+    let path = format!("{}/members/{}/invitation", family.path(), teen.member.member_id);
+    let code = leaver.client.post(&path, &json!({})).accepted()["code"].clone();
+    let body = json!({
+        "code": code, "email": "leaver2@example.org", "password": "correct horse battery staple", "display_name": "Tilda",
+    });
+    for client in [&kinledger.client(), &leaver.client] {
+        let refused = client.post("/api/v1/auth/join/own-account", &body).refused();
+        assert_eq!(refused, (403, "paired-device-required".to_owned()));
+    }
+    family.accepted(&family.parent, "remove-member", &json!({"member_id": leaver.member_id}));
+    let refused = kinledger
+        .client()
+        .post("/api/v1/auth/join/own-account", &body)
+        .refused();
+    assert_eq!(refused, (404, "unknown-invitation".to_owned()));
+    assert_eq!(teen.member.client.get("/api/v1/auth/profile").status, 200);
+
+    // The teen does, on their telephone.
+    let code = family.parent.client.post(&path, &json!({})).accepted()["code"].clone();
+    let body = json!({
+        "code": code, "email": "tilda@example.org", "password": "correct horse battery staple", "display_name": "Tilda",
+    });
+    teen.member
+        .client
+        .post("/api/v1/auth/join/own-account", &body)
+        .accepted();
+    assert!(teen.ends());
+}
+
+#[test]
 fn nobody_from_whom_a_pocket_is_hidden_invites_its_owner_to_an_account_of_their_own() {
     let kinledger = Kinledger::start();
     let family = Household::found(&kinledger, "The Telephones", "EUR");

@@ -135,7 +135,8 @@ pub(in super::super) fn own_account(link: &str, code: &str) -> Letter {
         Duration::from_secs(7 * 24 * 60 * 60),
         format!(
             "Somebody, hopefully you, is to sign in to Kinledger with this address instead of a PIN.\n\nTo choose a password, open \
-             within a week:\n\n{link}\n\nor enter this code:\n\n{code}\n\nIf you do not know why, do nothing.\n"
+             within a week:\n\n{link}\n\nor enter this code:\n\n{code}\n\nA teen or child does so on the device that they unlock by \
+             their PIN. If you do not know why, do nothing.\n"
         ),
     )
 }

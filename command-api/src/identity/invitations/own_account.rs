@@ -4,11 +4,23 @@
 //! to the place that they have already; with the code they choose an address and a password. The account stays the one it is: its place,
 //! what it wrote, its trail and its export go on. What ends is what the parents had a hand in, the paired devices and their sessions.
 //!
-//! A parent could use the code themself, as they could sit down at a device that they pair; so nobody makes one from whom an account of
-//! the member's is hidden ([`super::super::pairing`]). Only accounts without any way in but paired devices are offered this, and only
-//! once: afterwards an invitation to the place is refused as to any other that is taken.
+//! An adult who makes the code could use it themself, and keep the place when they are removed from the family. So as long as the place
+//! is a teen's or child's, only a session of the very account takes it: on a paired device, once it is unlocked. A grown-up's devices open
+//! nothing any more, so for them the code is enough. And an adult could sit down at a device that they pair: nobody makes a code from
+//! whom an account of the member's is hidden ([`super::super::pairing`]).
+//!
+//! Only accounts without any way in but paired devices are offered this, and only once: afterwards an invitation to the place is refused
+//! as to any other that is taken.
 
-use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+    routing::post,
+};
 use domain::{
     actor::Role,
     id::{FamilyId, MemberId, UserId},
@@ -16,7 +28,7 @@ use domain::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use service_kit::problem::Problem;
+use service_kit::{auth::SignedIn, problem::Problem};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -25,7 +37,8 @@ use super::{
         Identity, IdentityError, account,
         address::Client,
         body::Body,
-        openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
+        new_way_in,
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
         pairing,
         queue::Visitor,
         register::{normal_display_name, normal_email},
@@ -70,17 +83,20 @@ pub(super) fn path() -> Route {
         operation_id: "own-account",
         summary: "Sign in by an address and a password from now on, no more by paired devices",
         description: "Who may call: whoever holds the code of an invitation to the place of somebody who signs in by paired devices \
-            only. Their account stays the one it is, with all it has; its paired devices and their sessions end.",
-        caller: Caller::Anybody,
+            only. As long as they are a teen or child, with an access token of that very account, which a paired device gets when it is \
+            unlocked: an adult who holds the code takes nothing by it. Their account stays the one it is, with all it has; its paired \
+            devices and their sessions end.",
+        caller: Caller::Either,
         parameters: json!([]),
         body: Some((schema::<OwnAccount>(), true)),
         success: (201, "The first session by the new password.", Some(schema::<Tokens>())),
         problems: &[
             MALFORMED,
+            NOT_SIGNED_IN,
             (
                 403,
-                "`email-not-verified`: addresses are verified here, so the invitation has to be sent by mail; or a parent has to consent \
-                 first.",
+                "`paired-device-required`: a teen or child asks from a paired device of theirs; `email-not-verified`: addresses are \
+                 verified here, so the invitation has to be sent by mail; or a parent has to consent first.",
             ),
             (404, "The code is unknown, over, or for something else."),
             (409, "`email-taken`: another account has the address."),
@@ -128,10 +144,12 @@ struct Offered {
     offer: Offer,
 }
 
-/// `POST /api/v1/auth/join/own-account`: whoever holds the code. Of two at once, one does.
+/// `POST /api/v1/auth/join/own-account`: whoever holds the code, and for a teen's or child's place is signed in to its account. Of two at
+/// once, one does.
 async fn take(
     State(identity): State<Identity>,
     client: Client,
+    headers: HeaderMap,
     Body(request): Body<OwnAccount>,
 ) -> Result<Response, Problem> {
     let email = normal_email(&request.email)?;
@@ -158,7 +176,12 @@ async fn take(
             "addresses are verified here: ask for the invitation to be sent to yours",
         ));
     }
-    check(&identity, &offered).await?;
+    let role = check(&identity, &offered).await?;
+    let signed_in = if role.is_young() {
+        Some(on_own_device(&identity, &headers, offered.account).await?)
+    } else {
+        None
+    };
     let password_hash = identity
         .passwords()
         .hash_new(
@@ -170,6 +193,9 @@ async fn take(
         .await?;
 
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
+    if let Some(signed_in) = &signed_in {
+        new_way_in::require_session_in_tx(&mut tx, signed_in).await?;
+    }
     if !used_in_tx(&mut tx, &offered).await.map_err(IdentityError::Database)? {
         return Err(unknown());
     }
@@ -273,25 +299,43 @@ async fn offered(identity: &Identity, code: &str, email: &str) -> Result<Option<
     }))
 }
 
-/// Whoever made the offer may still make it, to whom it was made.
-async fn check(identity: &Identity, offered: &Offered) -> Result<(), Problem> {
+/// Whoever made the offer may still make it, to whom it was made; the role of the place.
+async fn check(identity: &Identity, offered: &Offered) -> Result<Role, Problem> {
     let Offer {
         family_id, member_id, ..
     } = offered.offer;
-    let (_, holder) = identity.families().member(family_id, member_id).await?;
+    let (role, holder) = identity.families().member(family_id, member_id).await?;
     if holder == Some(offered.account) && offered.offer.stands(identity).await? {
         let hides = match offered.offer.made_from {
             Some(place) => identity.families().hides_from(family_id, member_id, place).await?,
             None => true,
         };
         if !hides {
-            return Ok(());
+            return Ok(role);
         }
     }
     end_of_gone_maker(identity.pool(), offered.invitation_id)
         .await
         .map_err(IdentityError::Database)?;
     Err(unknown())
+}
+
+/// Whoever asks is signed in to the account that the code is for; as this account has no other way in, by a paired device.
+///
+/// # Errors
+/// 401 for an access token that counts no more, 403 `paired-device-required` without one and with one of another account.
+async fn on_own_device(identity: &Identity, headers: &HeaderMap, account: UserId) -> Result<SignedIn, Problem> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        let signed_in = Arc::clone(identity.verifier()).signed_in(headers).await?;
+        if signed_in.user_id == account {
+            return Ok(signed_in);
+        }
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "paired-device-required",
+        "this code is for a teen or child: unlock a paired device of theirs, and use the code there",
+    ))
 }
 
 async fn used_in_tx(tx: &mut PgConnection, offered: &Offered) -> Result<bool, sqlx::Error> {

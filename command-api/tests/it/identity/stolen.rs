@@ -28,6 +28,7 @@ const WITHOUT_PROOF: &[&str] = &[
     "confirm-phone",
     "finish-provider-link",
     "join",
+    "own-account",
     "step-up",
     "step-up-options",
     "verify-email",

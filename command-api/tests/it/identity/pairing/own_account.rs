@@ -13,7 +13,7 @@ use super::{
         accounts::{mails, waited},
         json_request, mailing,
     },
-    Device, Home, text,
+    DEVICES, Device, Home, text,
 };
 
 const OWN: &str = "/api/v1/auth/join/own-account";
@@ -27,10 +27,19 @@ impl Home {
         self.app.post_as(&self.parent, &path, body).await
     }
 
+    /// Whoever has the code and nothing else.
     async fn takes(&self, code: &Value, email: &str) -> Answer {
-        let body = json!({"code": code, "email": email, "password": PASSWORD, "display_name": "Tilda"});
-        waited(async || self.app.post(OWN, body.clone()).await).await
+        waited(async || self.app.post(OWN, taking(code, email)).await).await
     }
+
+    /// With an access token.
+    async fn takes_as(&self, token: &Value, code: &Value, email: &str) -> Answer {
+        waited(async || self.app.post_as(&text(token), OWN, taking(code, email)).await).await
+    }
+}
+
+fn taking(code: &Value, email: &str) -> Value {
+    json!({"code": code, "email": email, "password": PASSWORD, "display_name": "Tilda"})
 }
 
 fn said(answer: &Answer) -> (u16, &str) {
@@ -123,23 +132,59 @@ async fn who_is_an_adult_now_takes_a_password_instead_of_a_pin_and_keeps_account
     home.app.end().await;
 }
 
+/// Otherwise an adult who makes the code could take the place by it, and keep it when they are removed.
+#[tokio::test]
+async fn the_code_of_a_teen_or_child_opens_nothing_but_on_a_device_of_theirs() {
+    for (role, pin) in [(Role::Teen, TEENS_PIN), (Role::Child, super::PIN)] {
+        let home = Home::with(role).await;
+        let (device, ended) = (Device::new(), Device::new());
+        let paired = home.paired(&device, pin).await;
+        let gone = home.paired(&ended, pin).await;
+        let path = format!("{DEVICES}/{}", text(&gone["device_id"]));
+        assert_eq!(
+            home.app.delete_as(&home.parent, &path).await.status,
+            StatusCode::NO_CONTENT
+        );
+        let code = home.invited(json!({})).await.body["code"].clone();
+        let elsewhere = "/problems/paired-device-required";
+        let by_code = home.takes(&code, EMAIL).await;
+        assert_eq!(said(&by_code), (403, elsewhere), "{role:?}: {by_code:?}");
+        let by_maker = home.takes_as(&json!(home.parent), &code, EMAIL).await;
+        assert_eq!(said(&by_maker), (403, elsewhere), "{role:?}: {by_maker:?}");
+        for token in [&json!("none.of.ours"), &gone["tokens"]["access_token"]] {
+            let refused = home.takes_as(token, &code, EMAIL).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{role:?}: {refused:?}");
+        }
+        assert_eq!(home.app.sign_in(EMAIL, PASSWORD).await.status, StatusCode::UNAUTHORIZED);
+        assert!(home.app.is_signed_in(&paired["tokens"]["access_token"]).await);
+
+        let unlocked = home.unlock(&device, &paired["device_id"], pin).await;
+        assert_eq!(unlocked.status, StatusCode::OK, "{unlocked:?}");
+        let own = home.takes_as(&unlocked.body["access_token"], &code, EMAIL).await;
+        assert_eq!(own.status, StatusCode::CREATED, "{role:?}: {own:?}");
+        assert_eq!(own.body["user_id"], paired["tokens"]["user_id"]);
+        home.app.end().await;
+    }
+}
+
 #[tokio::test]
 async fn a_teen_takes_an_account_of_their_own_once_however_often_the_code_is_used_at_once() {
     let home = Home::with(Role::Teen).await;
-    home.paired(&Device::new(), TEENS_PIN).await;
+    let token = home.paired(&Device::new(), TEENS_PIN).await["tokens"]["access_token"].clone();
     let code = home.invited(json!({})).await.body["code"].clone();
     let answers = join_all((0..6).map(|number| {
-        let (home, code) = (&home, &code);
-        async move { home.takes(code, &format!("tilda{number}@example.org")).await }
+        let (home, token, code) = (&home, &token, &code);
+        async move { home.takes_as(token, code, &format!("tilda{number}@example.org")).await }
     }))
     .await;
     let took = answers
         .iter()
         .filter(|answer| answer.status == StatusCode::CREATED)
         .count();
+    // The code is used, or the session has ended with the device's.
     let refused = answers
         .iter()
-        .filter(|answer| answer.status == StatusCode::NOT_FOUND)
+        .filter(|answer| [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED].contains(&answer.status))
         .count();
     assert_eq!((took, refused), (1, 5), "{answers:?}");
     assert_eq!(
@@ -174,7 +219,7 @@ async fn an_offer_ends_with_who_made_it() {
 #[tokio::test]
 async fn where_addresses_must_be_verified_the_invitation_goes_to_the_address() {
     let home = Home::with(Role::Teen).await;
-    home.paired(&Device::new(), TEENS_PIN).await;
+    let token = home.paired(&Device::new(), TEENS_PIN).await["tokens"]["access_token"].clone();
     let shown = home.invited(json!({})).await.body["code"].clone();
     let mailbox = Mailbox::start();
     let config = IdentityConfig {
@@ -200,7 +245,7 @@ async fn where_addresses_must_be_verified_the_invitation_goes_to_the_address() {
     let code = json!(mail.after("own-account?token="));
     let elsewhere = home.takes(&code, "else@example.org").await;
     assert_eq!(said(&elsewhere), (404, "/problems/unknown-invitation"));
-    let own = home.takes(&code, EMAIL).await;
+    let own = home.takes_as(&token, &code, EMAIL).await;
     assert_eq!(own.status, StatusCode::CREATED, "{own:?}");
     let signed_in = home.app.sign_in(EMAIL, PASSWORD).await;
     assert_eq!(signed_in.status, StatusCode::OK, "its mail was read: {signed_in:?}");

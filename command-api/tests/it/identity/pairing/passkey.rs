@@ -554,7 +554,12 @@ async fn a_devices_passkey_ends_with_its_device() {
     let body = json!({
         "code": invited.body["code"], "email": "tilda@example.org", "password": super::super::PASSWORD, "display_name": "Tilda",
     });
-    let own = tablet.home.app.post("/api/v1/auth/join/own-account", body).await;
+    let token = text(&tablet.tokens["access_token"]);
+    let own = tablet
+        .home
+        .app
+        .post_as(&token, "/api/v1/auth/join/own-account", body)
+        .await;
     assert_eq!(own.status, StatusCode::CREATED, "{own:?}");
     assert_eq!(tablet.passkeys().await, 0);
     assert!(!tablet.opens().await);
