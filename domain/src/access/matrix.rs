@@ -20,7 +20,7 @@ macro_rules! matrix {
                 AwardBadge              [Yes     Yes      No    No     No       No ] "";
                 CancelSpendingRequest   [No      No       Own   Own    No       No ] "";
                 ChangeNotice    step_up [Yes     No       No    No     No       No ] "";
-                ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role.";
+                ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role, and no teen or child who needs consent becomes an adult without it.";
                 ChooseLeaderboard       [Yes     No       No    No     No       No ] "";
                 ClaimChore              [Part    Part     Part  Part   No       No ] "A chore that is for anybody, or for them.";
                 CloseAccount            [Yes     Yes      No    No     No       No ] of Full "";

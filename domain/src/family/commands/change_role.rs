@@ -37,6 +37,9 @@ impl Decide for ChangeRole {
         }
         if self.role.is_young() {
             family.rules_said()?;
+        } else if member.role.is_young() && !family.consent_of(member).is_enough() {
+            // Else a child whose parent has not consented, or no more, would need no consent by being called an adult.
+            return Err(FamilyRefusal::ConsentRequired.into());
         }
         // An owner's word over their account is a grown-up's: it must not be undone by making them a child for a moment.
         let grows_young = self.role.is_young() && !member.role.is_young();
@@ -71,7 +74,11 @@ mod tests {
     use super::*;
     use crate::{
         event::LedgerEvent,
-        family::{FamilyEvent, commands::AddMember},
+        family::{
+            FamilyEvent,
+            commands::{AddMember, ChangeNotice, GiveConsent, RevokeConsent, SetAgeBand},
+            consent::{AgeBand, ConsentMethod},
+        },
         testing::{Scenario, member_id},
     };
 
@@ -85,6 +92,36 @@ mod tests {
             })
             .accepted();
         assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_called_a_grown_up_to_do_without_consent() {
+        let child = member_id(Role::Child);
+        let become_ = |role| ChangeRole { member_id: child, role };
+        let with_consent = Scenario::family().with_member(Role::Child);
+        let revoked = with_consent.clone().after(&RevokeConsent { member_id: child });
+        let changed = with_consent.after(&ChangeNotice { notice_version: 2 });
+        let never = Scenario::without_country().with_member(Role::Child);
+        let give = |notice_version| GiveConsent {
+            member_id: child,
+            method: ConsentMethod::SignedForm,
+            notice_version,
+        };
+        let grown = SetAgeBand {
+            member_id: child,
+            band: AgeBand::From16,
+        };
+        for (scenario, consent) in [(revoked, Some(give(1))), (changed, Some(give(2))), (never, None)] {
+            for role in [Role::Parent, Role::Partner, Role::Auditor] {
+                scenario.when(&become_(role)).refused("consent-required");
+                let of_age = scenario.clone().after(&grown);
+                assert_eq!(of_age.when(&become_(role)).code(), None);
+                if let Some(consent) = &consent {
+                    let given = scenario.clone().after(consent);
+                    assert_eq!(given.when(&become_(role)).code(), None);
+                }
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// Commands of adults that go on while a parent's consent is missing: they give consent or need it to be given, take data away or make it right.
+/// `change-role` makes a teen of a child or a child of a teen; it calls nobody an adult who needs consent.
 const GO_ON: &[&str] = &[
     "add-member",
     "change-role",
@@ -229,5 +230,13 @@ fn what_gives_consent_or_takes_data_away_goes_on_without_it() {
     assert_eq!(bodies.each_ref().map(|(name, _)| *name), *GO_ON);
     for (name, body) in bodies {
         assert_eq!(revoked.when_posted(name, &body).code(), None, "{name}");
+    }
+    for role in ["parent", "partner", "auditor"] {
+        let body = json!({"member_id": child, "role": role});
+        assert_eq!(
+            revoked.when_posted("change-role", &body).code(),
+            Some("consent-required"),
+            "{role}"
+        );
     }
 }
