@@ -43,7 +43,7 @@ macro_rules! matrix {
                                         [Yes     No       No    No     No       No ] "";
                 RenameMember            [Own     Own      Own   Own    No       No ] "Themselves; a parent also teens, children, auditors and places that nobody has taken.";
                 RequestSpending         [No      No       Shared Shared No      No ] of Full "From an account of which they have all, beyond their limit.";
-                ReverseEntry            [Yes     Own      Own   No     No       No ] of Full "An entry they entered themselves; a child asks an adult.";
+                ReverseEntry            [Yes     Own      Own   No     No       No ] of Full "An entry they entered themselves, a teen one of today or yesterday; else a teen, and always a child, asks an adult.";
                 RevokeConsent   step_up [Yes     No       No    No     No       No ] "For a teen or child below the age of consent.";
                 SetAgeBand      step_up [Yes     No       No    No     No       No ] "";
                 SetAuditTerm    step_up [Yes     No       No    No     No       No ] "";

@@ -8,6 +8,7 @@ refusals! {
         UnknownEntry = Unknown, "unknown-entry", "there is no such entry in this family";
         AlreadyReversed = Rule, "already-reversed", "the entry is reversed already";
         BeforeEntry { day: chrono::NaiveDate } = Rule, "reversal-before-entry", "the entry counts from {day}: it cannot be undone before";
+        Settled { day: chrono::NaiveDate } = Forbidden, "entry-settled", "the entry counts for {day}: a teen undoes what is of today or yesterday, and asks an adult to undo what is older";
         NotPositive = Rule, "amount-not-positive", "the amount must be more than nothing";
         SameAccount = Rule, "same-account", "source and destination are the same account";
         SplitsMissing = Rule, "splits-missing", "name a category, or splits that sum to the amount, not both";

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReverseEntry {
-    /// The entry. A teen or child may undo what they entered themselves.
+    /// The entry. A teen may undo what they entered themselves, of today or yesterday.
     pub entry_id: EntryId,
     /// The day the reversal counts for; the entry's own day when absent, so that the month reads as if it had not been.
     #[serde(default)]
@@ -40,6 +40,11 @@ impl Decide for ReverseEntry {
         let own_day = entry.effective_on().ok_or(EntryRefusal::UnknownEntry)?;
         if Self::ACCESS.of(member.role) == Cell::Own && entry.entered_by() != Some(member.member_id) {
             return Err(FamilyRefusal::NotYours.into());
+        }
+        // What a teen has spent, or was allowed to spend, is settled after a day; from then on an adult decides.
+        let yesterday = context.today()?.pred_opt();
+        if member.role.is_young() && yesterday.is_some_and(|yesterday| own_day < yesterday) {
+            return Err(EntryRefusal::Settled { day: own_day }.into());
         }
         if entry.is_reversed() {
             return Err(EntryRefusal::AlreadyReversed.into());
@@ -64,13 +69,18 @@ impl Decide for ReverseEntry {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Days, TimeDelta, Utc};
+    use serde_json::json;
+
     use super::*;
-    use crate::actor::Role;
     use crate::{
+        actor::Role,
+        aggregate::LedgerEvent,
         category::CategoryKind,
         entry::commands::{AddExpense, Transfer},
         ledger_account::AccountKind,
-        testing::{Scenario, account, category, eur},
+        spending::SpendingEvent,
+        testing::{Scenario, account, category, eur, member_id, today},
     };
 
     fn with_expense() -> (Scenario, EntryId) {
@@ -150,6 +160,94 @@ mod tests {
         let events = scenario.when(&own).accepted();
         let entry_id = EntryId::from_uuid(events[0].stream.id);
         assert_eq!(scenario.given(events).when(&reverse(entry_id)).accepted().len(), 1);
+    }
+
+    /// A teen with nine euros in their wallet, of whom what they spend counts for a day so many days ago.
+    fn spent_by_a_teen(days: u64) -> (Scenario, EntryId) {
+        let pocket_money = Transfer {
+            from: account(1),
+            to: account(2),
+            money: eur("9"),
+            received: None,
+            effective_on: None,
+            note: String::new(),
+        };
+        let scenario = Scenario::family()
+            .with_member(Role::Teen)
+            .with_account(account(1), AccountKind::Bank, "EUR")
+            .with_category(category(1), CategoryKind::Expense)
+            .with_wallet(account(2), Role::Teen)
+            .after(&pocket_money)
+            .asked_by(Role::Teen);
+        let spent = AddExpense {
+            account_id: account(2),
+            money: eur("1"),
+            category_id: Some(category(1)),
+            splits: vec![],
+            effective_on: Some(today() - Days::new(days)),
+            payee: String::new(),
+            note: String::new(),
+        };
+        let events = scenario.when(&spent).accepted();
+        let entry_id = EntryId::from_uuid(events[0].stream.id);
+        (scenario.given(events), entry_id)
+    }
+
+    #[test]
+    fn a_teen_undoes_what_is_of_yesterday_and_asks_an_adult_for_what_is_older() {
+        let settled = Some("entry-settled");
+        for (days, code) in [(0, None), (1, None), (2, settled), (40, settled)] {
+            let (scenario, entry_id) = spent_by_a_teen(days);
+            // The day that the reversal counts for makes no difference.
+            for effective_on in [None, Some(today())] {
+                let undo = ReverseEntry {
+                    effective_on,
+                    ..reverse(entry_id)
+                };
+                assert_eq!(scenario.when(&undo).code(), code, "{days} {effective_on:?}");
+                let adult = scenario.clone().asked_by(Role::Parent);
+                assert_eq!(adult.when(&undo).code(), None, "{days} {effective_on:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn yesterday_is_over_with_the_day_in_the_familys_zone() {
+        let (scenario, entry_id) = spent_by_a_teen(0);
+        // Berlin is an hour ahead of UTC in November.
+        let over: DateTime<Utc> = "2026-11-22T23:00:00Z".parse().expect("an instant");
+        let before = scenario.clone().at(over - TimeDelta::microseconds(1));
+        assert_eq!(before.when(&reverse(entry_id)).code(), None);
+        scenario.at(over).when(&reverse(entry_id)).refused("entry-settled");
+    }
+
+    #[test]
+    fn what_an_adult_approved_is_settled_like_what_the_teen_spent_by_themselves() {
+        let (scenario, _) = spent_by_a_teen(0);
+        let teen = member_id(Role::Teen);
+        let done = |scenario: Scenario, role, name, body| {
+            let scenario = scenario.asked_by(role);
+            let events = scenario.when_posted(name, &body).accepted();
+            (scenario.given(events.clone()), events)
+        };
+        let limit = json!({"member_id": teen, "per_entry": eur("1")});
+        let (scenario, _) = done(scenario, Role::Parent, "set-spending-limit", limit);
+        let asked = json!({"account_id": account(2), "money": eur("5"), "category_id": category(1)});
+        let (scenario, events) = done(scenario, Role::Teen, "request-spending", asked);
+        let request_id = events.iter().find_map(|new| match &new.event {
+            LedgerEvent::Spending(SpendingEvent::SpendingRequested(requested)) => Some(requested.request_id),
+            _ => None,
+        });
+        let approved = json!({"member_id": teen, "request_id": request_id});
+        let (scenario, events) = done(scenario, Role::Parent, "approve-spending", approved);
+        let entry_id = EntryId::from_uuid(events[1].stream.id);
+        let later = scenario.clone().at(scenario.now() + TimeDelta::days(2));
+        later
+            .clone()
+            .asked_by(Role::Teen)
+            .when(&reverse(entry_id))
+            .refused("entry-settled");
+        assert_eq!(later.asked_by(Role::Parent).when(&reverse(entry_id)).code(), None);
     }
 
     #[test]
