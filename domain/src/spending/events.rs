@@ -19,7 +19,7 @@ events! {
         SpendingGivenBack = "1",
         SpendingRequested = "1" { payee: member_id, note: member_id },
         SpendingApproved = "1",
-        SpendingDeclined = "1" { reason: declined_by },
+        SpendingDeclined = "1" { reason: member_id },
         SpendingRequestCancelled = "1",
         SpendingRequestEnded = "1",
     }

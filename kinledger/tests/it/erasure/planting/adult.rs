@@ -95,7 +95,7 @@ fn books(family: &Household, adult: &Person, planted: &mut Planted) {
     }
 }
 
-/// What the teen asks to spend: approved, declined by the adult, taken back, and waiting.
+/// What the teen asks to spend: approved, taken back, waiting, and declined: by the adult, and by the parent, who stays in the family.
 fn requests(family: &Household, adult: &Person, planted: &mut Planted, (teen, wallet): (&Person, &String)) {
     let limit = json!({"member_id": teen.member_id, "per_entry": family.money("5")});
     family.accepted(&family.parent, "set-spending-limit", &limit);
@@ -108,10 +108,13 @@ fn requests(family: &Household, adult: &Person, planted: &mut Planted, (teen, wa
         let asked = family.accepted(teen, "request-spending", &body);
         json!({"member_id": teen.member_id, "request_id": payload(&asked, "SpendingRequested")["request_id"]})
     };
-    let [approved, mut declined, cancelled, _waiting]: [Value; 4] = [asks(), asks(), asks(), asks()];
+    let [approved, cancelled, _waiting, mut by_adult, mut by_parent]: [Value; 5] =
+        [asks(), asks(), asks(), asks(), asks()];
     family.accepted(&family.parent, "approve-spending", &approved);
-    declined["reason"] = planted.text().into();
-    family.accepted(adult, "decline-spending", &declined);
+    for (declined, by) in [(&mut by_adult, adult), (&mut by_parent, &family.parent)] {
+        declined["reason"] = planted.text().into();
+        family.accepted(by, "decline-spending", declined);
+    }
     family.accepted(
         teen,
         "cancel-spending-request",
