@@ -14,13 +14,13 @@ macro_rules! matrix {
                 AddCategory             [Yes     Yes      No    No     No       No ] "";
                 AddExpense              [Yes     Yes      Shared Shared No      No ] of Full "From an account of which they have all, and within their limit.";
                 AddIncome               [Yes     Yes      No    No     No       No ] of Full "";
-                AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children.";
+                AddMember       step_up [Yes     Part     No    No     No       No ] "A partner adds teens and children. Whose last day as an auditor is not said has thirty days.";
                 ApproveChore            [Yes     Yes      No    No     No       No ] of Full "Nobody approves a chore of their own.";
                 ApproveSpending step_up [Yes     Yes      No    No     No       No ] of Full "From an account of which they have all; nobody approves a request of their own.";
                 AwardBadge              [Yes     Yes      No    No     No       No ] "";
                 CancelSpendingRequest   [No      No       Own   Own    No       No ] "";
                 ChangeNotice    step_up [Yes     No       No    No     No       No ] "";
-                ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role, and no teen or child who needs consent becomes an adult without it.";
+                ChangeRole      step_up [Yes     No       No    No     No       No ] "Nobody changes their own role, and no teen or child who needs consent becomes an adult without it. Who becomes an auditor is one for thirty days, or as set-audit-term says.";
                 ChooseLeaderboard       [Yes     No       No    No     No       No ] "";
                 ClaimChore              [Part    Part     Part  Part   No       No ] "A chore that is for anybody, or for them.";
                 CloseAccount            [Yes     Yes      No    No     No       No ] of Full "";

@@ -133,7 +133,8 @@ pub struct MemberRemoved {
     pub removed_on: Option<NaiveDate>,
 }
 
-/// It was said until when an auditor may look. Recorded by `add-member` with a last day, and by `set-audit-term`.
+/// It was said until when an auditor may look. Recorded by `add-member` and `change-role` where somebody becomes an auditor, and by
+/// `set-audit-term`. An auditor of release 0.1 may have none, and then no last day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditTermSet {
     /// The auditor.

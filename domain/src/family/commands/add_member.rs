@@ -4,7 +4,10 @@ use chrono::NaiveDate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{give_consent::ConsentSaid, set_audit_term::term};
+use super::{
+    give_consent::ConsentSaid,
+    set_audit_term::{first_term, term},
+};
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
@@ -32,7 +35,7 @@ pub struct AddMember {
     /// one who waits for consent only by the latter, afterwards.
     #[serde(default)]
     pub on_leaderboard: bool,
-    /// For an auditor: the last day they may look, in the family's calendar.
+    /// For an auditor: the last day they may look, in the family's calendar; when absent, they have thirty days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_on: Option<NaiveDate>,
     /// For a teen or child: how old, as little of it as has to be known. A parent says it.
@@ -112,8 +115,11 @@ impl Decide for AddMember {
         if let Some(given) = given {
             decision.record::<Family>(context.meta().family_id.uuid(), given.into(), context.today()?);
         }
-        if let Some(until_on) = self.until_on {
-            let set = term(context, member_id, until_on)?;
+        if self.role == Role::Auditor {
+            let set = match self.until_on {
+                Some(until_on) => term(context, member_id, until_on)?,
+                None => first_term(context, member_id)?,
+            };
             decision.record::<Family>(context.meta().family_id.uuid(), set.into(), context.today()?);
         }
         Ok(decision)
@@ -122,11 +128,17 @@ impl Decide for AddMember {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Days, TimeDelta, Utc};
+
     use super::*;
     use crate::{
         aggregate::LedgerEvent,
-        family::{FamilyEvent, consent::ConsentMethod},
-        testing::Scenario,
+        family::{
+            FamilyEvent,
+            commands::{JoinFamily, LeaveFamily, SetAuditTerm},
+            consent::ConsentMethod,
+        },
+        testing::{Scenario, today},
     };
 
     fn command(role: Role) -> AddMember {
@@ -141,20 +153,62 @@ mod tests {
     }
 
     #[test]
-    fn an_auditor_may_be_given_a_last_day_and_nobody_else() {
-        let until = |role| AddMember {
-            until_on: Some(crate::testing::today()),
+    fn an_auditor_has_the_last_day_that_is_said_or_thirty_days_and_nobody_else_has_one() {
+        let until = |role, until_on| AddMember {
+            until_on,
             ..command(role)
         };
-        assert_eq!(Scenario::family().when(&until(Role::Auditor)).accepted().len(), 2);
-        Scenario::family().when(&until(Role::Partner)).refused("not-an-auditor");
+        let last_day = |until_on| {
+            let events = Scenario::family().when(&until(Role::Auditor, until_on)).accepted();
+            match &events[1].event {
+                LedgerEvent::Family(FamilyEvent::AuditTermSet(term)) => term.until_on,
+                other => panic!("no term: {other:?}"),
+            }
+        };
+        assert_eq!(last_day(Some(today())), today());
+        assert_eq!(last_day(None), today() + Days::new(30));
+        let said = |until_on| Scenario::family().when(&until(Role::Partner, until_on)).code();
+        assert_eq!(said(Some(today())), Some("not-an-auditor"));
+        assert_eq!(said(None), None);
+    }
+
+    #[test]
+    fn an_auditor_whose_last_day_nobody_said_is_a_stranger_after_thirty_days() {
+        let scenario = Scenario::family();
+        let added = scenario.when(&command(Role::Auditor)).accepted();
+        let join = JoinFamily {
+            member_id: scenario.added(&added),
+        };
+        let joined = scenario.given(added).asked_by_stranger().after(&join);
+        // Berlin is an hour ahead of UTC in December.
+        let over: DateTime<Utc> = "2026-12-21T23:00:00Z".parse().expect("an instant");
+        let before = joined.clone().at(over - TimeDelta::microseconds(1));
+        assert_eq!(before.when(&LeaveFamily {}).code(), None);
+        let joined = joined.at(over);
+        joined.when(&LeaveFamily {}).refused("unknown-family");
+        // A parent gives them more days, when these are over too.
+        let longer = SetAuditTerm {
+            member_id: join.member_id,
+            until_on: today() + Days::new(60),
+        };
+        let longer = joined.asked_by(Role::Parent).after(&longer);
+        assert_eq!(longer.asked_by_stranger().when(&LeaveFamily {}).code(), None);
+    }
+
+    /// As release 0.1 recorded them.
+    #[test]
+    fn an_auditor_of_before_looks_on_until_somebody_says_how_long() {
+        let of_before = Scenario::family().with_member(Role::Auditor);
+        let years_later = of_before.clone().at(of_before.now() + TimeDelta::days(900));
+        assert_eq!(years_later.asked_by(Role::Auditor).when(&LeaveFamily {}).code(), None);
     }
 
     #[test]
     fn a_parent_adds_anybody() {
-        for role in [Role::Parent, Role::Partner, Role::Teen, Role::Child, Role::Auditor] {
+        for role in [Role::Parent, Role::Partner, Role::Teen, Role::Child] {
             assert_eq!(Scenario::family().when(&command(role)).accepted().len(), 1);
         }
+        assert_eq!(Scenario::family().when(&command(Role::Auditor)).accepted().len(), 2);
     }
 
     #[test]

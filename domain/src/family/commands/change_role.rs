@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::set_audit_term::first_term;
 use crate::{
     actor::Role,
     decide::{Context, Decide, Decision, Stop},
@@ -11,7 +12,7 @@ use crate::{
     spending::{EndedBecause, requests::end_all},
 };
 
-/// A parent changes what another member may do.
+/// A parent changes what another member may do. Who becomes an auditor is one for thirty days, or as `set-audit-term` says then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRole {
@@ -54,6 +55,11 @@ impl Decide for ChangeRole {
         };
         let family_id = context.meta().family_id.uuid();
         decision.record::<Family>(family_id, changed.into(), context.today()?);
+        // Always, for a term of an earlier time as an auditor was not said of this one.
+        if self.role == Role::Auditor {
+            let set = first_term(context, self.member_id)?;
+            decision.record::<Family>(family_id, set.into(), context.today()?);
+        }
         if !self.role.is_young() {
             end_all(context, &mut decision, self.member_id, EndedBecause::RoleChanged)?;
         }
@@ -71,15 +77,17 @@ impl Decide for ChangeRole {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{Days, TimeDelta};
+
     use super::*;
     use crate::{
         event::LedgerEvent,
         family::{
             FamilyEvent,
-            commands::{AddMember, ChangeNotice, GiveConsent, RevokeConsent, SetAgeBand},
+            commands::{AddMember, ChangeNotice, GiveConsent, LeaveFamily, RevokeConsent, SetAgeBand, SetAuditTerm},
             consent::{AgeBand, ConsentMethod},
         },
-        testing::{Scenario, member_id},
+        testing::{Scenario, member_id, today},
     };
 
     #[test]
@@ -92,6 +100,38 @@ mod tests {
             })
             .accepted();
         assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn who_becomes_an_auditor_is_one_for_thirty_days_each_time() {
+        let partner = member_id(Role::Partner);
+        let become_ = |role| ChangeRole {
+            member_id: partner,
+            role,
+        };
+        let last_day = |scenario: &Scenario| {
+            let events = scenario.when(&become_(Role::Auditor)).accepted();
+            match &events[1].event {
+                LedgerEvent::Family(FamilyEvent::AuditTermSet(term)) => (term.member_id, term.until_on),
+                other => panic!("no term: {other:?}"),
+            }
+        };
+        let scenario = Scenario::family().with_member(Role::Partner);
+        assert_eq!(last_day(&scenario), (partner, today() + Days::new(30)));
+        let longer = SetAuditTerm {
+            member_id: partner,
+            until_on: today() + Days::new(300),
+        };
+        let again = scenario
+            .after(&become_(Role::Auditor))
+            .after(&longer)
+            .after(&become_(Role::Partner));
+        // Once with that term ahead, and once when it is over.
+        assert_eq!(last_day(&again), (partner, today() + Days::new(30)));
+        let later = again.clone().at(again.now() + TimeDelta::days(400));
+        assert_eq!(last_day(&later), (partner, today() + Days::new(430)));
+        let auditor = later.after(&become_(Role::Auditor)).asked_by(Role::Partner);
+        assert_eq!(auditor.when(&LeaveFamily {}).code(), None);
     }
 
     #[test]

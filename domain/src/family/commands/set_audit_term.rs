@@ -1,6 +1,6 @@
 //! A parent says until when an auditor may look.
 
-use chrono::{Months, NaiveDate};
+use chrono::{Days, Months, NaiveDate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use crate::{
 
 /// Longest term, in months. Source: ours; an audit of a year, and the time to write it up.
 const TERM_MONTHS_MAX: u32 = 24;
+/// The term of an auditor whose last day nobody said, in days. Source: ours; long enough for most audits, and it ends by itself.
+const TERM_DAYS_UNSAID: u64 = 30;
 
 /// A parent says until when an auditor may look: longer or shorter than before. `remove-member` ends it at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +41,11 @@ impl Decide for SetAuditTerm {
     }
 }
 
+/// The term of who has just become an auditor, where its end was not said: nobody looks for ever because nobody thought of it.
+pub(super) fn first_term(context: &Context<'_>, member_id: MemberId) -> Result<AuditTermSet, Stop> {
+    term(context, member_id, context.today()? + Days::new(TERM_DAYS_UNSAID))
+}
+
 /// The term that ends with a day of the family's calendar.
 pub(super) fn term(context: &Context<'_>, member_id: MemberId, until_on: NaiveDate) -> Result<AuditTermSet, Stop> {
     let today = context.today()?;
@@ -58,7 +65,7 @@ pub(super) fn term(context: &Context<'_>, member_id: MemberId, until_on: NaiveDa
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Days, TimeDelta, Utc};
+    use chrono::{DateTime, TimeDelta, Utc};
 
     use super::*;
     use crate::{
