@@ -1,5 +1,5 @@
 //! Every command there is, by a child and about it: with a parent's consent it is accepted, and once that is revoked it is refused, or
-//! is named here as one that needs none.
+//! is named here as one that needs none. One goes both ways: to be put on the leaderboard needs consent, to be taken off it does not.
 
 use std::collections::BTreeSet;
 
@@ -238,5 +238,25 @@ fn what_gives_consent_or_takes_data_away_goes_on_without_it() {
             Some("consent-required"),
             "{role}"
         );
+    }
+}
+
+#[test]
+fn a_child_is_put_on_the_leaderboard_with_consent_only_and_taken_off_it_at_any_time() {
+    let (scenario, _) = everything();
+    let child = member_id(Role::Child);
+    let choice = |on_leaderboard: bool| json!({"member_id": child, "on_leaderboard": on_leaderboard});
+    let (on, off) = (choice(true), choice(false));
+    let revoke = RevokeConsent { member_id: child };
+    let shown = scenario.clone().when_posted("choose-leaderboard", &on).accepted();
+    let shown = scenario.clone().given(shown);
+    for without in [
+        shown.clone().after(&revoke),
+        shown.after(&ChangeNotice { notice_version: 2 }),
+    ] {
+        let taken_off = without.clone().when_posted("choose-leaderboard", &off).accepted();
+        assert_eq!(taken_off.len(), 1);
+        let again = without.given(taken_off).when_posted("choose-leaderboard", &on);
+        assert_eq!(again.code(), Some("consent-required"));
     }
 }
