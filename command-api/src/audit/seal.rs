@@ -88,11 +88,12 @@ pub(super) async fn inclusion(
         .as_deref()
         .map(|text| number("family_seq", text))
         .transpose()?;
-    let checkpoint = checkpoint_of(&state.log, lane, size).await?;
+    // In this order: what is sealed now is under every checkpoint that is newest afterwards.
     let family_seq = match family_seq {
         Some(family_seq) => family_seq,
         None => head_of(&state.log, lane, family).await?.family_seq,
     };
+    let checkpoint = checkpoint_of(&state.log, lane, size).await?;
     let page = state
         .log
         .read_family(lane, family, family_seq - 1, 1)

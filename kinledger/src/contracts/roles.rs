@@ -8,7 +8,7 @@ const BEGINNING: &str = "\
 # Who may do what
 
 This is the role matrix that runs: commands, views, past views and every other route of a family ask it, and nothing else decides which role may ask.
-A test walks every cell of it over HTTP (`kinledger/tests/it/isolation/matrix.rs`).
+A test walks every cell of it over HTTP, views also in the past, and every account that is named or shown at each level of sharing; it fails when it leaves one out (`kinledger/tests/it/isolation/matrix.rs`).
 
 | word | means |
 |---|---|

@@ -8,6 +8,7 @@ use super::{
         bodies::body,
         world::{CANARIES, Ids, Route},
     },
+    elsewhere,
     families::{Asking, Family},
 };
 use crate::support::{Person, Reply, consent, payload};
@@ -96,21 +97,48 @@ impl Prepared {
 /// The request; none where there is no such thing, as another's notifications, which nothing can name.
 pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -> Option<Prepared> {
     if let Some(name) = route.command() {
-        let body = of_command(family, name, asking, whose)?;
-        return Some(Prepared::post(
-            route.path.replace("{family_id}", &family.ids.family),
-            &body,
-        ));
+        let (id, body) = match elsewhere::made(family, name, asking, whose) {
+            Some(made) => made,
+            None => (family.ids.family.clone(), of_command(family, name, asking, whose)?),
+        };
+        return Some(Prepared::post(route.path.replace("{family_id}", &id), &body));
     }
     let below = route.path.strip_prefix("/api/v1/families/{family_id}").unwrap();
     let at = |rest: &str| format!("{}{rest}", family.path());
     match (below, whose) {
         ("/commands", Whose::Own) => {
-            let add = json!([{"name": "add-category", "idempotency_key": Uuid::new_v4(), "body": {"name": fresh("Batch"), "kind": "expense"}}]);
-            let is_adult = ["parent", "partner"].contains(&asking.role);
+            let ours = || family.ids.family.clone();
+            let (id, name, body) = match asking.role {
+                "teen" | "child" => {
+                    let chore = offered(family, Some(&asking.person.member_id));
+                    (ours(), "claim-chore", json!({"chore_id": chore}))
+                }
+                "auditor" => (elsewhere::of_a_guest(family, asking), "leave-family", json!({})),
+                _ => (
+                    ours(),
+                    "add-category",
+                    json!({"name": fresh("Batch"), "kind": "expense"}),
+                ),
+            };
             Some(Prepared {
-                batch: Some(if is_adult { 200 } else { 403 }),
-                ..Prepared::post(at(below), &add)
+                batch: Some(200),
+                ..Prepared::post(route.path.replace("{family_id}", &id), &batch(name, &body))
+            })
+        }
+        // To the batch itself nobody is refused: each command in it is.
+        ("/commands", Whose::Anothers) => {
+            let is_adult = ["parent", "partner"].contains(&asking.role);
+            let (name, body) = match is_adult {
+                true => (
+                    "request-spending",
+                    json!({"account_id": family.account_of(asking.role), "money": family.household.money("0.20"), "category_id": family.ids.category}),
+                ),
+                false => ("add-category", json!({"name": fresh("Batch"), "kind": "expense"})),
+            };
+            Some(Prepared {
+                batch: Some(403),
+                shows_less: true,
+                ..Prepared::post(at(below), &batch(name, &body))
             })
         }
         ("/commands/{command_id}", _) => {
@@ -125,17 +153,22 @@ pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -
             let member = add_member(family, role);
             Some(Prepared::post(at(&format!("/members/{member}/invitation")), &json!({})))
         }
-        ("/invitations/{invitation_id}", Whose::Own) => {
-            let member = add_member(family, "partner");
+        // Their own, and one that a partner made.
+        ("/invitations/{invitation_id}", _) => {
+            let house = &family.household;
+            let (role, by) = match whose {
+                Whose::Own => ("partner", &house.parent),
+                Whose::Anothers => ("child", &house.partner),
+            };
+            let member = add_member(family, role);
             let invite = at(&format!("/members/{member}/invitation"));
-            let invited = family.household.parent.client.post(&invite, &json!({})).accepted();
+            let invited = by.client.post(&invite, &json!({})).accepted();
             let invitation = invited["invitation_id"].as_str().unwrap();
             Some(Prepared {
                 method: "DELETE".to_owned(),
                 ..Prepared::get(at(&format!("/invitations/{invitation}")))
             })
         }
-        ("/invitations/{invitation_id}", Whose::Anothers) => None,
         ("/members/{member_id}/pairing", _) => {
             let member = add_member(family, "child");
             Some(Prepared::post(at(&format!("/members/{member}/pairing")), &json!({})))
@@ -163,7 +196,8 @@ pub fn prepared(family: &Family, route: &Route, asking: &Asking, whose: Whose) -
         ("/audit/export", Whose::Own) => Some(Prepared::get(at("/audit/export?format=ndjson"))),
         (_, Whose::Own) if below.starts_with("/audit/") => Some(Prepared::get(at(below))),
         (_, Whose::Own) if route.method == "GET" => Some(of_view(family, at(below), below, asking)),
-        (_, Whose::Anothers) if route.method == "GET" || below == "/commands" || below == "/imports" => None,
+        // What is another's is in the same view; into whose account is imported, the walk by levels asks.
+        (_, Whose::Anothers) if route.method == "GET" || below == "/imports" => None,
         _ => panic!(
             "say here what {} {} is asked with: {}",
             route.method,
@@ -275,26 +309,20 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
             house.accepted(by, "claim-chore", &json!({"chore_id": chore}));
             json!({"chore_id": chore})
         }
-        // These end or change who asks: `leaving.rs` has them.
-        "accept-handover" | "delete-family" | "leave-family" => return None,
-        // One's own ends who asks too: `erasure.rs` has it.
-        "erase-member" if is_own && asking.role != "parent" => return None,
         // Another adult has themself erased.
         "erase-member" if !is_own && asking.role == "parent" => json!({"member_id": house.partner.member_id}),
         "erase-member" => json!({"member_id": add_member(family, "teen")}),
-        // These put the whole family under rules: `consent.rs` has them.
-        "change-notice" | "give-consent" | "revoke-consent" | "set-country" => return None,
+        // Of these nothing is another's; `elsewhere.rs` has one's own.
+        "change-notice" | "create-family" | "give-consent" | "leave-family" | "revoke-consent" | "set-country" => {
+            return None;
+        }
         "set-age-band" => json!({"member_id": add_member(family, "teen"), "band": "13"}),
         "hand-over-family" => json!({"to": house.partner.member_id}),
-        "withdraw-handover" if is_own => {
-            house.accepted(
-                &house.parent,
-                "hand-over-family",
-                &json!({"to": house.partner.member_id}),
-            );
+        "withdraw-handover" => {
+            let to = json!({"to": house.partner.member_id});
+            house.accepted(&house.parent, "hand-over-family", &to);
             json!({})
         }
-        "withdraw-handover" => return None,
         "rename-member" => {
             let anothers = if is_young(asking.role) { other } else { &house.partner };
             let anothers = if asking.role == "partner" {
@@ -309,12 +337,11 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
         "set-audit-term" => {
             json!({"member_id": add_member(family, "auditor"), "until_on": crate::support::today(30)})
         }
-        // At an id that is taken it is refused, and at one of one's own it founds another family: `strangers.rs` and every test.
-        "create-family" => return None,
         "mark-notifications-read" if is_own => {
             let head = house.view(&house.parent, "members")["family_seq"].clone();
             json!({"up_to_family_seq": head})
         }
+        // Nothing can name another's.
         "mark-notifications-read" => return None,
         "offer-chore" => json!({"title": fresh("Chore"), "offered_to": other.member_id}),
         "open-account" => json!({"name": fresh("Account"), "kind": "cash"}),
@@ -361,6 +388,11 @@ fn of_command(family: &Family, name: &str, asking: &Asking, whose: Whose) -> Opt
             "say here what the body of {other} looks like when it is about what is one's own, and about another's"
         ),
     })
+}
+
+/// One command in a batch.
+fn batch(name: &str, body: &Value) -> Value {
+    json!([{"name": name, "idempotency_key": Uuid::new_v4(), "body": body}])
 }
 
 pub fn fresh(name: &str) -> String {
