@@ -14,6 +14,9 @@ mod contracts;
 mod crash;
 mod edge;
 mod erasure;
+#[allow(dead_code, reason = "shared with the drills, which use all of it")]
+#[path = "../drills/faults.rs"]
+mod faults;
 mod isolation;
 mod leaving;
 mod malformed;
