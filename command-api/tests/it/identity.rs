@@ -6,6 +6,7 @@ mod accounted;
 mod accounts;
 mod api_keys;
 mod attacks;
+mod authenticators;
 mod closing;
 mod devices;
 mod factors;

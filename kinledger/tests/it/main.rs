@@ -8,6 +8,8 @@
 mod accounts;
 mod apart;
 mod as_of;
+#[path = "../../../command-api/tests/it/identity/authenticators.rs"]
+mod authenticators;
 mod connections;
 mod consent;
 mod contracts;

@@ -6,7 +6,10 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::{Household, Kinledger, Person, consent, payload, wait_until};
+use crate::{
+    authenticators::{Asked, Authenticators, ORIGIN},
+    support::{Client, Household, Kinledger, PASSWORD, Person, Reply, consent, payload, register, wait_until},
+};
 
 const PIN: &str = "27491308";
 
@@ -17,26 +20,24 @@ struct Telephone {
     member: Person,
 }
 
-impl Telephone {
-    fn sign(pair: &Ed25519KeyPair, purpose: &str, text: &str) -> String {
-        URL_SAFE_NO_PAD.encode(pair.sign(format!("kinledger/{purpose}/1\n{text}").as_bytes()))
-    }
+/// A telephone that has claimed a pairing, and that a parent has confirmed.
+struct Confirmed {
+    pair: Ed25519KeyPair,
+    claim: String,
+    member_id: String,
+}
 
-    /// A new teen of the family, signed in on a telephone that this parent or partner has paired.
-    fn of_a_teen(kinledger: &Kinledger, family: &Household, paired_by: &Person) -> Self {
-        let body = json!({"display_name": "Tilda", "role": "teen", "consent": consent()});
-        let added = family.accepted(&family.parent, "add-member", &body);
-        let member_id = payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned();
-        let anybody = kinledger.client();
+impl Confirmed {
+    fn by(kinledger: &Kinledger, family: &Household, parent: &Person, member_id: String) -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
         let path = format!("{}/members/{member_id}/pairing", family.path());
-        let started = paired_by.client.post(&path, &json!({})).accepted();
+        let started = parent.client.post(&path, &json!({})).accepted();
         let secret = started["secret"].as_str().unwrap();
         let claim = json!({
             "code": secret, "device_name": "Telephone", "algorithm": "ed25519",
-            "public_key": URL_SAFE_NO_PAD.encode(pair.public_key()), "signature": Self::sign(&pair, "claim", secret),
+            "public_key": URL_SAFE_NO_PAD.encode(pair.public_key()), "signature": Telephone::sign(&pair, "claim", secret),
         });
-        let claimed = anybody.post("/api/v1/auth/pairing/claim", &claim).accepted();
+        let claimed = kinledger.client().post("/api/v1/auth/pairing/claim", &claim).accepted();
         let confirm = format!(
             "/api/v1/auth/pairings/{}/confirm",
             started["pairing_id"].as_str().unwrap()
@@ -45,15 +46,41 @@ impl Telephone {
             .client
             .post(&confirm, &json!({"match_code": claimed["match_code"]}));
         assert_eq!(confirmed.status, 204, "{}", confirmed.text());
-        let claim = claimed["claim"].as_str().unwrap();
-        let finish = json!({"claim": claim, "pin": PIN, "signature": Self::sign(&pair, "finish", claim)});
-        let finished = anybody.post("/api/v1/auth/pairing/finish", &finish).accepted();
+        let claim = claimed["claim"].as_str().unwrap().to_owned();
+        Self { pair, claim, member_id }
+    }
+
+    fn finish(&self, anybody: &Client) -> Reply {
+        let signature = Telephone::sign(&self.pair, "finish", &self.claim);
+        let finish = json!({"claim": self.claim, "pin": PIN, "signature": signature});
+        anybody.post("/api/v1/auth/pairing/finish", &finish)
+    }
+}
+
+/// A teen's place that nobody has taken, with a parent's consent.
+fn place_of_a_teen(family: &Household, parent: &Person) -> String {
+    let body = json!({"display_name": "Tilda", "role": "teen", "consent": consent()});
+    let added = family.accepted(parent, "add-member", &body);
+    payload(&added, "MemberAdded")["member_id"].as_str().unwrap().to_owned()
+}
+
+impl Telephone {
+    fn sign(pair: &Ed25519KeyPair, purpose: &str, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(pair.sign(format!("kinledger/{purpose}/1\n{text}").as_bytes()))
+    }
+
+    /// A new teen of the family, signed in on a telephone that this parent or partner has paired.
+    fn of_a_teen(kinledger: &Kinledger, family: &Household, paired_by: &Person) -> Self {
+        let anybody = kinledger.client();
+        let place = place_of_a_teen(family, &family.parent);
+        let confirmed = Confirmed::by(kinledger, family, paired_by, place);
+        let finished = confirmed.finish(&anybody).accepted();
         let tokens = &finished["tokens"];
         Self {
-            pair,
+            pair: confirmed.pair,
             device_id: finished["device_id"].clone(),
             member: Person {
-                member_id,
+                member_id: confirmed.member_id,
                 client: anybody.with_token(tokens["access_token"].as_str().unwrap()),
                 email: String::new(),
                 refresh_token: tokens["refresh_token"].as_str().unwrap().to_owned(),
@@ -62,16 +89,46 @@ impl Telephone {
     }
 
     fn unlock(&self, kinledger: &Kinledger) -> (u16, Value) {
-        let anybody = kinledger.client();
+        let answer = self.unlock_by(&kinledger.client(), "pin", |_| json!(PIN));
+        (answer.status, answer.json())
+    }
+
+    /// By the PIN or the passkey, which is made of the challenge.
+    fn unlock_by(&self, anybody: &Client, by: &str, shown: impl FnOnce(&str) -> Value) -> Reply {
         let asking = json!({"device_id": self.device_id});
         let challenge = anybody.post("/api/v1/auth/device/challenge", &asking).accepted();
         let challenge = challenge["challenge"].as_str().unwrap();
-        let body = json!({
-            "device_id": self.device_id, "challenge": challenge, "pin": PIN,
-            "signature": Self::sign(&self.pair, "unlock", challenge),
+        let mut body = json!({
+            "device_id": self.device_id, "challenge": challenge, "signature": Self::sign(&self.pair, "unlock", challenge),
         });
-        let answer = anybody.post("/api/v1/auth/device/unlock", &body);
-        (answer.status, answer.json())
+        body[by] = shown(challenge);
+        anybody.post("/api/v1/auth/device/unlock", &body)
+    }
+
+    fn unlock_by_passkey(&self, anybody: &Client, keys: &mut Authenticators) -> Reply {
+        self.unlock_by(anybody, "passkey", |challenge| {
+            let options =
+                json!({"publicKey": {"challenge": challenge, "rpId": "localhost", "userVerification": "required"}});
+            keys.ask("get", &options, &Asked::default())
+        })
+    }
+
+    fn add_a_passkey(&self, keys: &mut Authenticators) {
+        let path = "/api/v1/auth/device/passkey";
+        let options = self
+            .member
+            .client
+            .post(&format!("{path}/options"), &json!({}))
+            .accepted();
+        let credential = keys.ask("create", &options, &Asked::default());
+        let added = self.member.client.post(path, &json!({"credential": credential}));
+        assert_eq!(added.status, 204, "{}", added.text());
+    }
+
+    fn refresh(&self, anybody: &Client) -> Reply {
+        let token = &self.member.refresh_token;
+        let body = json!({"refresh_token": token, "device_signature": Self::sign(&self.pair, "refresh", token)});
+        anybody.post("/api/v1/auth/refresh", &body)
     }
 
     fn is_signed_in(&self) -> bool {
@@ -307,5 +364,70 @@ fn nobody_from_whom_a_pocket_is_hidden_invites_its_owner_to_an_account_of_their_
     assert_eq!(taken.status, 201, "{}", taken.text());
     for (person, sees) in [(&family.parent, true), (&family.partner, false)] {
         assert_eq!(family.view(person, "accounts").to_string().contains(&pocket), sees);
+    }
+}
+
+#[test]
+fn consent_taken_back_closes_a_telephone_and_every_code_until_it_is_given_anew() {
+    let kinledger = Kinledger::start_with(&[("KINLEDGER_PUBLIC_URL", ORIGIN.to_owned())]);
+    let (family, anybody) = (
+        Household::found(&kinledger, "The Telephones", "EUR"),
+        kinledger.client(),
+    );
+    let (parent, newcomer) = (&family.parent, register(&kinledger, "Newcomer"));
+    let mut keys = Authenticators::start();
+    // While there is consent: a telephone in use, one that has but to set its PIN, and codes for a place and for an own account.
+    let teen = Telephone::of_a_teen(&kinledger, &family, parent);
+    teen.add_a_passkey(&mut keys);
+    assert_eq!(teen.unlock(&kinledger).0, 200);
+    assert_eq!(teen.unlock_by_passkey(&anybody, &mut keys).status, 200);
+    let waiting = Confirmed::by(&kinledger, &family, parent, place_of_a_teen(&family, parent));
+    let place = place_of_a_teen(&family, parent);
+    let code_for = |member_id: &str| {
+        let path = format!("{}/members/{member_id}/invitation", family.path());
+        parent.client.post(&path, &json!({})).accepted()["code"].clone()
+    };
+    let (joining, owning) = (code_for(&place), code_for(&teen.member.member_id));
+    let owning = json!({
+        "code": owning, "email": "tilda@example.org", "password": PASSWORD, "display_name": "Tilda",
+    });
+    // What ends the telephone comes last.
+    let mut ways = || {
+        [
+            ("PIN", teen.unlock_by(&anybody, "pin", |_| json!(PIN))),
+            ("passkey", teen.unlock_by_passkey(&anybody, &mut keys)),
+            ("refresh", teen.refresh(&anybody)),
+            ("first PIN", waiting.finish(&anybody)),
+            (
+                "code",
+                newcomer.client.post("/api/v1/auth/join", &json!({"code": joining})),
+            ),
+            ("own account", anybody.post("/api/v1/auth/join/own-account", &owning)),
+        ]
+    };
+
+    let members = [&teen.member.member_id, &waiting.member_id, &place];
+    for member_id in members {
+        family.accepted(parent, "revoke-consent", &json!({"member_id": member_id}));
+    }
+    let required = || (403, "consent-required".to_owned());
+    for (way, reply) in ways() {
+        assert_eq!(reply.refused(), required(), "{way}");
+    }
+    let of_family = |client: &Client| client.get(&format!("{}/accounts", family.path()));
+    assert!(wait_until(Duration::from_secs(5), || of_family(&teen.member.client)
+        .status
+        == 403));
+    assert_eq!(of_family(&teen.member.client).refused(), required());
+    // Nobody has come, and nothing was opened meanwhile.
+    let families = newcomer.client.get("/api/v1/families").accepted();
+    assert!(!families.to_string().contains(&family.id), "{families}");
+
+    for member_id in members {
+        let given = json!({"member_id": member_id, "method": "signed-form", "notice_version": 1});
+        family.accepted(parent, "give-consent", &given);
+    }
+    for (way, reply) in ways() {
+        assert!((200..300).contains(&reply.status), "{way}: {}", reply.text());
     }
 }

@@ -1,10 +1,5 @@
 //! Passkeys, made and used by an authenticator that is not ours.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
-
 use axum::{
     body::Body,
     http::{Request, StatusCode, header},
@@ -13,85 +8,17 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Answer, App, PASSWORD};
+use super::{
+    Answer, App, PASSWORD,
+    authenticators::{Asked, Authenticators},
+};
 
 const EMAIL: &str = "ada@example.org";
-const ORIGIN: &str = "http://localhost:8080";
 const ADD_OPTIONS: &str = "/api/v1/auth/factors/passkeys/options";
 const PASSKEYS: &str = "/api/v1/auth/factors/passkeys";
 const LOGIN_OPTIONS: &str = "/api/v1/auth/login/passkey/options";
 const LOGIN: &str = "/api/v1/auth/login/passkey";
 const STEP_UP: &str = "/api/v1/auth/step-up";
-
-/// A process with software authenticators.
-pub(super) struct Authenticators {
-    child: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-/// One request to an authenticator.
-#[derive(Clone)]
-pub(super) struct Asked<'a> {
-    pub device: &'a str,
-    pub origin: &'a str,
-    pub verified: bool,
-    pub more: Value,
-}
-
-impl Default for Asked<'_> {
-    fn default() -> Self {
-        Self {
-            device: "phone",
-            origin: ORIGIN,
-            verified: true,
-            more: json!({}),
-        }
-    }
-}
-
-impl Authenticators {
-    pub(super) fn start() -> Self {
-        let python = std::env::var("KINLEDGER_AUTHENTICATOR")
-            .expect("KINLEDGER_AUTHENTICATOR: a Python with soft-webauthn; `scripts/setup.sh test` fetches it");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/authenticator.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self {
-            requests: child.stdin.take().unwrap(),
-            answers: BufReader::new(child.stdout.take().unwrap()),
-            child,
-        }
-    }
-
-    pub(super) fn ask(&mut self, what: &str, options: &Value, asked: &Asked) -> Value {
-        let mut request = json!({
-            "do": what,
-            "options": options,
-            "device": asked.device,
-            "origin": asked.origin,
-            "verified": asked.verified,
-        });
-        for (name, value) in asked.more.as_object().unwrap() {
-            request[name] = value.clone();
-        }
-        writeln!(self.requests, "{request}").unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Authenticators {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()

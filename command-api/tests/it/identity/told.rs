@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{
     App, PASSWORD,
     accounts::{mails, with_mail},
+    authenticators::{Asked, Authenticators},
     factors::{AuthenticatorApp, early_in_a_step},
-    passkeys::{Asked, Authenticators, add},
+    passkeys::add,
 };
 
 const EMAIL: &str = "ada@example.org";

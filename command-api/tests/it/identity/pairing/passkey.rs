@@ -11,7 +11,7 @@ use service_kit::database::DatabaseRole;
 use uuid::Uuid;
 
 use super::{
-    super::passkeys::{Asked, Authenticators},
+    super::authenticators::{Asked, Authenticators},
     Answer, DEVICES, Device, Home, PIN, UNLOCK, text,
 };
 
