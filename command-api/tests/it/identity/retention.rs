@@ -1,8 +1,9 @@
 //! What is over is forgotten after its term, and nothing before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use command_api::identity::{Identity, Secret};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use service_kit::database::DatabaseRole;
 use sqlx::PgPool;
 
@@ -28,6 +29,13 @@ begin
         insert into identity.pairings (pairing_id, secret_hash, code_hash, family_id, member_id, created_by, expires_at)
         values (gen_random_uuid(), sha256(random()::text::bytea), sha256(random()::text::bytea), gen_random_uuid(),
             gen_random_uuid(), v_user, clock_timestamp() + v_age.soon);
+        insert into identity.passkey_challenges (challenge_hash, purpose, user_id, expires_at)
+        values (sha256(random()::text::bytea), 'prove', v_user, clock_timestamp() + v_age.soon);
+        insert into identity.provider_flows (state_hash, binding_hash, provider, expires_at)
+        values (sha256(random()::text::bytea), sha256(random()::text::bytea), 'x', clock_timestamp() + v_age.soon);
+        insert into identity.phone_codes (challenge_hash, code_hash, number_hash, asker_hash, created_at, expires_at)
+        values (sha256(random()::text::bytea), sha256(random()::text::bytea), sha256(random()::text::bytea),
+            sha256(random()::text::bytea), clock_timestamp() - v_age.day, clock_timestamp() - v_age.day + interval '5 minutes');
         insert into identity.pending_sign_ins (token_hash, user_id, proven_by, expires_at)
         values (sha256(random()::text::bytea), v_user, array['pwd'], clock_timestamp() + v_age.soon);
         insert into identity.guesses (guessed_at, day, guesses)
@@ -58,22 +66,28 @@ begin
 end
 $$";
 
+/// Every term there is, and the table whose rows it removes.
+const TERMS: [(&str, &str); 15] = [
+    ("api-keys", "api_keys"),
+    ("closed-accounts", "users"),
+    ("device-challenges", "device_challenges"),
+    ("devices", "devices"),
+    ("guesses", "guesses"),
+    ("invitations", "invitations"),
+    ("mail-tokens", "mail_tokens"),
+    ("paired-devices", "paired_devices"),
+    ("pairings", "pairings"),
+    ("passkey-challenges", "passkey_challenges"),
+    ("pending-sign-ins", "pending_sign_ins"),
+    ("phone-codes", "phone_codes"),
+    ("provider-flows", "provider_flows"),
+    ("security-events", "security_events"),
+    ("sessions", "sessions"),
+];
+
 async fn counts(pool: &PgPool) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
-    for table in [
-        "pairings",
-        "pending_sign_ins",
-        "guesses",
-        "mail_tokens",
-        "sessions",
-        "invitations",
-        "api_keys",
-        "paired_devices",
-        "device_challenges",
-        "devices",
-        "security_events",
-        "users",
-    ] {
+    for (_, table) in TERMS {
         let (count,): (i64,) = sqlx::query_as(&format!("select count(*) from identity.{table}"))
             .fetch_one(pool)
             .await
@@ -81,6 +95,15 @@ async fn counts(pool: &PgPool) -> BTreeMap<String, i64> {
         counts.insert(table.to_owned(), count);
     }
     counts
+}
+
+/// The terms that a round counted what it removed by.
+fn told(figures: &str) -> BTreeSet<String> {
+    let of = figures
+        .lines()
+        .filter_map(|line| line.strip_prefix("kinledger_identity_forgotten_total{of=\""));
+    of.filter_map(|rest| rest.split_once('"').map(|(of, _)| of.to_owned()))
+        .collect()
 }
 
 #[tokio::test]
@@ -97,6 +120,10 @@ async fn each_kind_is_kept_for_its_term_and_not_a_day_longer() {
     let identity = Identity::open(writer, &Secret::new([7; 32]), &quick(), app.places.clone())
         .await
         .unwrap();
+    // A test has one thread: what is counted on it is this round's.
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let counting = metrics::set_default_local_recorder(&recorder);
     // The first round removes the last sessions of a closed account, if it has any, and the second its number.
     for _ in 0..2 {
         identity.forget_what_is_over().await;
@@ -106,6 +133,13 @@ async fn each_kind_is_kept_for_its_term_and_not_a_day_longer() {
             assert_eq!(*count, wanted, "{table}: {after:?}");
         }
     }
+    drop(counting);
+    let tried: BTreeSet<String> = TERMS.iter().map(|(of, _)| (*of).to_owned()).collect();
+    assert_eq!(
+        told(&figures.render()),
+        tried,
+        "a term of identity/retention.rs is not tried here"
+    );
     everything.close().await;
     app.end().await;
 }
