@@ -74,7 +74,7 @@ fn no_secret_is_in_a_log_an_error_a_trail_an_export_a_figure_or_the_database() {
         "{} secrets of {} kinds, {} of them in {asked} requests they do not belong into; none in {} places of {} bytes",
         world.planted.count(),
         world.planted.kinds(),
-        misplaced::KINDS.len(),
+        misplaced::kinds().len(),
         places.len(),
         places.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(),
     );

@@ -5,40 +5,42 @@ use domain::commands::COMMANDS;
 use query_api::views::VIEWS;
 use serde_json::{Value, json};
 
-use super::{planted::Planted, world::World};
+use super::{SHOWN, planted::Planted, world::World};
 use crate::support::{Client, Reply};
 
-/// What somebody might paste into the wrong field: one of each.
-pub const KINDS: [&str; 6] = [
-    "PIN",
-    "access token",
-    "API key",
-    "mail token",
-    "password",
-    "refresh token",
-];
+/// What somebody might paste into the wrong field, beside all that they are asked for: what they were told, and only to pass on.
+const TOLD: [&str; 3] = ["TOTP seed", "challenge of a device", "challenge of a phone"];
+
+/// One of every kind that people and programs hold. The two digits by which a parent tells one device from another are no secret, and
+/// nobody could find them again; what a passkey signs counts once, for the challenge that was signed.
+pub fn kinds() -> Vec<&'static str> {
+    [&SHOWN[..], &TOLD].concat()
+}
 
 /// Sends them everywhere; says in how many requests.
 pub fn everywhere(world: &mut World) -> usize {
-    let mut asked = 0;
-    let secrets = world.planted.one_of_each(&KINDS);
+    let secrets = world.planted.one_of_each(&kinds());
     let parent = world.parent().proven().client;
     world.people.push(parent.clone());
     world.planted.secret("access token", parent.token());
     let family = world.family.path();
+    let account = world
+        .family
+        .open_account(&json!({"name": "Unconnected", "kind": "bank"}));
+    let mut sender = Sender {
+        client: &parent,
+        planted: &mut world.planted,
+        asked: 0,
+    };
+    commands(&mut sender, &family, &secrets);
+    names(&mut sender, &family, &account, &secrets);
+    operations(&mut sender, &secrets);
     for secret in &secrets {
-        let mut sender = Sender {
-            client: &parent,
-            planted: &mut world.planted,
-            asked: 0,
-        };
-        commands(&mut sender, &family, secret);
-        operations(&mut sender, secret);
         addresses(&mut sender, &family, secret);
         headers(&mut sender, &family, secret);
-        asked += sender.asked;
     }
-    assert!(asked > 5_000, "{asked}");
+    let asked = sender.asked;
+    assert!(asked > 10_000, "{asked}");
     asked
 }
 
@@ -79,19 +81,24 @@ impl Sender<'_> {
     }
 }
 
-/// A secret in the forms that a field may expect. No request is whole: nothing of it can be recorded.
-fn shapes(field: &str, secret: &str) -> Vec<Value> {
-    let mut values = vec![
-        json!(secret),
+/// Secrets in the forms that a field may expect: each as a text and as a name, and in turn one of them deeper down. No request is
+/// whole, for its last field is none: nothing of it can be recorded.
+fn shapes(field: &str, secrets: &[String], turn: usize) -> Vec<Value> {
+    let mut values = Vec::new();
+    for secret in secrets {
+        values.extend([json!(secret), json!({secret: secret})]);
+        values.extend(secret.parse::<u64>().map(|number| json!(number)));
+    }
+    let secret = &secrets[turn % secrets.len()];
+    values.extend([
         json!([secret]),
-        json!({secret: secret}),
-        json!({"amount": secret, "currency": secret}),
+        json!({"amount": secret, "currency": "EUR"}),
+        json!({"amount": "1.00", "currency": secret}),
         json!([{"category_id": secret, "money": {"amount": "1.00", "currency": secret}}]),
-    ];
-    values.extend(secret.parse::<u64>().map(|number| json!(number)));
+    ]);
     values
         .into_iter()
-        .map(|value| json!({field: value, "no_such_field": 1}))
+        .map(|value| json!({field: value, "zz_no_such_field": 1}))
         .collect()
 }
 
@@ -103,48 +110,83 @@ fn fields(schema: &Value) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn commands(sender: &mut Sender<'_>, family: &str, secret: &str) {
-    for kind in COMMANDS {
+fn commands(sender: &mut Sender<'_>, family: &str, secrets: &[String]) {
+    for (turn, kind) in COMMANDS.iter().enumerate() {
         let path = format!("{family}/commands/{}", kind.name);
         let schema = serde_json::to_value((kind.schema)()).unwrap();
         for field in fields(&schema) {
-            for body in shapes(&field, secret) {
+            for body in shapes(&field, secrets, turn + field.len()) {
                 sender.post(&path, &body);
             }
         }
-        sender.post(&path, &json!({secret: 1}));
-        sender.post(&path, &json!(secret));
+        for secret in secrets {
+            sender.post(&path, &json!({secret: 1}));
+            sender.post(&path, &json!(secret));
+        }
     }
-    let item = |name: &str, body: Value| json!({"name": name, "idempotency_key": secret, "body": body});
-    for batch in [
-        json!({"commands": [item(secret, json!({}))]}),
-        json!([item("add-category", json!({"name": secret}))]),
-        json!({"commands": secret}),
-        json!({secret: []}),
-        json!([secret]),
-    ] {
-        sender.post(&format!("{family}/commands"), &batch);
+    for secret in secrets {
+        let item = |name: &str, body: Value| json!({"name": name, "idempotency_key": secret, "body": body});
+        for batch in [
+            json!({"commands": [item(secret, json!({}))]}),
+            json!([item("add-category", json!({"name": secret}))]),
+            json!({"commands": secret}),
+            json!({secret: []}),
+            json!([secret]),
+        ] {
+            sender.post(&format!("{family}/commands"), &batch);
+        }
+    }
+}
+
+/// In requests that are whole but for a name that is none of ours.
+fn names(sender: &mut Sender<'_>, family: &str, account: &str, secrets: &[String]) {
+    let nobodys = format!(
+        "/api/v1/families/{}",
+        domain::id::FamilyId::from_uuid(uuid::Uuid::new_v4())
+    );
+    for secret in secrets {
+        for (family, name, body) in [
+            (
+                nobodys.as_str(),
+                "create-family",
+                json!({"name": "N", "currency": "EUR", "zone": secret}),
+            ),
+            (
+                &nobodys,
+                "create-family",
+                json!({"name": "N", "currency": "EUR", "country": secret}),
+            ),
+            (
+                family,
+                "connect-bank",
+                json!({"account_id": account, "provider": secret}),
+            ),
+            (family, "set-country", json!({"country": secret})),
+        ] {
+            sender.post(&format!("{family}/commands/{name}"), &body);
+        }
     }
 }
 
 /// Everything about people.
-fn operations(sender: &mut Sender<'_>, secret: &str) {
+fn operations(sender: &mut Sender<'_>, secrets: &[String]) {
     let paths = command_api::identity::openapi_paths();
-    for (path, operations) in paths.as_object().unwrap() {
+    for (turn, (path, operations)) in paths.as_object().unwrap().iter().enumerate() {
         // Whoever signs out with a token that is none is signed out.
         if path.ends_with("/logout") {
             continue;
         }
-        let names = path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-        let path = names.fold(path.clone(), |path, (name, _)| {
-            path.replace(&format!("{{{name}}}"), &encoded(secret))
-        });
         for (method, operation) in operations.as_object().unwrap() {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             for field in fields(schema) {
-                for body in shapes(&field, secret) {
+                for (which, body) in shapes(&field, secrets, turn).iter().enumerate() {
+                    let named = &secrets[(turn + which) % secrets.len()];
+                    let names = path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+                    let path = names.fold(path.clone(), |path, (name, _)| {
+                        path.replace(&format!("{{{name}}}"), &encoded(named))
+                    });
                     let headers = [("content-type", "application/json")];
-                    sender.send(&method.to_uppercase(), &path, &headers, Some(&body));
+                    sender.send(&method.to_uppercase(), &path, &headers, Some(body));
                 }
             }
         }

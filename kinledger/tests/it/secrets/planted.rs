@@ -19,6 +19,8 @@ const RANDOM_BYTES_MIN: usize = 16;
 #[derive(Default)]
 pub struct Planted {
     kinds: BTreeMap<String, &'static str>,
+    /// The first of each kind, as it was given out.
+    first: BTreeMap<&'static str, String>,
     secrets: usize,
     used: BTreeMap<&'static str, Uses>,
     answers: Vec<Place>,
@@ -42,6 +44,7 @@ impl Planted {
         };
         self.secrets += usize::from(!self.kinds.contains_key(own));
         self.kinds.insert(own.to_owned(), kind);
+        self.first.entry(kind).or_insert_with(|| text.to_owned());
         let random = own.split_once('_').map_or(own, |(_, rest)| rest);
         if let Ok(bytes) = URL_SAFE_NO_PAD.decode(random)
             && bytes.len() >= RANDOM_BYTES_MIN
@@ -107,12 +110,9 @@ impl Planted {
         self.kinds.values().collect::<BTreeSet<_>>().len()
     }
 
-    /// Secrets of these kinds, one of each.
+    /// Secrets of these kinds, one of each, as whoever holds it would paste it.
     pub fn one_of_each(&self, kinds: &[&'static str]) -> Vec<String> {
-        let one = |kind: &&'static str| {
-            let found = self.kinds.iter().find(|(_, planted)| *planted == kind);
-            found.unwrap_or_else(|| panic!("no {kind}")).0.clone()
-        };
+        let one = |kind: &&'static str| self.first.get(kind).unwrap_or_else(|| panic!("no {kind}")).clone();
         kinds.iter().map(one).collect()
     }
 
