@@ -197,8 +197,13 @@ fn first_routes() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 (401, "The token is unknown, over or was used before."),
+                (
+                    403,
+                    "`consent-required`: the token is of a child's paired device, and a parent has to consent first.",
+                ),
                 TOO_LARGE,
                 TOO_FAST,
+                (503, "The ledger cannot be reached just now; ask again."),
             ],
         },
         Route {

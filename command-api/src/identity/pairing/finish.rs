@@ -93,7 +93,8 @@ pub(super) fn paths() -> Vec<Route> {
             ),
             (
                 403,
-                "The member is neither teen nor child any more, or whoever paired the device looks after devices no longer.",
+                "The member is neither teen nor child any more, whoever paired the device looks after devices no longer, or a \
+                 parent has to consent first.",
             ),
             (409, "No parent has confirmed it yet."),
             TOO_LARGE,

@@ -120,7 +120,8 @@ pub(super) fn paths() -> Vec<Route> {
                 (
                     403,
                     "`device-locked`: ten tries were wrong, or whoever paired the device looks after devices no longer: a parent \
-                     must unlock it; `not-young`: the member is neither teen nor child any more.",
+                     must unlock it; `not-young`: the member is neither teen nor child any more; `consent-required`: a parent has to \
+                     consent first.",
                 ),
                 TOO_LARGE,
                 TOO_FAST,
