@@ -17,11 +17,12 @@ pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Not a three-letter code of ISO 4217 in use.
-    #[error("'{0}' is not a currency of ISO 4217")]
-    UnknownCurrency(String),
+    // What it was instead is not said again: it may be a secret that was pasted here.
+    #[error("a currency is a code of ISO 4217 that is in use, such as EUR")]
+    UnknownCurrency,
     /// Not a plain decimal number.
-    #[error("'{0}' is not a decimal amount")]
-    NotDecimal(String),
+    #[error("an amount is a plain decimal number, such as -12.30")]
+    NotDecimal,
     /// More decimal places than the currency has.
     #[error("{currency} has {scale} decimal places; '{amount}' has more")]
     TooPrecise {
@@ -62,11 +63,11 @@ impl FromStr for Currency {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Self, MoneyError> {
-        let unknown = || MoneyError::UnknownCurrency(text.chars().take(8).collect());
-        let bytes: [u8; 3] = text.as_bytes().try_into().map_err(|_| unknown())?;
-        let known = iso_currency::Currency::from_code(text).ok_or_else(unknown)?;
+        let unknown = MoneyError::UnknownCurrency;
+        let bytes: [u8; 3] = text.as_bytes().try_into().map_err(|_| unknown.clone())?;
+        let known = iso_currency::Currency::from_code(text).ok_or_else(|| unknown.clone())?;
         // Codes without a minor unit (gold, test codes) are no currency that a family holds.
-        known.exponent().ok_or_else(unknown)?;
+        known.exponent().ok_or(unknown)?;
         Ok(Self(bytes))
     }
 }
@@ -147,16 +148,15 @@ impl Money {
     /// # Errors
     /// As [`Money::try_new`], and [`MoneyError::NotDecimal`].
     pub fn parse(amount: &str, currency: Currency) -> Result<Self, MoneyError> {
-        let not_decimal = || MoneyError::NotDecimal(amount.chars().take(40).collect());
         let digits = amount.strip_prefix(['-', '+']).unwrap_or(amount);
         let plain = digits.len() <= 40
             && digits.starts_with(|c: char| c.is_ascii_digit())
             && digits.ends_with(|c: char| c.is_ascii_digit())
             && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
         if !plain {
-            return Err(not_decimal());
+            return Err(MoneyError::NotDecimal);
         }
-        let decimal = Decimal::from_str_exact(amount).map_err(|_| not_decimal())?;
+        let decimal = Decimal::from_str_exact(amount).map_err(|_| MoneyError::NotDecimal)?;
         Self::try_new(decimal, currency)
     }
 

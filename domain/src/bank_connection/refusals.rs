@@ -11,7 +11,7 @@ refusals! {
         UnknownImport = Unknown, "unknown-import", "there is no such import in this family";
         AlreadyConnected = Rule, "already-connected", "the account has a bank connection already";
         WalletNotConnectable = Rule, "wallet-not-connectable", "a wallet is not fed by a bank";
-        UnknownProvider { provider: String } = Rule, "unknown-provider", "there is no provider '{provider}'";
+        UnknownProvider = Rule, "unknown-provider", "there is no such provider of bank data";
         OtherCurrency { account: Currency, statement: Currency } = Rule, "other-currency", "the account is in {account}, the statement in {statement}";
         RowsMax { max: usize } = Rule, "rows-max", "one import takes at most {max} rows: split the file";
         RowOutOfRange { row: usize, day: NaiveDate } = Rule, "date-out-of-range", "row {row}: {day} is before 1970 or more than a year ahead";

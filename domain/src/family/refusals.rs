@@ -39,7 +39,7 @@ refusals! {
         SameName = Rule, "same-name", "the member is called so already";
         NotYoursToRename = Forbidden, "not-yours-to-rename", "you name yourself, and as a parent teens, children, auditors and places that nobody has taken";
         SameChoice = Rule, "same-choice", "the member is shown like this already";
-        UnknownZone { zone: String } = Rule, "unknown-zone", "'{zone}' is no IANA time zone";
+        UnknownZone = Rule, "unknown-zone", "a zone is a name that IANA's list of time zones has, such as Europe/Berlin";
         BadText { field: &'static str, max: usize } = Rule, "bad-text", "{field} must have 1 to {max} characters and no control characters";
         DateOutOfRange { day: NaiveDate } = Rule, "date-out-of-range", "{day} is before 1970 or more than a year ahead";
         MembersMax { max: usize } = Rule, "members-max", "a family has at most {max} members";

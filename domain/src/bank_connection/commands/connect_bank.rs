@@ -48,10 +48,7 @@ impl Decide for ConnectBank {
             context.family()?.check_consent(owner)?;
         }
         if !PROVIDERS.contains(&self.provider.as_str()) {
-            return Err(BankConnectionRefusal::UnknownProvider {
-                provider: text::cleaned(&self.provider, 40),
-            }
-            .into());
+            return Err(BankConnectionRefusal::UnknownProvider.into());
         }
         let connection_id = ConnectionId::of_account(self.account_id);
         if context

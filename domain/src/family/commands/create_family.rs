@@ -90,9 +90,7 @@ impl Decide for CreateFamily {
             }
             .into());
         }
-        let zone: chrono_tz::Tz = self.zone.parse().map_err(|_| FamilyRefusal::UnknownZone {
-            zone: self.zone.chars().take(64).collect(),
-        })?;
+        let zone: chrono_tz::Tz = self.zone.parse().map_err(|_| FamilyRefusal::UnknownZone)?;
         let today = context.at().with_timezone(&zone).date_naive();
         let member_id = MemberId::from_uuid(context.new_id(0));
         let mut decision = Decision::default();
