@@ -42,7 +42,7 @@ impl Confirmed {
             "/api/v1/auth/pairings/{}/confirm",
             started["pairing_id"].as_str().unwrap()
         );
-        let confirmed = paired_by
+        let confirmed = parent
             .client
             .post(&confirm, &json!({"match_code": claimed["match_code"]}));
         assert_eq!(confirmed.status, 204, "{}", confirmed.text());
