@@ -402,7 +402,10 @@ fn consent_taken_back_closes_a_telephone_and_every_code_until_it_is_given_anew()
                 "code",
                 newcomer.client.post("/api/v1/auth/join", &json!({"code": joining})),
             ),
-            ("own account", anybody.post("/api/v1/auth/join/own-account", &owning)),
+            (
+                "own account",
+                teen.member.client.post("/api/v1/auth/join/own-account", &owning),
+            ),
         ]
     };
 
