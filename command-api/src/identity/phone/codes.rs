@@ -22,7 +22,7 @@ const SECONDS: i32 = 10 * 60;
 const TRIES_MAX: i32 = 5;
 /// Messages that one asker may ask for to one number, in an hour and in a day.
 const PER_NUMBER: (i64, i64) = (3, 6);
-/// Messages that one address may ask for.
+/// Messages that one address may ask for to sign in, and as many to add numbers: neither uses up the other's.
 const PER_ADDRESS: (i64, i64) = (10, 30);
 /// Messages that one account may ask for to add a number.
 const PER_ACCOUNT: (i64, i64) = (5, 10);
@@ -106,8 +106,8 @@ pub(super) async fn ask(
         }
     };
     let address_hash = identity.address_hash(client.address);
-    // What strangers ask for from an address is not counted against whoever shares it and has a count of their own.
-    let counted_address = address_hash.filter(|_| adds_to.is_none() && !is_owners_device);
+    // What strangers ask for from an address is not counted against an owner who shares it and asks on a device of theirs.
+    let counted_address = address_hash.filter(|_| !is_owners_device);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // One at a time for a number and for an address, or their limits could be passed by asking at once.
     let head = |hash: [u8; 32]| hash.first_chunk::<8>().copied();
@@ -126,7 +126,8 @@ pub(super) async fn ask(
         "with lately as (
              select
                  asker_hash = $1 as of_asker,
-                 address_hash is not distinct from $2 and $2 is not null as of_address,
+                 address_hash is not distinct from $2 and $2 is not null
+                     and (adds_to is null) = ($3 is null) as of_address,
                  adds_to is not distinct from $3 and $3 is not null as of_account,
                  adds_to is not null and number_hash = $10 and $3 is not null as of_number,
                  adds_to is not null and $3 is not null as of_adding,

@@ -96,6 +96,13 @@ impl Sending {
         self.app.send(request).await
     }
 
+    /// From the address of one of several networks.
+    async fn send_from(&self, network: u8, mut request: Request<Body>) -> Answer {
+        let peer = SocketAddr::from(([192, 0, 2, network], 4711));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        self.app.send(request).await
+    }
+
     /// Ada, with her number confirmed; the first message is used.
     async fn ada(&self) -> Value {
         let ada = self.app.register(EMAIL).await;
@@ -313,18 +320,13 @@ async fn messages_are_few_for_a_number_and_an_address_and_strangers_do_not_use_u
     let mut answers = Vec::new();
     for number in 0..11 {
         let body = json!({"number": format!("+49170000{number:04}")});
-        let mut request = json_request(START, &body, &[]);
-        let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
-        request.extensions_mut().insert(ConnectInfo(peer));
-        answers.push(sending.app.send(request).await.status.as_u16());
+        let asked = sending.send_from(1, json_request(START, &body, &[])).await;
+        answers.push(asked.status.as_u16());
     }
     assert_eq!((&answers[..10], answers[10]), (&[202; 10][..], 429));
     // The owner's own device asks from the same address all the same.
-    let mut request = json_request(START, &json!({"number": NUMBER}), &[("kinledger-device", device)]);
-    request
-        .extensions_mut()
-        .insert(ConnectInfo::<SocketAddr>("192.0.2.1:4711".parse().unwrap()));
-    let owner = sending.app.send(request).await;
+    let request = json_request(START, &json!({"number": NUMBER}), &[("kinledger-device", device)]);
+    let owner = sending.send_from(1, request).await;
     assert_eq!(owner.status, StatusCode::ACCEPTED, "{owner:?}");
     assert!(sending.telephones.messages().len() <= 9);
     sending.app.end().await;
@@ -419,6 +421,43 @@ async fn strangers_who_would_add_a_number_leave_its_owner_theirs_and_its_telepho
         assert_eq!(sending.put(owner, twin).await.status, StatusCode::BAD_REQUEST, "{twin}");
     }
     sending.message(6).await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn an_address_adds_few_numbers_whoever_asks_from_it_and_another_address_adds_others() {
+    let sending = Sending::start().await;
+    let app = &sending.app;
+    let mut people = Vec::new();
+    for number in 0..4 {
+        let registered = app.register(&format!("person{number}@example.org")).await;
+        people.push(registered["access_token"].as_str().unwrap().to_owned());
+    }
+    // What strangers ask for to sign in, from the same address, is counted apart.
+    for number in 0..10 {
+        let asked = json!({"number": format!("+49170222{number:04}")});
+        let asked = json_request(START, &asked, &[]);
+        assert_eq!(sending.send_from(7, asked).await.status, StatusCode::ACCEPTED);
+    }
+    let add = |person: usize, number: usize, network: u8| {
+        let mut request = json_request(
+            PHONE,
+            &json!({"number": format!("+49170333{number:04}")}),
+            &[("authorization", &format!("Bearer {}", people[person]))],
+        );
+        *request.method_mut() = axum::http::Method::PUT;
+        sending.send_from(network, request)
+    };
+    for number in 0..10 {
+        assert_eq!(
+            add(number / 4, number, 7).await.status,
+            StatusCode::ACCEPTED,
+            "{number}"
+        );
+    }
+    assert_eq!(add(3, 10, 7).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(add(3, 11, 8).await.status, StatusCode::ACCEPTED);
+    sending.message(11).await;
     sending.app.end().await;
 }
 
