@@ -27,7 +27,7 @@ use super::{
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangePassword {
-    /// The password until now; left out after a proof of the last ten minutes.
+    /// The password until now; left out after a proof of the last ten minutes, which a second factor needs in any case.
     #[schemars(length(max = 256))]
     old_password: Option<String>,
     /// As when registering.
@@ -45,8 +45,9 @@ pub(super) fn paths() -> Vec<Route> {
         method: "post",
         operation_id: "change-password",
         summary: "Choose another password",
-        description: "Who may call: any signed-in person, about themself, with the old password or a proof of the last ten \
-            minutes. Every other session of the person ends, and changes of the address that were asked for.",
+        description: "Who may call: any signed-in person, about themself, with a proof of the last ten minutes, or, where \
+            there is no second factor, the old password. Every other session of the person ends, and changes of the address that were \
+            asked for.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: Some((schema::<ChangePassword>(), true)),
@@ -56,7 +57,8 @@ pub(super) fn paths() -> Vec<Route> {
             NOT_SIGNED_IN,
             (
                 403,
-                "The old password is wrong; or there is none, and the last proof is too old.",
+                "The old password is wrong; `step-up-required`: there is none, or a second factor besides, and the last proof is too \
+                 old.",
             ),
             TOO_LARGE,
             (422, "`weak-password`, with the reason in words."),

@@ -5,7 +5,7 @@
 //! what it wrote, its trail and its export go on. What ends is what the parents had a hand in, the paired devices and their sessions.
 //!
 //! An adult who makes the code could use it themself, and keep the place when they are removed from the family. So as long as the place
-//! is a teen's or child's, only a session of the very account takes it: on a paired device, once it is unlocked. A grown-up's devices open
+//! is a teen's or child's, only a session of the very account takes it: on a paired device, newly unlocked. A grown-up's devices open
 //! nothing any more, so for them the code is enough. And an adult could sit down at a device that they pair: nobody makes a code from
 //! whom an account of the member's is hidden ([`super::super::pairing`]).
 //!
@@ -84,8 +84,8 @@ pub(super) fn path() -> Route {
         summary: "Sign in by an address and a password from now on, no more by paired devices",
         description: "Who may call: whoever holds the code of an invitation to the place of somebody who signs in by paired devices \
             only. As long as they are a teen or child, with an access token of that very account, which a paired device gets when it is \
-            unlocked: an adult who holds the code takes nothing by it. Their account stays the one it is, with all it has; its paired \
-            devices and their sessions end.",
+            unlocked, and no more than ten minutes after that: an adult who holds the code takes nothing by it. Their account stays the \
+            one it is, with all it has; its paired devices and their sessions end.",
         caller: Caller::Either,
         parameters: json!([]),
         body: Some((schema::<OwnAccount>(), true)),
@@ -95,8 +95,9 @@ pub(super) fn path() -> Route {
             NOT_SIGNED_IN,
             (
                 403,
-                "`paired-device-required`: a teen or child asks from a paired device of theirs; `email-not-verified`: addresses are \
-                 verified here, so the invitation has to be sent by mail; or a parent has to consent first.",
+                "`paired-device-required`: a teen or child asks from a paired device of theirs; `step-up-required`: unlock it once more, \
+                 then ask again; `email-not-verified`: addresses are verified here, so the invitation has to be sent by mail; or a \
+                 parent has to consent first.",
             ),
             (404, "The code is unknown, over, or for something else."),
             (409, "`email-taken`: another account has the address."),
@@ -323,11 +324,13 @@ async fn check(identity: &Identity, offered: &Offered) -> Result<Role, Problem> 
 /// Whoever asks is signed in to the account that the code is for; as this account has no other way in, by a paired device.
 ///
 /// # Errors
-/// 401 for an access token that counts no more, 403 `paired-device-required` without one and with one of another account.
+/// 401 for an access token that counts no more, 403 `paired-device-required` without one and with one of another account,
+/// `step-up-required` when the device was unlocked more than ten minutes ago.
 async fn on_own_device(identity: &Identity, headers: &HeaderMap, account: UserId) -> Result<SignedIn, Problem> {
     if headers.contains_key(header::AUTHORIZATION) {
         let signed_in = Arc::clone(identity.verifier()).signed_in(headers).await?;
         if signed_in.user_id == account {
+            signed_in.require_step_up(identity.verifier().now())?;
             return Ok(signed_in);
         }
     }

@@ -23,12 +23,10 @@ use super::{Answer, App, quick};
 /// What a signed-in person does about accounts without a fresh proof. A new operation is in this list, or refuses an old proof.
 const WITHOUT_PROOF: &[&str] = &[
     // By the password or factor in its body, or by what a mail, a message, a provider or another person handed out.
-    "change-password",
     "confirm-email-change",
     "confirm-phone",
     "finish-provider-link",
     "join",
-    "own-account",
     "step-up",
     "step-up-options",
     "verify-email",
@@ -53,10 +51,14 @@ const WITHOUT_PROOF: &[&str] = &[
     "invite",
 ];
 
+/// What asks for a fresh proof only once the code in its body is known to be good: another test holds it.
+const ONCE_ITS_CODE_IS_KNOWN: &[&str] = &["own-account"];
+
 /// A body each operation would take, so that nothing but the old proof is wrong with the request.
 fn body_for(operation: &str) -> Option<Value> {
     Some(match operation {
         "change-email" => json!({"email": "eve@example.org"}),
+        "change-password" => json!({"new_password": super::accounts::NEW_PASSWORD}),
         "close-account-of-person" => json!({"password": super::PASSWORD}),
         "confirm-totp" => json!({"code": "123456"}),
         "add-passkey" => json!({
@@ -187,6 +189,9 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
             free.push(name.to_owned());
             continue;
         }
+        if ONCE_ITS_CODE_IS_KNOWN.contains(&name) {
+            continue;
+        }
         let needs_body = operation["requestBody"]["required"] == true;
         let body = body_for(name);
         assert_eq!(
@@ -226,6 +231,7 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
     // The list may grow; it does not shrink.
     for name in [
         "change-email",
+        "change-password",
         "add-totp",
         "confirm-totp",
         "remove-totp",

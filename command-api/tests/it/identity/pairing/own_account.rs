@@ -158,6 +158,23 @@ async fn the_code_of_a_teen_or_child_opens_nothing_but_on_a_device_of_theirs() {
         assert_eq!(home.app.sign_in(EMAIL, PASSWORD).await.status, StatusCode::UNAUTHORIZED);
         assert!(home.app.is_signed_in(&paired["tokens"]["access_token"]).await);
 
+        // The session that goes on from an old unlocking is somebody's who found the device open.
+        let pool = home.app.database.superuser().await;
+        sqlx::query("update identity.sessions set proven_at = proven_at - interval '11 minutes'")
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+        let token = text(&paired["tokens"]["refresh_token"]);
+        let body = json!({"refresh_token": token, "device_signature": device.sign("refresh", &token)});
+        let old = home.app.post("/api/v1/auth/refresh", body).await;
+        let by_old = home.takes_as(&old.body["access_token"], &code, EMAIL).await;
+        assert_eq!(
+            said(&by_old),
+            (403, "/problems/step-up-required"),
+            "{role:?}: {by_old:?}"
+        );
+
         let unlocked = home.unlock(&device, &paired["device_id"], pin).await;
         assert_eq!(unlocked.status, StatusCode::OK, "{unlocked:?}");
         let own = home.takes_as(&unlocked.body["access_token"], &code, EMAIL).await;
