@@ -407,11 +407,8 @@ impl Families for CommandApi {
     async fn open_place(&self, family: FamilyId, member: MemberId) -> Result<Role, Problem> {
         let family = self.family(family).await?.ok_or_else(Problem::unknown_family)?;
         let member = family
-            .consented(member)
+            .open_place(member, chrono::Utc::now())
             .map_err(|refusal| Problem::from(domain::refusal::Refusal::from(refusal)))?;
-        match member.user_id {
-            None => Ok(member.role),
-            Some(_) => Err(domain::refusal::Refusal::from(domain::family::FamilyRefusal::AlreadyJoined).into()),
-        }
+        Ok(member.role)
     }
 }

@@ -88,7 +88,7 @@ pub trait Families: Send + Sync {
     /// The person's place and role in the family; none when the family does not exist or they do not belong to it.
     async fn role_of(&self, family_id: FamilyId, user_id: UserId) -> Result<Option<(MemberId, Role)>, Problem>;
 
-    /// The role of a place that exists and that nobody has taken; otherwise the problem to answer.
+    /// The role of a place that exists, that nobody has taken and that can be taken now; otherwise the problem to answer.
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem>;
 
     /// The member's role, and who holds the place; otherwise the problem to answer.

@@ -286,7 +286,8 @@ fn first_routes() -> Vec<Route> {
                 TOO_LARGE,
                 (
                     422,
-                    "The family's rules refuse it: the place is taken, or the person has another one.",
+                    "The family's rules refuse it: the place is taken, the person has another one, or it is an auditor's whose last day is \
+                     over.",
                 ),
                 TOO_FAST,
                 (

@@ -313,6 +313,22 @@ impl Family {
         }
     }
 
+    /// A place that somebody may take at a moment.
+    ///
+    /// # Errors
+    /// As [`Family::consented`], [`FamilyRefusal::AlreadyJoined`], and [`FamilyRefusal::AuditOver`] for an auditor's place that nobody
+    /// took within its term.
+    pub fn open_place(&self, member_id: MemberId, at: DateTime<Utc>) -> Result<&Member, FamilyRefusal> {
+        let member = self.consented(member_id)?;
+        if member.user_id.is_some() {
+            return Err(FamilyRefusal::AlreadyJoined);
+        }
+        if !member.is_in(at) {
+            return Err(FamilyRefusal::AuditOver);
+        }
+        Ok(member)
+    }
+
     /// May anything be kept about whoever has or had a place? An account may outlast its owner's.
     ///
     /// # Errors

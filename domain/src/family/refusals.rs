@@ -23,6 +23,7 @@ refusals! {
         NothingOffered = Rule, "nothing-offered", "there is no offer of the family that you could accept or take back";
         NotAnAuditor = Rule, "not-an-auditor", "only an auditor looks for a term";
         TermOver = Rule, "term-over", "the last day of the term is today or later, and within two years";
+        AuditOver = Rule, "audit-over", "the last day of this auditor's place is over: a parent says another one first (set-audit-term)";
         ConsentRequired = Forbidden, "consent-required", "a parent has to consent first to what is kept about this child (set-country once, then give-consent)";
         ConsentNotNeeded = Rule, "consent-not-needed", "nobody has to consent for this member";
         SameConsent = Rule, "same-consent", "this is so already";

@@ -1,7 +1,7 @@
 //! Who belongs to the family.
 
 use chrono::NaiveDate;
-use domain::id::MemberId;
+use domain::{actor::Role, id::MemberId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -32,7 +32,7 @@ pub struct Member {
     /// Does a parent have to consent before anything is kept about the member? Left out for teens and children.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub awaits_consent: Option<bool>,
-    /// The last day an auditor may look.
+    /// The last day an auditor may look. Left out for teens and children.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_on: Option<NaiveDate>,
     /// Is it the person who asks?
@@ -78,6 +78,7 @@ impl View for Members {
         let member = |(id, display_name, role, on_leaderboard, has_joined, has_left, until_on, awaits_consent): Row| {
             let member_id = MemberId::from_uuid(id);
             let is_me = member_id == viewer.member_id;
+            let is_auditor = role == Role::Auditor.as_str();
             let on_leaderboard = viewer.sees_all_money().then_some(on_leaderboard);
             Member {
                 member_id,
@@ -86,7 +87,7 @@ impl View for Members {
                 has_joined,
                 has_left,
                 awaits_consent: viewer.sees_all_money().then_some(awaits_consent),
-                until_on: until_on.filter(|_| viewer.sees_all_money()),
+                until_on: until_on.filter(|_| is_auditor && viewer.sees_all_money()),
                 is_me,
                 on_leaderboard,
             }

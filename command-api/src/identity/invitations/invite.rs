@@ -96,7 +96,8 @@ pub(super) fn path() -> Route {
             TOO_LARGE,
             (
                 422,
-                "Somebody has taken the place, there are too many open invitations, or this installation sends no mail.",
+                "Somebody has taken the place, it is an auditor's whose last day is over, there are too many open invitations, or this \
+                 installation sends no mail.",
             ),
             TOO_FAST,
             (503, "The ledger cannot be reached just now."),

@@ -27,13 +27,11 @@ impl Decide for JoinFamily {
 
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
-        let member = family.consented(self.member_id)?;
+        family.consented(self.member_id)?;
         if family.place_of_user(context.meta().user_id).is_some() {
             return Err(FamilyRefusal::AlreadyMember.into());
         }
-        if member.user_id.is_some() {
-            return Err(FamilyRefusal::AlreadyJoined.into());
-        }
+        family.open_place(self.member_id, context.at())?;
         let mut decision = Decision::default();
         let joined = MemberJoined {
             member_id: self.member_id,
@@ -46,9 +44,14 @@ impl Decide for JoinFamily {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{Days, TimeDelta};
+
     use super::*;
-    use crate::actor::Role;
-    use crate::testing::{Scenario, member_id};
+    use crate::{
+        actor::Role,
+        family::commands::SetAuditTerm,
+        testing::{Scenario, member_id, today},
+    };
 
     #[test]
     fn a_place_is_taken_once() {
@@ -62,6 +65,25 @@ mod tests {
             .asked_by_another_stranger()
             .when(&command)
             .refused("already-joined");
+    }
+
+    #[test]
+    fn an_auditors_place_is_taken_within_its_term_and_again_when_a_parent_says_another() {
+        let scenario = Scenario::family().with_place(Role::Auditor);
+        let until = |days: u64| SetAuditTerm {
+            member_id: member_id(Role::Auditor),
+            until_on: today() + Days::new(days),
+        };
+        let command = JoinFamily {
+            member_id: member_id(Role::Auditor),
+        };
+        let scenario = scenario.after(&until(1));
+        let later = scenario.now() + TimeDelta::days(3);
+        let over = scenario.clone().at(later);
+        over.clone().asked_by_stranger().when(&command).refused("audit-over");
+        assert_eq!(scenario.asked_by_stranger().when(&command).accepted().len(), 1);
+        let said_again = over.after(&until(10)).asked_by_stranger();
+        assert_eq!(said_again.when(&command).accepted().len(), 1);
     }
 
     #[test]
