@@ -18,6 +18,8 @@ use crate::{
 
 /// How long after a removal anything may still be answered.
 const OVER_WITHIN: Duration = Duration::from_secs(5);
+/// How long until a new family is read where parts stand apart and have just met their broker.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long until everybody has heard that it is another day.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 /// From any moment of a day to after the end of the next one, in Lisbon too.
@@ -199,6 +201,11 @@ fn an_auditor_looks_until_their_last_day_and_not_after_it() {
         403
     );
 
+    // Of another place nobody makes use in time.
+    let (empty, code) = invite(&family, &family.parent, "auditor");
+    let empty_until = |day: i64| json!({"member_id": empty, "until_on": today(day)});
+    family.accepted(&family.parent, "set-audit-term", &empty_until(1));
+
     // Tomorrow is over, for the services and for their database. Whoever signs in now has a fresh proof of who they are: nothing else
     // than the term can refuse them.
     machine.shift_clock(TOMORROW_IS_OVER_S);
@@ -217,6 +224,16 @@ fn an_auditor_looks_until_their_last_day_and_not_after_it() {
         (404, "unknown-family".to_owned())
     );
     assert_everything_is_open(&family, &parent, key);
+
+    // The empty place is offered and taken again once a parent says another day.
+    let newcomer = crate::support::register(&kinledger, "Newcomer");
+    let join = || newcomer.client.post("/api/v1/auth/join", &json!({"code": code}));
+    let audit_over = (422, "audit-over".to_owned());
+    assert_eq!(join().refused(), audit_over);
+    let invitation = format!("{}/members/{empty}/invitation", family.path());
+    assert_eq!(parent.client.post(&invitation, &json!({})).refused(), audit_over);
+    family.accepted(&parent, "set-audit-term", &empty_until(30));
+    assert_eq!(join().accepted()["role"], "auditor");
 
     // The same sign-in looks again when the term is longer, and never again after a removal.
     family.accepted(&parent, "set-audit-term", &until(30));
@@ -264,17 +281,20 @@ fn where_parts_stand_apart_a_hundred_removals_leave_nothing_open_for_longer_than
 fn remove_a_hundred(installation: &impl Entrance) {
     let family = Household::found(installation, "The Hundred", "EUR");
     let person = crate::support::register(installation, "Guest");
+    let way = format!("{}/dashboard", family.path());
+    for other in [&family.parent, &family.teen] {
+        assert!(wait_until(READ_WITHIN, || other.client.get(&way).status == 200));
+    }
     let (mut slowest, mut answered) = (Duration::ZERO, 0_usize);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _over = Over(&is_over);
         // Others go on with their lives meanwhile.
         for other in [&family.parent, &family.teen] {
-            let (is_over, client) = (&is_over, other.client.apart());
-            let way = format!("{}/dashboard", family.path());
+            let (is_over, way, client) = (&is_over, &way, other.client.apart());
             scope.spawn(move || {
                 while !is_over.load(Ordering::SeqCst) {
-                    assert_eq!(client.get(&way).status, 200);
+                    assert_eq!(client.get(way).status, 200);
                 }
             });
         }
