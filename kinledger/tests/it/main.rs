@@ -34,4 +34,5 @@ mod spending;
 mod stand_ins;
 mod support;
 mod trail;
+mod upgrade;
 mod visibility;

@@ -1,16 +1,15 @@
 //! Identity and the writer of the log are two: neither role has anything of the other's, in a new installation or an upgraded one.
 
-use std::{borrow::Cow, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
-use service_kit::{
-    database::{self, DatabaseRole, MIGRATIONS},
-    testing::TestDatabase,
-};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction, migrate::Migrator};
+use service_kit::{database::DatabaseRole, testing::TestDatabase};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-/// The last migration of before identity had a role of its own.
-const BEFORE: i64 = 20_261_121_000_239;
+use crate::upgrade::Before;
+
+/// With this migration identity got a role of its own.
+const IDENTITY_ROLE: i64 = 20_261_121_000_240;
 
 #[test]
 fn identity_has_nothing_outside_its_schema_and_the_writer_nothing_in_it() {
@@ -29,88 +28,6 @@ fn identity_has_nothing_outside_its_schema_and_the_writer_nothing_in_it() {
     assert!(writer.iter().all(|line| !line.contains("identity")), "{writer:#?}");
 }
 
-/// A database as the release before left it, owned by a login that is no superuser, with the services' login of then.
-struct Before {
-    server: TestDatabase,
-    name: String,
-    owner: String,
-    login: String,
-}
-
-impl Before {
-    async fn create() -> Self {
-        // Another database of the server has every role already, as one beside it would.
-        let server = TestDatabase::create().await;
-        let number = Uuid::new_v4().simple().to_string();
-        let [name, owner, login] = ["kinledger_test", "kt_owner", "kt_login"].map(|kind| format!("{kind}_{number}"));
-        let admin = server.superuser().await;
-        let old_roles: Vec<&str> = DatabaseRole::ALL
-            .iter()
-            .filter(|role| **role != DatabaseRole::Identity)
-            .map(|role| role.as_str())
-            .collect();
-        let old_roles = old_roles.join(", ");
-        for statement in [
-            format!("create role {owner} login createrole"),
-            format!("grant {old_roles}, kinledger_identity to {owner} with admin option"),
-            format!("create role {login} login noinherit"),
-            format!("grant {old_roles} to {login}"),
-            format!("create database {name} owner {owner}"),
-        ] {
-            sqlx::raw_sql(&statement).execute(&admin).await.unwrap();
-        }
-        admin.close().await;
-        let before = Self {
-            server,
-            name,
-            owner,
-            login,
-        };
-        let migrations: Vec<_> = MIGRATIONS.iter().filter(|one| one.version <= BEFORE).cloned().collect();
-        assert!(migrations.len() > 30 && migrations.len() < MIGRATIONS.iter().count());
-        let migrator = Migrator {
-            migrations: Cow::Owned(migrations),
-            ..Migrator::DEFAULT
-        };
-        let mut owner = PgConnection::connect(&before.url(&before.owner)).await.unwrap();
-        migrator.run(&mut owner).await.unwrap();
-        owner.close().await.unwrap();
-        before
-    }
-
-    fn url(&self, login: &str) -> String {
-        let url = self.server.url();
-        let (base, _) = url.rsplit_once('/').unwrap();
-        let (_, place) = base.rsplit_once('@').unwrap();
-        format!("postgres://{login}@{place}/{}", self.name)
-    }
-
-    /// A connection of the services that acts in `role`.
-    async fn acting_as(&self, role: &str) -> PgConnection {
-        let mut connection = PgConnection::connect(&self.url(&self.login)).await.unwrap();
-        sqlx::raw_sql(&format!("set role {role}"))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        connection
-    }
-
-    async fn end(self) {
-        let admin = self.server.superuser().await;
-        let (name, owner, login) = (&self.name, &self.owner, &self.login);
-        for statement in [
-            format!("drop database {name} with (force)"),
-            format!("drop role {login}"),
-            format!("drop owned by {owner}"),
-            format!("drop role {owner}"),
-        ] {
-            sqlx::raw_sql(&statement).execute(&admin).await.unwrap();
-        }
-        admin.close().await;
-        self.server.drop().await;
-    }
-}
-
 async fn is_refused(connection: &mut PgConnection, statement: &str) {
     let refused = sqlx::raw_sql(statement).execute(connection).await.expect_err(statement);
     let code = refused.as_database_error().and_then(|error| error.code());
@@ -124,7 +41,7 @@ async fn count(connection: &mut PgConnection, of: &str) -> i64 {
 
 #[tokio::test]
 async fn an_installation_of_before_is_upgraded_with_its_accounts_its_login_and_whoever_owns_it() {
-    let before = Before::create().await;
+    let before = Before::create(IDENTITY_ROLE).await;
     let mut writer = before.acting_as("kinledger_writer").await;
     let user = "insert into identity.users (user_id, email, password_hash, display_name)
         values (gen_random_uuid(), 'ada@example.org', '$argon2id$v=19$', 'Ada')";
@@ -133,7 +50,7 @@ async fn an_installation_of_before_is_upgraded_with_its_accounts_its_login_and_w
     for statement in [user, key] {
         sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
     }
-    database::migrate(&before.url(&before.owner)).await.unwrap();
+    before.upgrade().await;
 
     // The services' login was let in to the new role with the migration, and finds what was there.
     let mut identity = before.acting_as("kinledger_identity").await;
