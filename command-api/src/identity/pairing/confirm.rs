@@ -20,11 +20,13 @@ use super::{
         address::Client,
         body::Body,
         new_way_in,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, TOO_LARGE, schema},
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_LARGE, schema},
         private,
         security_events::{self, Kind, SecurityEvent},
     },
-    check_hides_nothing, require_parent, young_member,
+    check_hides_nothing, require_parent,
+    start::PAIRING,
+    young_member,
 };
 
 /// Devices of one member at most.
@@ -104,7 +106,7 @@ pub(super) fn paths() -> Vec<Route> {
             problems: &[
                 MALFORMED,
                 NOT_SIGNED_IN,
-                STEP_UP,
+                PAIRING,
                 (
                     404,
                     "There is no such pairing, it is over, or no device has claimed it.",

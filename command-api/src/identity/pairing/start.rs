@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Identity, IdentityError, new_way_in,
-        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, STEP_UP, id_parameter, schema},
+        openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, id_parameter, schema},
         private,
         sessions::hash_of,
     },
@@ -51,6 +51,13 @@ struct Pairing {
     expires_at: DateTime<Utc>,
 }
 
+/// The answer to who has an old proof, cannot answer for the device, or pairs before there is consent.
+pub(super) const PAIRING: (u16, &str) = (
+    403,
+    "`step-up-required`: prove who you are once more, then ask again; `accounts-hidden`: an account of the member's is hidden from \
+     the person; `consent-required`: a parent has to consent first; or they are neither parent nor partner.",
+);
+
 pub(super) fn routes() -> Router<Identity> {
     Router::new().route("/api/v1/families/{family_id}/members/{member_id}/pairing", post(start))
 }
@@ -70,7 +77,7 @@ pub(super) fn paths() -> Vec<Route> {
         problems: &[
             MALFORMED,
             NOT_SIGNED_IN,
-            STEP_UP,
+            PAIRING,
             (404, "There is no such family for this person, or no such member in it."),
             (409, "The member has an account of their own."),
             (422, "The member is neither teen nor child."),
