@@ -104,6 +104,7 @@ impl CommandSide {
         let audit = AuditState::new(
             self.api.log().clone(),
             self.identity.trail(),
+            self.identity.sign_ins(),
             Arc::new(self.api.clone()),
             Arc::clone(verifier),
             AuditLimits::default(),

@@ -1,6 +1,7 @@
 //! Leave to have a history delivered: asked for again while it is on its way, and given to a few at a time.
 //!
-//! A delivery takes as long as its reader does. Who is removed meanwhile, or from whom an account is hidden, gets no more of it;
+//! A delivery takes as long as its reader does. Who is removed meanwhile, from whom an account is hidden, or whose session or key
+//! ended, gets no more of it;
 //! and who reads slowly keeps a place among the deliveries only, never one of those who have something replayed.
 
 use std::{
@@ -14,13 +15,14 @@ use domain::{
     access::Row,
     id::{FamilyId, UserId},
 };
-use service_kit::problem::Problem;
+use service_kit::{auth::SignedIn, problem::Problem};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
 use super::AuditState;
+use crate::identity::{IdentityError, sign_ins::SignIns};
 
 /// Leave is asked for again so often.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -94,14 +96,18 @@ pub(crate) trait Grounds: Send + Sync {
 
 /// Leave for one delivery.
 pub(crate) struct Leave {
+    asked_by: SignedIn,
+    sign_ins: SignIns,
     grounds: Box<dyn Grounds>,
     asked_at: AsyncMutex<Instant>,
 }
 
 impl Leave {
-    /// Leave that was just given.
-    pub(crate) fn given(grounds: impl Grounds + 'static) -> Self {
+    /// Leave that was just given to who is signed in.
+    pub(crate) fn given(asked_by: SignedIn, sign_ins: SignIns, grounds: impl Grounds + 'static) -> Self {
         Self {
+            asked_by,
+            sign_ins,
             grounds: Box::new(grounds),
             asked_at: AsyncMutex::new(Instant::now()),
         }
@@ -113,7 +119,11 @@ impl Leave {
         if asked_at.elapsed() < ASK_EVERY {
             return true;
         }
-        let are_there = self.grounds.are_there().await;
+        let are_there = match self.sign_ins.have_ended(&self.asked_by).await {
+            Ok(true) => Ok(false),
+            Ok(false) => self.grounds.are_there().await,
+            Err(error) => Err(IdentityError::Database(error).into()),
+        };
         *asked_at = Instant::now();
         are_there.unwrap_or_else(|problem| problem.status().is_server_error())
     }

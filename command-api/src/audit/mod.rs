@@ -46,6 +46,7 @@ use crate::{
     identity::{
         Families,
         security_events::{Kind, SecurityEvent, Trail},
+        sign_ins::SignIns,
     },
     log_problem,
     sharing::sees_all_accounts,
@@ -68,6 +69,7 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(60);
 pub struct AuditState {
     log: Log,
     trail: Trail,
+    sign_ins: SignIns,
     families: Arc<dyn Families>,
     verifier: Arc<TokenVerifier>,
     limits: AuditLimits,
@@ -100,10 +102,11 @@ impl Default for AuditLimits {
 }
 
 impl AuditState {
-    /// The log to read, where exports are written down, who belongs to a family, and who is signed in.
+    /// The log to read, where exports are written down, who is signed in still, who belongs to a family, and who signs in.
     pub fn new(
         log: Log,
         trail: Trail,
+        sign_ins: SignIns,
         families: Arc<dyn Families>,
         verifier: Arc<TokenVerifier>,
         limits: AuditLimits,
@@ -111,6 +114,7 @@ impl AuditState {
         Self {
             log,
             trail,
+            sign_ins,
             families,
             verifier,
             limits,
@@ -154,12 +158,13 @@ impl AuditState {
 
     /// Leave to have a whole history delivered, which was just given.
     fn leave(&self, row: &'static Row, family: FamilyId, signed_in: SignedIn) -> Leave {
-        Leave::given(WholeHistory {
+        let grounds = WholeHistory {
             state: self.clone(),
             row,
             family,
             person: signed_in.user_id,
-        })
+        };
+        Leave::given(signed_in, self.sign_ins.clone(), grounds)
     }
 
     /// Writes down that somebody takes the family's history out of the house, before they get any of it.

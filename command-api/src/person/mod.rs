@@ -8,7 +8,7 @@
 //!
 //! The body is streamed and memory does not grow with the history, but for the ids of the person's own entries and chores. Once
 //! the first byte is out the status cannot change, so what breaks off has no end mark: `"complete": true`, or the last line of the
-//! page. Whoever loses the place meanwhile, or sight of an account, gets no more of it. ADR 0043 has the choice.
+//! page. Whoever loses the place meanwhile, sight of an account, or the session they asked in, gets no more of it. ADR 0043 has the choice.
 
 mod account;
 mod event;
@@ -111,11 +111,12 @@ impl PersonState {
             places.extend(seen.map_err(|error| log_problem(&error))?);
         }
         let places: Arc<[Seen]> = places.into();
-        let leave = Leave::given(OnItsWay {
+        let grounds = OnItsWay {
             state: self.clone(),
             person: signed_in.user_id,
             places: Arc::clone(&places),
-        });
+        };
+        let leave = Leave::given(signed_in, self.identity.sign_ins(), grounds);
         let subject = Subject { account, places };
         let event = event.in_session(signed_in.session_id).with("format", form.name());
         let told = security_events::record(self.identity.pool(), event).await;

@@ -61,7 +61,8 @@ impl App {
             .expect("identity opens");
         let verifier = Arc::clone(identity.verifier());
         let limits = AuditLimits::default();
-        let state = AuditState::new(log, identity.trail(), families, Arc::clone(&verifier), limits);
+        let (trail, sign_ins) = (identity.trail(), identity.sign_ins());
+        let state = AuditState::new(log, trail, sign_ins, families, Arc::clone(&verifier), limits);
         let router = identity::router(identity)
             .merge(dispatch::router(api, verifier))
             .merge(audit::router(state));

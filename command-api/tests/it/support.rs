@@ -153,6 +153,7 @@ impl Served {
         let audit = AuditState::new(
             side.log.clone(),
             identity.trail(),
+            identity.sign_ins(),
             families,
             Arc::clone(&verifier),
             limits,

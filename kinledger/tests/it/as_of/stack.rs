@@ -15,7 +15,7 @@ use command_api::{
     CommandApi,
     audit::{AuditLimits, AuditState},
     dispatch,
-    identity::{Families, Identity, IdentityConfig, Secret, security_events::Trail},
+    identity::{Families, Identity, IdentityConfig, Secret, security_events::Trail, sign_ins::SignIns},
     lanes::LaneSettings,
     person::{self, PersonState},
 };
@@ -142,7 +142,8 @@ impl Stack {
             .merge(person::router(PersonState::new(identity, log.clone())))
             .merge(command_api::audit::router(AuditState::new(
                 log,
-                Trail::new(identities),
+                Trail::new(identities.clone()),
+                SignIns::new(identities),
                 families,
                 verifier,
                 AuditLimits::default(),

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use chrono::{Days, NaiveDate};
 use command_api::identity::Families;
 use domain::id::{CommandId, FamilyId, UserId};
@@ -187,31 +188,90 @@ async fn a_persons_export_ends_where_an_account_in_it_was_hidden_meanwhile() {
         let booked = booked.filter(|event| event["event"] == "BankTransactionBooked").count();
         assert_eq!((booked as u64, &read["complete"]), (2 * ROWS, &json!(true)));
 
-        let mut body = stack.open(partner, &path).await.into_data_stream();
-        let mut came = body.next().await.unwrap().unwrap().len();
         let share = |level: &str| json!({"account_id": account, "member_id": member, "level": level});
-        stack
-            .command(family, parent, "share-account", &share("none"))
-            .await
-            .unwrap();
-        let mut failed = false;
-        while let Some(chunk) = body.next().await {
-            match chunk {
-                Ok(bytes) => came += bytes.len(),
-                Err(_) => failed = true,
-            }
-            // Who reads slowly is still being sent the rest when leave is asked for again.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(
-            failed && came < whole.len(),
-            "{path}: {came} of {} bytes came",
-            whole.len()
-        );
+        let body = stack.open(partner, &path).await;
+        let came = read_slowly(body, async || {
+            let hidden = stack.command(family, parent, "share-account", &share("none"));
+            hidden.await.unwrap();
+        });
+        let came = came.await;
+        assert!(came.failed && came.bytes < whole.len(), "{path}: {came:?}");
         stack
             .command(family, parent, "share-account", &share("full"))
             .await
             .unwrap();
     }
+    stack.database.drop().await;
+}
+
+/// What came of a body, and whether it broke off.
+#[derive(Debug)]
+struct Came {
+    bytes: usize,
+    failed: bool,
+}
+
+/// Reads on after something has happened, and so slowly that the rest is still being sent when leave is asked for again.
+async fn read_slowly(body: Body, meanwhile: impl AsyncFnOnce()) -> Came {
+    let mut body = body.into_data_stream();
+    let mut came = Came {
+        bytes: body.next().await.unwrap().unwrap().len(),
+        failed: false,
+    };
+    meanwhile().await;
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            Ok(bytes) => came.bytes += bytes.len(),
+            Err(_) => came.failed = true,
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    came
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_ends_with_the_session_the_key_and_the_account_it_was_asked_for_by() {
+    let stack = Stack::start().await;
+    let (family, parent) = long_history(&stack).await;
+    let pool = stack.database.superuser().await;
+    let account = "insert into identity.users (user_id, display_name) values ($1, 'Ada')";
+    sqlx::query(account).bind(parent.uuid()).execute(&pool).await.unwrap();
+    // Whoever asks here is signed in by the nil session, or by a key of that id.
+    let session = "insert into identity.sessions (session_id, user_id, device, expires_at)
+        values ('00000000-0000-0000-0000-000000000000', $1, 'here', now() + interval '1 day')";
+    let key = "insert into identity.api_keys (api_key_id, key_hash, user_id, name, scopes, expires_at)
+        values ('00000000-0000-0000-0000-000000000000', sha256('key'), $1, 'script', '{export}', now() + interval '1 day')";
+    let ends = [
+        (
+            session,
+            "update identity.sessions set revoked_at = now(), revoke_reason = 'logout'",
+        ),
+        (key, "update identity.api_keys set ended_at = now()"),
+        ("", "update identity.users set closed_at = now()"),
+    ];
+    for path in [
+        "/api/v1/auth/export".to_owned(),
+        format!("/api/v1/families/{family}/audit/export?format=ndjson"),
+    ] {
+        let (_, whole) = stack.get(parent, &path).await;
+        for (begin, end) in ends {
+            if !begin.is_empty() {
+                sqlx::query(begin).bind(parent.uuid()).execute(&pool).await.unwrap();
+            }
+            let came = read_slowly(stack.open(parent, &path).await, async || {
+                sqlx::query(end).execute(&pool).await.unwrap();
+            });
+            let came = came.await;
+            assert!(came.failed && came.bytes < whole.len(), "{path}: {end}: {came:?}");
+            for again in [
+                "delete from identity.sessions",
+                "delete from identity.api_keys",
+                "update identity.users set closed_at = null",
+            ] {
+                sqlx::query(again).execute(&pool).await.unwrap();
+            }
+        }
+    }
+    pool.close().await;
     stack.database.drop().await;
 }
