@@ -86,10 +86,13 @@ pub(super) async fn ask(
     identity.postbox().require_sms()?;
     let phones = identity.phones();
     let number_hash = phones.hash(&[b"number", number.as_str().as_bytes()]);
-    let device = client.device_hash.filter(|_| is_owners_device).unwrap_or_default();
-    // Each account that adds a number is an asker of its own: strangers do not use up its owner's messages.
+    // Strangers do not use up the owner's messages, nor do accounts that add a number. All devices of the owner are one asker: who
+    // signs in makes as many of them as they like.
     let asker_hash = match purpose {
-        Purpose::SignIn(_) => phones.hash(&[b"asker", &number_hash, &device]),
+        Purpose::SignIn(Some(owner)) if is_owners_device => {
+            phones.hash(&[b"owner", &number_hash, owner.uuid().as_bytes()])
+        }
+        Purpose::SignIn(_) => phones.hash(&[b"asker", &number_hash]),
         Purpose::Add(user_id) => phones.hash(&[b"adding", &number_hash, user_id.uuid().as_bytes()]),
     };
     let challenge = format!(
@@ -106,13 +109,13 @@ pub(super) async fn ask(
         }
     };
     let address_hash = identity.address_hash(client.address);
-    // What strangers ask for from an address is not counted against an owner who shares it and asks on a device of theirs.
+    // Strangers and an owner who asks on a device of theirs share an address, and neither is counted against the other.
     let counted_address = address_hash.filter(|_| !is_owners_device);
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     // One at a time for a number and for an address, or their limits could be passed by asking at once.
     let head = |hash: [u8; 32]| hash.first_chunk::<8>().copied();
     let adding = adds_to.map(|_| ADDING_LOCK);
-    for key in [adding, head(number_hash), address_hash.and_then(head)]
+    for key in [adding, head(number_hash), counted_address.and_then(head)]
         .into_iter()
         .flatten()
     {
@@ -179,7 +182,7 @@ pub(super) async fn ask(
     .bind(phones.hash(&[b"code", challenge.as_bytes(), code.as_bytes()]))
     .bind(number_hash)
     .bind(asker_hash)
-    .bind(address_hash)
+    .bind(counted_address)
     .bind(adds_to)
     .bind(sealed_number)
     .bind(f64::from(SECONDS))
