@@ -27,7 +27,7 @@ use domain::{
     decide::Streams,
     family::{
         Family,
-        commands::{EraseMember, JoinFamily, LeaveFamily},
+        commands::{EndOwnPlace, JoinFamily},
     },
     id::{CommandId, FamilyId, MemberId, UserId},
     stream::StreamId,
@@ -351,7 +351,6 @@ impl Families for CommandApi {
                     member_id: member.member_id,
                     role: member.role,
                     is_last_parent: member.role == Role::Parent && family.parents_joined() < 2,
-                    is_open: member.is_in(chrono::Utc::now()),
                 });
             }
         }
@@ -360,16 +359,15 @@ impl Families for CommandApi {
 
     async fn leave(&self, family: FamilyId, user: UserId, command_id: CommandId) -> Result<(), Problem> {
         let left = self
-            .execute_for(family, user, command_id, Arc::new(LeaveFamily {}))
+            .execute_for(family, user, command_id, Arc::new(EndOwnPlace { erase: false }))
             .await;
         left.map(|_| ())
     }
 
-    async fn erase(&self, place: &Place, user: UserId, command_id: CommandId) -> Result<(), Problem> {
-        let command = Arc::new(EraseMember {
-            member_id: place.member_id,
-        });
-        let erased = self.execute_for(place.family_id, user, command_id, command).await;
+    async fn erase(&self, family: FamilyId, user: UserId, command_id: CommandId) -> Result<(), Problem> {
+        let erased = self
+            .execute_for(family, user, command_id, Arc::new(EndOwnPlace { erase: true }))
+            .await;
         erased.map(|_| ())
     }
 

@@ -277,6 +277,16 @@ pub const REGISTER: &Row = &Row {
     cells: [Cell::No; 6],
 };
 
+/// Ending one's place with one's account: grown-ups do, auditors also when their term is over.
+pub const CLOSING: &Row = &Row {
+    kind: Kind::Command,
+    name: "end-own-place",
+    step_up: false,
+    account: Needs::Nothing,
+    note: "When an account is closed, and by no route of its own.",
+    cells: [Cell::Own, Cell::Own, Cell::No, Cell::No, Cell::Own, Cell::No],
+};
+
 /// Routes that ask nobody to sign in, by method and path. One that is public and not here fails a test.
 pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/.well-known/jwks.json"),

@@ -65,7 +65,7 @@ async fn leave_again(families: &dyn Families, user: UserId) {
             return;
         }
     };
-    for place in places.iter().filter(|place| place.is_open) {
+    for place in &places {
         let command_id = CommandId::from_uuid(Uuid::now_v7());
         if let Err(problem) = families.leave(place.family_id, user, command_id).await {
             tracing::error!(

@@ -32,6 +32,7 @@ pub mod security_events;
 mod session_list;
 mod sessions;
 mod sign_in;
+pub mod sign_ins;
 mod sign_out;
 mod step_up;
 mod throttle;
@@ -107,14 +108,14 @@ pub trait Families: Send + Sync {
     /// account. None of a family that does not exist.
     async fn revisions(&self, families: &[FamilyId]) -> Result<HashMap<FamilyId, i64>, Problem>;
 
-    /// Every place that somebody has now, in whatever family, whether they may use it at this moment or not.
+    /// Every place that somebody has now, in whatever family; an auditor's also when its term is over.
     async fn places_of(&self, user_id: UserId) -> Result<Vec<Place>, Problem>;
 
-    /// The person leaves the family. The same command again answers alike.
+    /// The person leaves the family; an auditor also when their term is over. The same command again answers alike.
     async fn leave(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
 
-    /// The person has what they wrote in the family erased, and their place ends. The same command again answers alike.
-    async fn erase(&self, place: &Place, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
+    /// As [`Families::leave`], and what the person wrote in the family is erased.
+    async fn erase(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem>;
 
     /// Who sat in which place of the family when, and what its log tells this member of changes to access.
     async fn history(&self, family_id: FamilyId, member_id: MemberId) -> Result<FamilyHistory, Problem>;
@@ -140,8 +141,6 @@ pub struct Place {
     pub role: Role,
     /// Without them the family would have no parent.
     pub is_last_parent: bool,
-    /// May they use it at this moment? An auditor's term may be over.
-    pub is_open: bool,
 }
 
 /// How identity behaves.
@@ -322,6 +321,11 @@ impl Identity {
     /// Where what happens to somebody's access is written down.
     pub fn trail(&self) -> security_events::Trail {
         security_events::Trail::new(self.inner.pool.clone())
+    }
+
+    /// Whether what somebody asked by still counts.
+    pub fn sign_ins(&self) -> sign_ins::SignIns {
+        sign_ins::SignIns::new(self.inner.pool.clone())
     }
 
     /// Keeps keys current, learns of sessions that other processes ended, ends those of paired devices that nothing stands behind any

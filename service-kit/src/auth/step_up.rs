@@ -20,10 +20,16 @@ impl SignedIn {
         if now - self.proven_at <= STEP_UP_SECONDS_MAX {
             return Ok(());
         }
+        // A paired device has neither password nor factor to prove it with, but its PIN or passkey.
+        let way = if self.is_paired {
+            "unlock this device once more (POST /api/v1/auth/device/unlock)"
+        } else {
+            "prove who you are once more (POST /api/v1/auth/step-up)"
+        };
         Err(Problem::new(
             StatusCode::FORBIDDEN,
             "step-up-required",
-            "prove who you are once more (POST /api/v1/auth/step-up), then send this again with the new access token",
+            format!("{way}, then send this again with the new access token"),
         )
         .with("max_age_s", STEP_UP_SECONDS_MAX))
     }

@@ -137,7 +137,6 @@ impl Families for Places {
                 member_id: *member_id,
                 role: *role,
                 is_last_parent: *role == Role::Parent && parents(*family_id) < 2,
-                is_open: true,
             })
             .collect())
     }
@@ -162,8 +161,8 @@ impl Families for Places {
         Ok(())
     }
 
-    async fn erase(&self, place: &PlaceOf, user_id: UserId, command_id: CommandId) -> Result<(), Problem> {
-        self.leave(place.family_id, user_id, command_id).await
+    async fn erase(&self, family_id: FamilyId, user_id: UserId, command_id: CommandId) -> Result<(), Problem> {
+        self.leave(family_id, user_id, command_id).await
     }
 
     async fn open_place(&self, family_id: FamilyId, member_id: MemberId) -> Result<Role, Problem> {

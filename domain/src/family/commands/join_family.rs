@@ -28,8 +28,10 @@ impl Decide for JoinFamily {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let family = context.family()?;
         family.consented(self.member_id)?;
-        if family.place_of_user(context.meta().user_id).is_some() {
-            return Err(FamilyRefusal::AlreadyMember.into());
+        match family.place_of_user(context.meta().user_id) {
+            None => {}
+            Some(held) if held.is_in(context.at()) => return Err(FamilyRefusal::AlreadyMember.into()),
+            Some(_) => return Err(FamilyRefusal::AuditOver.into()),
         }
         family.open_place(self.member_id, context.at())?;
         let mut decision = Decision::default();
@@ -84,6 +86,25 @@ mod tests {
         assert_eq!(scenario.asked_by_stranger().when(&command).accepted().len(), 1);
         let said_again = over.after(&until(10)).asked_by_stranger();
         assert_eq!(said_again.when(&command).accepted().len(), 1);
+    }
+
+    #[test]
+    fn whose_term_as_an_auditor_is_over_takes_no_second_place_and_is_told_why() {
+        let scenario = Scenario::family().with_member(Role::Auditor).with_place(Role::Teen);
+        let until = SetAuditTerm {
+            member_id: member_id(Role::Auditor),
+            until_on: today(),
+        };
+        let scenario = scenario.after(&until);
+        let over = scenario.clone().at(scenario.now() + TimeDelta::days(2));
+        let command = JoinFamily {
+            member_id: member_id(Role::Teen),
+        };
+        scenario
+            .asked_by(Role::Auditor)
+            .when(&command)
+            .refused("already-member");
+        over.asked_by(Role::Auditor).when(&command).refused("audit-over");
     }
 
     #[test]
