@@ -75,7 +75,10 @@ mod tests {
             until_on: today() + Days::new(1),
         };
         let scenario = Scenario::family().with_member(Role::Auditor).after(&term);
-        let over = scenario.at(scenario.now() + TimeDelta::days(3)).asked_by(Role::Auditor);
+        let over = scenario
+            .clone()
+            .at(scenario.now() + TimeDelta::days(3))
+            .asked_by(Role::Auditor);
         over.when(&LeaveFamily {}).refused("unknown-family");
         for (command, event) in [(LEAVING, "MemberLeft"), (ERASING, "MemberErased")] {
             let events = over.when(&command).accepted();
