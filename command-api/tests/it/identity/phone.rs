@@ -462,6 +462,55 @@ async fn an_address_adds_few_numbers_whoever_asks_from_it_and_another_address_ad
 }
 
 #[tokio::test]
+async fn who_closes_an_account_and_opens_another_asks_for_no_more_messages_than_before() {
+    let sending = Sending::start().await;
+    let app = &sending.app;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let eve = app.register("eve@example.org").await;
+        let token = eve["access_token"].as_str().unwrap();
+        for _ in 0..3 {
+            answers.push(sending.put(token, NUMBER).await.status.as_u16());
+        }
+        let closed = app
+            .post_as(token, "/api/v1/auth/close", json!({"password": PASSWORD}))
+            .await;
+        assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+    }
+    // A number gets six in an hour, whoever adds it.
+    assert_eq!(answers, [202, 202, 202, 202, 202, 202, 429, 429, 429]);
+    let pool = app.database.superuser().await;
+    let kept: (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where used_at is null or sealed_number <> decode(repeat('00', 29), 'hex'))
+         from identity.phone_codes",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    assert_eq!(kept, (6, 0), "they are counted, open nothing and tell no number");
+    sending.message(6).await;
+    sending.app.end().await;
+}
+
+#[tokio::test]
+async fn an_owner_who_signs_in_on_device_after_device_asks_for_no_more_messages() {
+    let sending = Sending::start().await;
+    sending.ada().await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let signed_in = sending.app.sign_in(EMAIL, PASSWORD).await.body;
+        let device = signed_in["device_token"].as_str().unwrap();
+        for _ in 0..2 {
+            let request = json_request(START, &json!({"number": NUMBER}), &[("kinledger-device", device)]);
+            answers.push(sending.app.send(request).await.status.as_u16());
+        }
+    }
+    assert_eq!(answers, [202, 202, 202, 429]);
+    sending.app.end().await;
+}
+
+#[tokio::test]
 async fn an_installation_sends_so_many_messages_to_numbers_no_account_has_and_people_sign_in_all_the_same() {
     let sending = Sending::start().await;
     let ada = sending.ada().await;
