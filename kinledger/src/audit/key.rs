@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use command_api::identity::security_events::{self, Kind, SecurityEvent};
 use event_store::seal::{known_keys, log_name, rotate, signing_key};
 use serde_json::json;
 use service_kit::database::{self, DatabaseRole};
@@ -70,6 +71,10 @@ pub(super) async fn run(options: KeyOptions, ledger: &Ledger, data_dir: &Path) -
                 .await
                 .context("cannot change the key")?;
             println!("{}", key.verifier_key());
+            let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "sealing");
+            let identities = database::connect(&ledger.url, DatabaseRole::Identity, 1).await?;
+            let told = security_events::record(&identities, event).await;
+            told.context("the key is another one now, but the security trail could not be told")?;
             if lost {
                 eprintln!("tell every auditor this key by hand: the old one does not name it");
             }

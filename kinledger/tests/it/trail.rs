@@ -105,6 +105,8 @@ fn a_parent_reads_what_happened_to_the_young_and_to_the_family_and_follows_no_ad
     family.accepted(parent, "remove-member", &json!({"member_id": spare}));
     let rotated = kinledger.run(&["keys", "rotate-signing"]);
     assert!(rotated.status.success(), "{rotated:?}");
+    let resealed = kinledger.run(&["audit", "key", "rotate"]);
+    assert!(resealed.status.success(), "{resealed:?}");
     // To a key of a file, and back to the one that the process knows.
     let key = private_key(&kinledger);
     for which in ["--key-file", "--old-key-file"] {
@@ -142,7 +144,7 @@ fn a_parent_reads_what_happened_to_the_young_and_to_the_family_and_follows_no_ad
         .iter()
         .map(|event| &event["what"][0])
         .collect();
-    assert_eq!(keys, ["key-encryption", "key-encryption", "signing"]);
+    assert_eq!(keys, ["key-encryption", "key-encryption", "sealing", "signing"]);
     assert_eq!(
         of_the_family("api-key-made").len(),
         1,

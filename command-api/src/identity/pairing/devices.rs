@@ -279,6 +279,7 @@ async fn end(
 /// proof.
 async fn unlock(
     State(identity): State<Identity>,
+    client: Client,
     signed_in: SignedIn,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
@@ -297,6 +298,14 @@ async fn unlock(
         .bind(signed_in.user_id.uuid())
         .execute(&mut *tx)
         .await?;
+        // Whoever unlocks it answers for it from now on, which the other parents read.
+        let event = SecurityEvent::about(Kind::DeviceUnlocked, known.user_id)
+            .in_family(known.family_id)
+            .by(signed_in.user_id)
+            .in_session(signed_in.session_id)
+            .from_address(identity.address_hash(client.address))
+            .with("device_id", known.device_id.to_string());
+        security_events::record(&mut *tx, event).await?;
         tx.commit().await
     };
     unlocked.await.map_err(IdentityError::Database)?;

@@ -69,6 +69,7 @@ const WORDS: &[&str] = &[
     "rc",
     "recovery-code",
     "replay",
+    "sealing",
     "signing",
     "sms",
     "swk",

@@ -68,6 +68,12 @@ async fn a_device_whose_parent_was_removed_or_demoted_opens_nothing_until_anothe
     let path = format!("{DEVICES}/{}/unlock", text(device_id));
     let answered_for = home.app.post_as(&other, &path, json!({})).await;
     assert_eq!(answered_for.status, StatusCode::NO_CONTENT, "{answered_for:?}");
+    let told = "select count(*) from identity.security_events where kind = 'device-unlocked' and actor_id is not null";
+    assert_eq!(
+        home.count(told).await,
+        1,
+        "the other parents read who answers for it now"
+    );
     let unlocked = home.unlock(&device, device_id, PIN).await;
     assert_eq!(unlocked.status, StatusCode::OK, "{unlocked:?}");
     let refreshed = home.refresh_by(&device, &unlocked.body).await;
