@@ -323,6 +323,14 @@ impl Identity {
         security_events::Trail::new(self.inner.pool.clone())
     }
 
+    /// Is an account signed in to by devices that a parent paired, and in no other way?
+    ///
+    /// # Errors
+    /// When the database does not say.
+    pub async fn has_paired_devices_only(&self, user_id: UserId) -> Result<bool, IdentityError> {
+        ways_in::are_paired_devices_only(self.pool(), user_id).await
+    }
+
     /// Whether what somebody asked by still counts.
     pub fn sign_ins(&self) -> sign_ins::SignIns {
         sign_ins::SignIns::new(self.inner.pool.clone())

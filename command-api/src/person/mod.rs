@@ -244,7 +244,12 @@ async fn of_member(
         None => SecurityEvent::about_family(Kind::Exported, family_id),
     };
     let event = event.by(signed_in.user_id);
-    state.begin(event, signed_in, (None, vec![their]), form).await
+    // Who signs in by devices that a parent looks after has no other way to it, once these open nothing any more.
+    let account = match holder.filter(|_| member_id != asking) {
+        Some(user_id) if state.identity.has_paired_devices_only(user_id).await? => Some(user_id),
+        _ => None,
+    };
+    state.begin(event, signed_in, (account, vec![their]), form).await
 }
 
 impl PersonState {

@@ -17,6 +17,10 @@ pub fn openapi_paths() -> Value {
         &access::route("member-export").who(),
         vec![family, member],
     );
+    let also =
+        "Of a teen or child who signs in by paired devices only, a parent is given what is kept of their account, too.";
+    let description = of_member["description"].as_str().map(|text| format!("{text} {also}"));
+    of_member["description"] = json!(description);
     of_member["responses"]["404"] = problem("There is no such family for this person, or no such member in it.");
     of_member["responses"]["422"] = problem("The member has left the family.");
     json!({

@@ -27,7 +27,7 @@ refusals! {
         ConsentRequired = Forbidden, "consent-required", "a parent has to consent first to what is kept about this child (set-country once, then give-consent)";
         ConsentNotNeeded = Rule, "consent-not-needed", "nobody has to consent for this member";
         SameConsent = Rule, "same-consent", "this is so already";
-        OldNotice = Rule, "old-notice", "consent is to the notice as it is now, and a changed notice has a higher version";
+        OldNotice { version: u32 } = Rule, "old-notice", "the notice is at version {version}: consent is to that one, and a changed notice has a higher one";
         NoCountry = Rule, "no-country", "say the family's country first (set-country): it decides for which teens and children a parent has to consent";
         UnknownCountry = Rule, "unknown-country", "a country is two capital letters, one that ISO 3166-1 knows";
         NotYoung = Rule, "not-young", "only a teen or child has an age band";

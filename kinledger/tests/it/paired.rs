@@ -413,10 +413,26 @@ fn consent_taken_back_closes_a_telephone_and_every_code_until_it_is_given_anew()
     for member_id in members {
         family.accepted(parent, "revoke-consent", &json!({"member_id": member_id}));
     }
+    // What is kept of the telephone's account a parent takes along for them, and of nobody's who signs in by themself.
+    let export = |member_id: &str| {
+        let path = format!("{}/members/{member_id}/export", family.path());
+        parent.client.get(&path).accepted()
+    };
+    let theirs = export(&teen.member.member_id);
+    for section in ["account", "sessions", "paired_devices", "security_events"] {
+        let rows = theirs[section].as_array().unwrap();
+        assert!(!rows.is_empty(), "{section}: {theirs}");
+    }
+    assert!(export(&family.teen.member_id).get("sessions").is_none());
     let required = || (403, "consent-required".to_owned());
     for (way, reply) in ways() {
         assert_eq!(reply.refused(), required(), "{way}");
     }
+    let passkey = teen
+        .member
+        .client
+        .post("/api/v1/auth/device/passkey/options", &json!({}));
+    assert_eq!(passkey.refused(), required());
     let of_family = |client: &Client| client.get(&format!("{}/accounts", family.path()));
     assert!(wait_until(Duration::from_secs(5), || of_family(&teen.member.client)
         .status

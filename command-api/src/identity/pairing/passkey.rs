@@ -7,7 +7,7 @@
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::id::{FamilyId, UserId};
+use domain::id::{FamilyId, MemberId, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -32,7 +32,8 @@ use super::{
 /// The answer to who has an old proof, or asks from elsewhere.
 const OWN_DEVICE: (u16, &str) = (
     403,
-    "`step-up-required`: unlock the device once more, then ask again; `not-allowed`: the session is none of a paired device.",
+    "`step-up-required`: unlock the device once more, then ask again; `not-allowed`: the session is none of a paired device; \
+     `consent-required`: a parent has to consent first.",
 );
 
 /// A passkey that the device's authenticator has just made. It has no `Debug`: nothing may print it.
@@ -106,6 +107,7 @@ pub(super) fn paths() -> Vec<Route> {
 struct Device {
     device_id: Uuid,
     family_id: Uuid,
+    member_id: Uuid,
     name: String,
     has_passkey: bool,
 }
@@ -121,6 +123,7 @@ impl Device {
             "select
                  device.device_id,
                  device.family_id,
+                 device.member_id,
                  device.name,
                  exists (
                      select 1
@@ -139,6 +142,15 @@ impl Device {
         device.ok_or_else(|| Problem::not_allowed("this is for a device that a parent paired, from that device"))
     }
 
+    /// Lets nobody leave more on it while a parent's consent is waited for: it was taken back since the device was unlocked.
+    ///
+    /// # Errors
+    /// 403 `consent-required`, and what the family says when it cannot be asked.
+    async fn require_consent(&self, identity: &Identity) -> Result<(), Problem> {
+        let (family_id, member_id) = (FamilyId::from_uuid(self.family_id), MemberId::from_uuid(self.member_id));
+        identity.families().member(family_id, member_id).await.map(|_| ())
+    }
+
     fn happened(&self, kind: Kind, signed_in: &SignedIn, identity: &Identity, client: &Client) -> SecurityEvent {
         SecurityEvent::about(kind, signed_in.user_id)
             .in_family(FamilyId::from_uuid(self.family_id))
@@ -155,6 +167,7 @@ async fn options(State(identity): State<Identity>, signed_in: SignedIn) -> Resul
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let device = Device::of_in_tx(&mut tx, &signed_in).await?;
     tx.commit().await.map_err(IdentityError::Database)?;
+    device.require_consent(&identity).await?;
     if device.has_passkey {
         return Err(known());
     }
@@ -177,6 +190,7 @@ async fn add(
     signed_in.require_step_up(identity.verifier().now())?;
     let mut tx = identity.pool().begin().await.map_err(IdentityError::Database)?;
     let device = Device::of_in_tx(&mut tx, &signed_in).await?;
+    device.require_consent(&identity).await?;
     let read = request.credential.read(identity.relying_party());
     let (challenge, new) = read.ok_or_else(not_made_here)?;
     let challenge = URL_SAFE_NO_PAD.encode(challenge);

@@ -23,7 +23,10 @@ impl Decide for ChangeNotice {
     fn decide(&self, context: &Context<'_>) -> Result<Decision, Stop> {
         let rules = context.family()?.rules_said()?;
         if self.notice_version <= rules.notice_version {
-            return Err(FamilyRefusal::OldNotice.into());
+            return Err(FamilyRefusal::OldNotice {
+                version: rules.notice_version,
+            }
+            .into());
         }
         let mut decision = Decision::default();
         let changed = NoticeChanged {

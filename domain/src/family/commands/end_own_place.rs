@@ -82,7 +82,7 @@ mod tests {
         over.when(&LeaveFamily {}).refused("unknown-family");
         for (command, event) in [(LEAVING, "MemberLeft"), (ERASING, "MemberErased")] {
             let events = over.when(&command).accepted();
-            assert_eq!(events[0].kind().1, event);
+            assert_eq!(events[0].kind().0, event);
             over.clone().given(events).when(&command).refused("unknown-family");
         }
     }

@@ -47,8 +47,9 @@ impl ConsentSaid {
             Consent::Given => return Err(FamilyRefusal::SameConsent.into()),
             Consent::Pending | Consent::Revoked => {}
         }
-        if self.notice_version != context.family()?.rules_said()?.notice_version {
-            return Err(FamilyRefusal::OldNotice.into());
+        let version = context.family()?.rules_said()?.notice_version;
+        if self.notice_version != version {
+            return Err(FamilyRefusal::OldNotice { version }.into());
         }
         Ok(ConsentGiven {
             member_id,
