@@ -18,7 +18,7 @@ use crate::{
 
 /// How long after a removal anything may still be answered.
 const OVER_WITHIN: Duration = Duration::from_secs(5);
-/// How long until a new family is read where parts stand apart and have just met their broker.
+/// How long until a new family or member is read, also where parts stand apart and have just met their broker.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long until everybody has heard that it is another day.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
@@ -201,6 +201,9 @@ fn an_auditor_looks_until_their_last_day_and_not_after_it() {
         403
     );
 
+    let leaver = family.invite(&kinledger, "Leaver", "auditor");
+    let until_tomorrow = json!({"member_id": leaver.member_id, "until_on": today(1)});
+    family.accepted(&family.parent, "set-audit-term", &until_tomorrow);
     // Of another place nobody makes use in time.
     let (empty, code) = invite(&family, &family.parent, "auditor");
     let empty_until = |day: i64| json!({"member_id": empty, "until_on": today(day)});
@@ -224,6 +227,18 @@ fn an_auditor_looks_until_their_last_day_and_not_after_it() {
         (404, "unknown-family".to_owned())
     );
     assert_everything_is_open(&family, &parent, key);
+
+    // Another one takes along what they wrote, with their account.
+    let closing = signed_in_again(&kinledger, &leaver);
+    let closed = closing
+        .client
+        .post("/api/v1/auth/close", &json!({"password": PASSWORD, "erase": true}));
+    assert_eq!(closed.status, 204, "{}", closed.text());
+    let gone = |view: Value| {
+        let mut members = view["members"].as_array().unwrap().iter();
+        members.any(|member| member["member_id"] == leaver.member_id.as_str() && member["has_left"] == true)
+    };
+    assert!(wait_until(OVER_WITHIN, || gone(family.view(&parent, "members"))));
 
     // The empty place is offered and taken again once a parent says another day.
     let newcomer = crate::support::register(&kinledger, "Newcomer");
@@ -304,7 +319,7 @@ fn remove_a_hundred(installation: &impl Entrance) {
             assert_eq!(joined.status, 200, "{}", joined.text());
             let accounts = format!("{}/accounts", family.path());
             assert!(
-                wait_until(OVER_WITHIN, || person.client.get(&accounts).status == 200),
+                wait_until(READ_WITHIN, || person.client.get(&accounts).status == 200),
                 "not let in"
             );
             let ways = ways(&family, add_category(&family, &person));

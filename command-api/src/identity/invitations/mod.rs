@@ -9,8 +9,9 @@
 //! ([`own_account`]).
 //!
 //! It is over when it was used, when its week is, when a newer one for the same place was made, when a parent takes it back, when
-//! its maker has left, was removed or may no longer invite to this place, and when the place has another role or is gone. The last is looked at whenever somebody would use or list
-//! it, and written down then, so that it does not come back with its maker's role.
+//! its maker has left, was removed or may no longer invite to this place, and when the place has another role or is gone. The last is
+//! looked at whenever somebody would use or list it, and written down then, so that it does not come back with its maker's role. One
+//! that leads to the place of an auditor whose last day is over waits, as one does that waits for consent: a parent says another day.
 
 pub(super) mod code;
 mod invite;

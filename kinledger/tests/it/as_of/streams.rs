@@ -191,8 +191,8 @@ async fn a_persons_export_ends_where_an_account_in_it_was_hidden_meanwhile() {
         let share = |level: &str| json!({"account_id": account, "member_id": member, "level": level});
         let body = stack.open(partner, &path).await;
         let came = read_slowly(body, async || {
-            let hidden = stack.command(family, parent, "share-account", &share("none"));
-            hidden.await.unwrap();
+            let hidden = share("none");
+            stack.command(family, parent, "share-account", &hidden).await.unwrap();
         });
         let came = came.await;
         assert!(came.failed && came.bytes < whole.len(), "{path}: {came:?}");

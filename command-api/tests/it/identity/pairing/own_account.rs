@@ -174,6 +174,8 @@ async fn the_code_of_a_teen_or_child_opens_nothing_but_on_a_device_of_theirs() {
             (403, "/problems/step-up-required"),
             "{role:?}: {by_old:?}"
         );
+        let detail = by_old.body["detail"].as_str().unwrap();
+        assert!(detail.contains("/api/v1/auth/device/unlock"), "{detail}");
 
         let unlocked = home.unlock(&device, &paired["device_id"], pin).await;
         assert_eq!(unlocked.status, StatusCode::OK, "{unlocked:?}");
