@@ -10,6 +10,7 @@ mod apart;
 mod as_of;
 #[path = "../../../command-api/tests/it/identity/authenticators.rs"]
 mod authenticators;
+mod compose;
 mod connections;
 mod consent;
 mod contracts;
