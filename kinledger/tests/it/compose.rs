@@ -1,5 +1,7 @@
 //! What is shipped to run the parts apart: a setting in `.env` reaches its part, and the gateway believes and logs what it should.
 
+mod gateway;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::support::program;
