@@ -2,9 +2,10 @@
 //!
 //! Beside the pace that `throttle` keeps in memory, each guess is counted in the database before it is looked at; a right one is
 //! taken back. Who is a stranger shares one count for an account, whatever their address. A device that the owner signed in on
-//! before has a count of its own: a stranger who uses up theirs does not lock the owner out of it. So has each session, for whoever
-//! steals one guesses with it. A network address that the owner was at has none: who shares it could read from it who has an account.
-//! Addresses without an account are counted alike, so the answer tells nothing.
+//! before has a count of its own: a stranger who uses up theirs does not lock the owner out of it. So has each session, at the
+//! password and, apart from it, at the codes of an authenticator app: whoever steals one guesses with it. A network address that the
+//! owner was at has none: who shares it could read from it who has an account. Addresses without an account are counted alike, so the
+//! answer tells nothing.
 
 use service_kit::problem::Problem;
 use sqlx::PgPool;
@@ -83,10 +84,13 @@ impl Guesses {
         .fetch_one(&self.pool)
         .await
         .map_err(IdentityError::Database)?;
-        Err(Problem::too_fast(
-            u32::try_from(seconds).unwrap_or(1).max(1),
-            "too many attempts today; try again tomorrow, sign in on a device you used before, or reset the password",
-        ))
+        let detail = match guesser {
+            Guesser::Session(_) => "too many attempts in this session today; sign in again, or try again tomorrow",
+            Guesser::Device(_) | Guesser::Stranger => {
+                "too many attempts today; try again tomorrow, sign in on a device you used before, or reset the password"
+            }
+        };
+        Err(Problem::too_fast(u32::try_from(seconds).unwrap_or(1).max(1), detail))
     }
 
     /// Strangers' guesses at the password of before count no longer. If that cannot be written now, they stay until midnight.
@@ -113,7 +117,7 @@ impl Guess {
         .execute(&self.guesses.pool)
         .await;
         if let Err(error) = taken {
-            tracing::warn!(error = %error, "a right password stays counted as a guess");
+            tracing::warn!(error = %error, "what was right stays counted as a guess");
         }
     }
 }

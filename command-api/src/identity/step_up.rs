@@ -65,7 +65,7 @@ pub(super) fn paths() -> Vec<Route> {
     }]
 }
 
-/// `POST /api/v1/auth/step-up`: any signed-in person. Guesses are counted with those of signing in.
+/// `POST /api/v1/auth/step-up`: any signed-in person. Guesses are counted for their session, apart from those of signing in.
 async fn step_up(
     State(identity): State<Identity>,
     client: Client,
@@ -102,7 +102,13 @@ pub(super) async fn proven(
         (None, Some(offer)) => {
             let subject = factors::throttle_subject(user_id);
             let attempt = identity.throttle().admit_session(&subject, session_id)?;
-            let is_right = offer.holds(identity, user_id).await?;
+            let is_right = match offer.holds(identity, user_id, Some(session_id)).await {
+                Ok(is_right) => is_right,
+                Err(problem) => {
+                    attempt.forgiven();
+                    return Err(problem);
+                }
+            };
             if is_right {
                 attempt.succeeded();
             } else {

@@ -147,7 +147,7 @@ async fn change(
     Ok(private(StatusCode::NO_CONTENT))
 }
 
-/// Guesses at the old password are counted with those of signing in.
+/// Guesses at the old password are counted for the session, apart from those of signing in.
 async fn prove(
     identity: &Identity,
     client: &Client,

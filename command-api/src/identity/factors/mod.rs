@@ -7,7 +7,9 @@
 //!
 //! A code of an authenticator app counts once: its time step is stored by compare-and-set, and only a later one is accepted.
 //! Guesses are counted twice: by the throttle, under the person and not under their e-mail address, and per day in the database,
-//! where no restart forgives them. Only somebody who has the password gets to guess, so strangers lock nobody out by it.
+//! where no restart forgives them. At sign-in only somebody who has the password gets to guess, so strangers lock nobody out by it; a
+//! session's guesses count for that session alone, so who stole one locks nobody out either. Recovery codes and passkeys are beyond
+//! guessing: they wait with the others, and no day's count is kept of them.
 //! Recovery codes stand in for a lost factor: ten of them, 120 random bits each, good once.
 
 pub(super) mod admission;
@@ -25,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::problem::Problem;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use passkeys::{Assertion, Purpose};
 
@@ -105,12 +108,18 @@ impl Offer {
         }
     }
 
-    /// Whether it is this person's, now. What is right is used up by asking.
-    pub async fn holds(&self, identity: &Identity, user_id: UserId) -> Result<bool, IdentityError> {
-        match self {
-            Self::Code(code) => totp_check::use_code(identity, user_id, code).await,
-            Self::RecoveryCode(code) => recovery::use_code(identity, user_id, code).await,
-            Self::Passkey(passkey) => {
+    /// Whether it is this person's, now. What is right is used up by asking. `session` is the one it is offered in; none at sign-in.
+    ///
+    /// # Errors
+    /// 429 until midnight (UTC) when the session has guessed too many codes today.
+    pub async fn holds(&self, identity: &Identity, user_id: UserId, session: Option<Uuid>) -> Result<bool, Problem> {
+        match (self, session) {
+            (Self::Code(code), None) => Ok(totp_check::use_code(identity, user_id, code).await?),
+            (Self::Code(code), Some(session_id)) => {
+                totp_check::use_code_in_session(identity, user_id, session_id, code).await
+            }
+            (Self::RecoveryCode(code), _) => Ok(recovery::use_code(identity, user_id, code).await?),
+            (Self::Passkey(passkey), _) => {
                 let owner = passkeys::use_assertion(identity, Purpose::Prove(user_id), passkey).await?;
                 Ok(owner == Some(user_id))
             }

@@ -130,7 +130,7 @@ async fn second_step(
     let attempt = identity
         .throttle()
         .admit_second_step(&throttle_subject(user_id), client.address, is_known_here)?;
-    if !offer.holds(&identity, user_id).await? {
+    if !offer.holds(&identity, user_id, None).await? {
         attempt.failed();
         let event = SecurityEvent::about(Kind::FactorFailed, user_id)
             .from_address(identity.address_hash(client.address))

@@ -51,7 +51,7 @@ impl AuthenticatorApp {
     }
 
     /// A code it does not show these minutes.
-    fn wrong_code(&self) -> String {
+    pub(super) fn wrong_code(&self) -> String {
         let shown: Vec<String> = (0..3).map(|ago| self.code(ago)).collect();
         (0..10)
             .map(|number| format!("{number:06}"))
@@ -60,11 +60,11 @@ impl AuthenticatorApp {
     }
 }
 
-struct Enrolled {
-    app: App,
-    phone: AuthenticatorApp,
-    recovery_codes: Vec<String>,
-    access_token: String,
+pub(super) struct Enrolled {
+    pub(super) app: App,
+    pub(super) phone: AuthenticatorApp,
+    pub(super) recovery_codes: Vec<String>,
+    pub(super) access_token: String,
 }
 
 fn text(value: &Value) -> String {
@@ -110,7 +110,7 @@ async fn count(app: &App, statement: &str) -> i64 {
     count
 }
 
-async fn enrolled() -> Enrolled {
+pub(super) async fn enrolled() -> Enrolled {
     let app = App::start().await;
     let access_token = text(&app.register(EMAIL).await["access_token"]);
     let begun = app.post_as(&access_token, TOTP, json!({})).await;
@@ -133,7 +133,7 @@ async fn enrolled() -> Enrolled {
 }
 
 impl Enrolled {
-    async fn challenge(&self) -> String {
+    pub(super) async fn challenge(&self) -> String {
         let first = self.app.sign_in(EMAIL, PASSWORD).await;
         assert_eq!(
             (first.status, first.problem()),
@@ -142,7 +142,7 @@ impl Enrolled {
         text(&first.body["challenge"])
     }
 
-    async fn second_step(&self, challenge: &str, factor: Value) -> Answer {
+    pub(super) async fn second_step(&self, challenge: &str, factor: Value) -> Answer {
         let body = json!({"challenge": challenge, "factor": factor});
         self.app.post(LOGIN_FACTOR, body).await
     }

@@ -5,7 +5,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use service_kit::database::DatabaseRole;
 
-use super::{App, PASSWORD};
+use super::{
+    App, PASSWORD,
+    factors::{Enrolled, early_in_a_step, enrolled, time_passes},
+};
 
 /// What an access token says.
 fn claims(tokens: &Value) -> Value {
@@ -127,4 +130,66 @@ async fn a_stolen_session_has_a_hundred_guesses_a_day_at_its_owners_password_and
     assert_eq!(proven.status, StatusCode::OK, "{proven:?}");
     pool.close().await;
     app.end().await;
+}
+
+#[tokio::test]
+async fn a_stolen_session_has_a_hundred_guesses_a_day_at_its_owners_app_and_the_owner_still_signs_in_by_it() {
+    let mut ada = enrolled().await;
+    let stolen = ada.access_token.clone();
+    let guess = json!({"factor": {"code": ada.phone.wrong_code()}});
+    let wrong = ada.app.post_as(&stolen, "/api/v1/auth/step-up", guess.clone()).await;
+    assert_eq!(
+        (wrong.status, wrong.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-credentials")
+    );
+    let pool = ada.app.database.superuser().await;
+    let spent = "update identity.guesses set guesses = guesses + 98 where guesses > 0 returning guesses";
+    let (guesses,): (i32,) = sqlx::query_as(spent).fetch_one(&pool).await.unwrap();
+    assert_eq!(guesses, 99);
+    // A restart forgives the wait, and not the count; both ways of guessing share it.
+    ada = restarted(ada).await;
+    let last = ada.app.post_as(&stolen, "/api/v1/auth/close", guess).await;
+    assert_eq!(
+        (last.status, last.problem()),
+        (StatusCode::FORBIDDEN, "/problems/wrong-credentials")
+    );
+    ada = restarted(ada).await;
+    time_passes(&ada.app).await;
+    early_in_a_step().await;
+    let right = json!({"factor": {"code": ada.phone.code(0)}});
+    for path in ["/api/v1/auth/step-up", "/api/v1/auth/close"] {
+        let over = ada.app.post_as(&stolen, path, right.clone()).await;
+        assert_eq!(over.status, StatusCode::TOO_MANY_REQUESTS, "{path} {over:?}");
+        assert!(over.retry_after_s.unwrap() > 10, "until midnight, not for a moment");
+    }
+    // Nobody guesses a recovery code.
+    let recovered = json!({"factor": {"recovery_code": ada.recovery_codes[0]}});
+    let recovered = ada.app.post_as(&stolen, "/api/v1/auth/step-up", recovered).await;
+    assert_eq!(recovered.status, StatusCode::OK, "{recovered:?}");
+
+    let (counted,): (i32,) = sqlx::query_as("select attempts from identity.totp_factors")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(counted, 0, "of those at sign-in");
+    let challenge = ada.challenge().await;
+    early_in_a_step().await;
+    let owner = ada.second_step(&challenge, json!({"code": ada.phone.code(0)})).await;
+    assert_eq!(owner.status, StatusCode::OK, "{owner:?}");
+    time_passes(&ada.app).await;
+    let token = owner.body["access_token"].as_str().unwrap();
+    early_in_a_step().await;
+    let right = json!({"factor": {"code": ada.phone.code(0)}});
+    let proven = ada.app.post_as(token, "/api/v1/auth/step-up", right).await;
+    assert_eq!(proven.status, StatusCode::OK, "{proven:?}");
+    pool.close().await;
+    ada.app.end().await;
+}
+
+/// The same account in a process that has just begun.
+async fn restarted(ada: Enrolled) -> Enrolled {
+    Enrolled {
+        app: App::on(ada.app.database, &super::quick(), [7; 32]).await,
+        ..ada
+    }
 }
