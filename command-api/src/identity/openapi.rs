@@ -212,7 +212,9 @@ fn first_routes() -> Vec<Route> {
             operation_id: "logout",
             summary: "Sign out, here or everywhere",
             description: "Who may call: whoever holds an access token, or a refresh token of the session in the body; with one of a \
-                paired device, its own session ends, and all of them only with the device's signature. \
+                paired device, its own session ends, and all of them only with the device's signature. Everywhere ends every \
+                session and API key, changes of the address, invitations and pairings under way; devices that were signed in on before \
+                are forgotten, too, when the session that asks has a proof of the last ten minutes, and stay known otherwise. \
                 Access tokens of the ended session are refused at once here, and within five seconds by every other \
                 process.",
             caller: Caller::Either,

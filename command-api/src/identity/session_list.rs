@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use service_kit::{auth::SignedIn, problem::Problem};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -91,7 +92,8 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "end-session",
             summary: "End one session",
             description: "Who may call: any signed-in person, about their own sessions. Its access tokens are refused at once \
-                here, and within five seconds by every other process.",
+                here, and within five seconds by every other process. Its device is forgotten, too, when the session that asks has a \
+                proof of the last ten minutes, and stays known otherwise.",
             caller: Caller::SignedIn,
             parameters: session_parameter(),
             body: None,
@@ -159,7 +161,8 @@ async fn list(State(identity): State<Identity>, client: Client, signed_in: Signe
 }
 
 /// `DELETE /api/v1/auth/sessions/{session_id}`: the person themself. No fresh proof is asked for: ending what one does not know
-/// must be quick, and whoever holds a session can sign out anyway.
+/// must be quick, and whoever holds a session can sign out anyway. Its device is forgotten for who has one only, as when signing out
+/// everywhere: whoever stole a session must not make the owner's devices unknown.
 async fn end(
     State(identity): State<Identity>,
     client: Client,
@@ -181,7 +184,24 @@ async fn end(
     if ended.rows_affected() == 0 {
         return Err(unknown());
     }
-    // Whose session is ended from here is not known any more: their guesses wait like a stranger's.
+    if signed_in.require_step_up(identity.verifier().now()).is_ok() {
+        forget_device_in_tx(&mut tx, session_id)
+            .await
+            .map_err(IdentityError::Database)?;
+    }
+    let event = SecurityEvent::about(Kind::SessionEnded, signed_in.user_id)
+        .in_session(session_id)
+        .from_address(identity.address_hash(client.address));
+    security_events::record(&mut *tx, event)
+        .await
+        .map_err(IdentityError::Database)?;
+    tx.commit().await.map_err(IdentityError::Database)?;
+    identity.verifier().revoke(session_id);
+    Ok(private(StatusCode::NO_CONTENT))
+}
+
+/// Whose session is ended from here is not known any more, unless by another one: their guesses wait like a stranger's.
+async fn forget_device_in_tx(tx: &mut PgConnection, session_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
         "delete from identity.devices
          where device_id = (select device_id from identity.sessions where session_id = $1)
@@ -194,18 +214,9 @@ async fn end(
              )",
     )
     .bind(session_id)
-    .execute(&mut *tx)
-    .await
-    .map_err(IdentityError::Database)?;
-    let event = SecurityEvent::about(Kind::SessionEnded, signed_in.user_id)
-        .in_session(session_id)
-        .from_address(identity.address_hash(client.address));
-    security_events::record(&mut *tx, event)
-        .await
-        .map_err(IdentityError::Database)?;
-    tx.commit().await.map_err(IdentityError::Database)?;
-    identity.verifier().revoke(session_id);
-    Ok(private(StatusCode::NO_CONTENT))
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// `PUT /api/v1/auth/sessions/{session_id}/device`: the person themself.

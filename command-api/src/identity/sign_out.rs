@@ -10,7 +10,7 @@ use axum::{
 use domain::id::UserId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use service_kit::problem::Problem;
+use service_kit::{auth::STEP_UP_SECONDS_MAX, problem::Problem};
 use uuid::Uuid;
 
 use super::{
@@ -34,7 +34,8 @@ pub(super) struct SignOut {
     /// Only for sessions of a paired device, to end all of them by a refresh token: its signature, as for refreshing.
     #[schemars(length(max = 200))]
     device_signature: Option<String>,
-    /// Ends all of the person's sessions and API keys, not only this session.
+    /// Ends all of the person's sessions and API keys, not only this session; after a proof of the last ten minutes no device is known
+    /// any more either.
     everywhere: bool,
 }
 
@@ -42,12 +43,14 @@ struct Ending {
     user_id: UserId,
     session_id: Uuid,
     may_end_all: bool,
+    is_proven: bool,
 }
 
 /// `POST /api/v1/auth/logout`: whoever holds an access token, or a refresh token of the session.
 ///
 /// An old refresh token ends its own session only, and so does one of a paired device without the device's signature; ending all
-/// takes one that could be exchanged.
+/// takes one that could be exchanged. No proof is asked for, since ending what one does not know must be quick; but without one of the
+/// last ten minutes devices stay known, see [`taking_back`].
 pub(super) async fn sign_out(
     State(identity): State<Identity>,
     client: Client,
@@ -79,6 +82,9 @@ async fn everywhere_of(
 ) -> Result<(), sqlx::Error> {
     let mut tx = identity.pool().begin().await?;
     let ended = taking_back::end_all_in_tx(&mut tx, ending.user_id, "signed-out-everywhere").await?;
+    if ending.is_proven {
+        taking_back::forget_devices_in_tx(&mut tx, ending.user_id).await?;
+    }
     let event = SecurityEvent::about(Kind::SignedOutEverywhere, ending.user_id)
         .in_session(ending.session_id)
         .from_address(address_hash);
@@ -116,6 +122,7 @@ async fn ending(identity: &Identity, headers: &HeaderMap, request: SignOut) -> R
             user_id,
             session_id,
             may_end_all: true,
+            is_proven: signed_in.require_step_up(identity.verifier().now()).is_ok(),
         }));
     };
     if headers.contains_key(header::AUTHORIZATION) {
@@ -124,22 +131,24 @@ async fn ending(identity: &Identity, headers: &HeaderMap, request: SignOut) -> R
     if token.len() > TOKEN_BYTES_MAX {
         return Ok(None);
     }
-    let row: Option<(Uuid, Uuid, bool)> = sqlx::query_as(
+    let row: Option<(Uuid, Uuid, bool, bool)> = sqlx::query_as(
         "select
              session.user_id,
              session.session_id,
              token.used_at is null
                  and token.expires_at > clock_timestamp()
-                 and session.expires_at > clock_timestamp()
+                 and session.expires_at > clock_timestamp(),
+             session.proven_at >= clock_timestamp() - make_interval(secs => $2)
          from identity.refresh_tokens as token
          join identity.sessions as session on session.session_id = token.session_id
          where token.token_hash = $1 and session.revoked_at is null",
     )
     .bind(hash_of(&token))
+    .bind(STEP_UP_SECONDS_MAX as f64)
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;
-    let Some((user_id, session_id, is_newest)) = row else {
+    let Some((user_id, session_id, is_newest, is_proven)) = row else {
         return Ok(None);
     };
     let signature = request.device_signature.as_deref();
@@ -147,5 +156,6 @@ async fn ending(identity: &Identity, headers: &HeaderMap, request: SignOut) -> R
         user_id: UserId::from_uuid(user_id),
         session_id,
         may_end_all: is_newest && pairing::is_signed(identity, &token, signature).await?,
+        is_proven,
     }))
 }

@@ -173,6 +173,9 @@ async fn reset(
     let ended = taking_back::end_all_in_tx(&mut tx, holder.user_id, "password-reset")
         .await
         .map_err(IdentityError::Database)?;
+    taking_back::forget_devices_in_tx(&mut tx, holder.user_id)
+        .await
+        .map_err(IdentityError::Database)?;
     if !was_verified && identity.postbox().has_mail() {
         taking_back::forget_factors_in_tx(&mut tx, holder.user_id)
             .await

@@ -4,6 +4,10 @@
 //! step, an e-mail address that only has to be confirmed, a key for programs, a device that counts as known, an invitation to the
 //! family or a pairing for an account of their own. Each of them ends here, in the transaction of what ends it, after the person's
 //! row was locked: whoever makes one at the same moment locks it too.
+//!
+//! Known devices alone need more than a session to be forgotten: a reset, or a proof of the last ten minutes. By them an owner comes
+//! in while strangers guess; whoever stole a session could otherwise make all of them unknown, use up the strangers' guesses of the
+//! day, and keep the owner out.
 
 use domain::id::UserId;
 use sqlx::PgConnection;
@@ -66,8 +70,8 @@ pub(super) async fn end_sign_ins_in_tx(
     })
 }
 
-/// What a reset and signing out everywhere end: every sign-in, keys for programs too, no device is known any more, and nobody comes
-/// into a family any more by an invitation or a pairing that was made in the account.
+/// What a reset and signing out everywhere end: every sign-in, keys for programs too, and nobody comes into a family any more by an
+/// invitation or a pairing that was made in the account.
 pub(in super::super) async fn end_all_in_tx(
     tx: &mut PgConnection,
     user_id: UserId,
@@ -83,10 +87,6 @@ pub(in super::super) async fn end_all_in_tx(
     .bind(user_id.uuid())
     .fetch_all(&mut *tx)
     .await?;
-    sqlx::query("delete from identity.devices where user_id = $1")
-        .bind(user_id.uuid())
-        .execute(&mut *tx)
-        .await?;
     sqlx::query(
         "update identity.invitations
          set used_at = null, used_by = null, ended_at = clock_timestamp(), end_reason = 'revoked'
@@ -103,6 +103,15 @@ pub(in super::super) async fn end_all_in_tx(
         api_keys: api_keys.into_iter().map(|(api_key_id,)| api_key_id).collect(),
         ..ended
     })
+}
+
+/// No device is known any more: for who has proven more than that they have a session.
+pub(in super::super) async fn forget_devices_in_tx(tx: &mut PgConnection, user_id: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from identity.devices where user_id = $1")
+        .bind(user_id.uuid())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Removes the factors of an account whose address nobody had verified: somebody else may have made it, and waited for the owner

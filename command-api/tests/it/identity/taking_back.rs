@@ -336,6 +336,54 @@ async fn a_thiefs_device_is_known_no_longer() {
 }
 
 #[tokio::test]
+async fn without_a_fresh_proof_a_stolen_session_makes_no_device_of_its_owner_unknown() {
+    let app = App::start().await;
+    let thief = app.register(EMAIL).await;
+    let owner = app.sign_in(EMAIL, PASSWORD).await.body;
+    change(
+        &app,
+        "update identity.sessions set proven_at = proven_at - interval '11 minutes'",
+    )
+    .await;
+    let thief = app.refresh(&thief["refresh_token"], None).await.body;
+    // One by one, then all at once: by an access token, and by a refresh token.
+    let sessions = app.get_as(token(&thief), "/api/v1/auth/sessions").await;
+    let sessions = sessions.body["sessions"].as_array().unwrap().clone();
+    let owners = sessions.iter().find(|session| session["is_current"] == false).unwrap();
+    let path = format!("/api/v1/auth/sessions/{}", owners["session_id"].as_str().unwrap());
+    assert_eq!(app.delete_as(token(&thief), &path).await.status, StatusCode::NO_CONTENT);
+    let everywhere = json!({"everywhere": true});
+    let out = app.post_as(token(&thief), "/api/v1/auth/logout", everywhere).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    let live = "select count(*) from identity.sessions where revoked_at is null";
+    assert_eq!(count(&app, live).await, 0);
+    let again = app.sign_in_on(&owner["device_token"], EMAIL, PASSWORD).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    assert!(again.body.get("device_token").is_none(), "the device is still known");
+    change(
+        &app,
+        "update identity.sessions set proven_at = proven_at - interval '11 minutes'",
+    )
+    .await;
+    let by_refresh_token = json!({"refresh_token": again.body["refresh_token"], "everywhere": true});
+    let out = app.post("/api/v1/auth/logout", by_refresh_token).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    assert_eq!(count(&app, live).await, 0);
+
+    // Strangers use up the day's guesses, and the owner comes in on their device.
+    assert_eq!(app.sign_in(EMAIL, "wrong horse").await.status, StatusCode::UNAUTHORIZED);
+    change(&app, "update identity.guesses set guesses = 100 where guesses > 0").await;
+    let again = app.sign_in_on(&owner["device_token"], EMAIL, PASSWORD).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    // With a proof it is forgotten, by a refresh token too.
+    let by_refresh_token = json!({"refresh_token": again.body["refresh_token"], "everywhere": true});
+    let out = app.post("/api/v1/auth/logout", by_refresh_token).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    assert_eq!(count(&app, "select count(*) from identity.devices").await, 0);
+    app.end().await;
+}
+
+#[tokio::test]
 async fn a_process_that_has_not_heard_of_it_yet_gives_an_ended_session_no_way_back() {
     let (app, mailbox) = with_mail().await;
     let owner = app.register(EMAIL).await;
