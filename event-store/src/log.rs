@@ -89,14 +89,13 @@ impl LogError {
     }
 }
 
-/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources
-/// (53), lock not available (55P03), operator intervention and time-outs (57), system errors (58).
+/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what is
+/// locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
 fn is_transient(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
-        code == "55P03"
-            || ["08", "40", "53", "57", "58"]
-                .into_iter()
-                .any(|class| code.starts_with(class))
+        ["08", "40", "53", "55", "57", "58"]
+            .into_iter()
+            .any(|class| code.starts_with(class))
     })
 }
 

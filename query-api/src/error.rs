@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use service_kit::problem::Problem;
+use service_kit::{database::is_unavailable, problem::Problem};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +37,8 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Refused(problem) => *problem,
-            QueryError::Database(cause) if is_passing(&cause) => not_now(&cause),
-            QueryError::Look(cause) if is_passing(&cause) => not_now(&cause),
+            QueryError::Database(cause) if is_unavailable(&cause) => not_now(&cause),
+            QueryError::Look(cause) if is_unavailable(&cause) => not_now(&cause),
             other => Problem::ours(&other),
         }
     }
@@ -47,21 +47,4 @@ impl From<QueryError> for Problem {
 fn not_now(cause: &sqlx::Error) -> Problem {
     tracing::warn!(error = %cause, "a view could not be read in time");
     Problem::unavailable(1, "the answer took too long or the database is away; try again")
-}
-
-/// Busy or away rather than wrong: time-outs of statement, lock and pool, and a connection that broke.
-fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Io(_)
-        | sqlx::Error::BeginFailed
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "55", "57"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => false,
-    }
 }

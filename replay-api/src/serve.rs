@@ -33,6 +33,7 @@ use serde::Deserialize;
 use service_kit::{
     access,
     auth::{SignedIn, TokenVerifier},
+    database::is_unavailable,
     problem::Problem,
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -269,20 +270,6 @@ fn problem(error: PastError) -> Problem {
         }
         PastError::Database(ref cause) if is_unavailable(cause) => unavailable(&error),
         _ => Problem::ours(&error),
-    }
-}
-
-fn is_unavailable(cause: &sqlx::Error) -> bool {
-    match cause {
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "55", "57"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => matches!(
-            cause,
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::BeginFailed
-        ),
     }
 }
 

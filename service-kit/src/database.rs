@@ -145,6 +145,33 @@ pub async fn connect(url: &str, role: DatabaseRole, max_connections: u32) -> Res
         .map_err(DatabaseError::Connect)
 }
 
+/// Is the database away or busy, rather than what it was asked wrong? Then a later attempt may succeed.
+///
+/// `event_store::LogError::is_unavailable` tells the same of the log, which knows nothing of this crate.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| speaks_of_the_server(&code)),
+        _ => matches!(
+            error,
+            sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::WorkerCrashed
+        ),
+    }
+}
+
+/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what is
+/// locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
+fn speaks_of_the_server(code: &str) -> bool {
+    ["08", "40", "53", "55", "57", "58"]
+        .into_iter()
+        .any(|class| code.starts_with(class))
+}
+
 /// Brings every table up to date, as the login itself. Safe to run from several processes at once.
 ///
 /// # Errors
@@ -172,4 +199,26 @@ pub async fn admit(url: &str, login: &str) -> Result<(), DatabaseError> {
         owner.execute(sqlx::raw_sql(&statement)).await.map_err(failed)?;
     }
     owner.close().await.map_err(DatabaseError::Connect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn away_and_busy_is_told_from_wrong() {
+        for away in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed] {
+            assert!(is_unavailable(&away), "{away}");
+        }
+        assert!(is_unavailable(
+            &std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()
+        ));
+        assert!(!is_unavailable(&sqlx::Error::RowNotFound));
+        for code in ["08006", "40001", "53300", "55000", "55P03", "57014", "57P01", "58030"] {
+            assert!(speaks_of_the_server(code), "{code}");
+        }
+        for code in ["23505", "28000", "3D000", "42501", "XX000"] {
+            assert!(!speaks_of_the_server(code), "{code}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use axum::{
 use domain::refusal::{Fault, Refusal};
 use serde_json::{Map, Value, json};
 
+use crate::database;
+
 /// Longest detail of what is malformed, in characters.
 const DETAIL_CHARACTERS_MAX: usize = 500;
 
@@ -94,6 +96,15 @@ impl Problem {
     /// Not now (503); try again after so many seconds.
     pub fn unavailable(retry_after_s: u32, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(retry_after_s)
+    }
+
+    /// A statement failed: not now (503) while the database is away or busy, otherwise our own failure (500).
+    pub fn of_database(error: &sqlx::Error) -> Self {
+        if database::is_unavailable(error) {
+            tracing::warn!(error = %error, "the database is away or busy");
+            return Self::unavailable(1, "the database is away or busy just now; try again");
+        }
+        Self::ours(error)
     }
 
     /// Adds a member to the problem's body.

@@ -174,7 +174,7 @@ impl AuditState {
             .in_session(signed_in.session_id)
             .with("format", format);
         let told = self.trail.record(event).await;
-        told.map_err(|error| Problem::ours(&error))
+        told.map_err(|error| Problem::of_database(&error))
     }
 
     /// Leave to replay a whole history.

@@ -57,6 +57,7 @@ use domain::{
 use serde::Deserialize;
 use service_kit::{
     auth::{TokenVerifier, VerifierError},
+    database,
     problem::Problem,
     shutdown::Shutdown,
 };
@@ -237,7 +238,10 @@ pub enum IdentityError {
 
 impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
-        Problem::ours(&error)
+        match &error {
+            IdentityError::Database(cause) if database::is_unavailable(cause) => Problem::of_database(cause),
+            _ => Problem::ours(&error),
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl PersonState {
         let subject = Subject { account, places };
         let event = event.in_session(signed_in.session_id).with("format", form.name());
         let told = security_events::record(self.identity.pool(), event).await;
-        told.map_err(|error| Problem::ours(&error))?;
+        told.map_err(|error| Problem::of_database(&error))?;
         let (delivery, pieces) = Delivery::new(STALLED_AFTER);
         let delivery = delivery.while_there_is(leave);
         let (content_type, extension) = (form.content_type(), form.name());

@@ -7,6 +7,7 @@ mod accounts;
 mod api_keys;
 mod attacks;
 mod authenticators;
+mod away;
 mod closing;
 mod devices;
 mod factors;
