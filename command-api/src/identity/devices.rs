@@ -7,6 +7,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::id::UserId;
+use service_kit::auth::SignedIn;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ const TOKEN_PREFIX: &str = "kld_";
 /// Longest text that is looked up as a device token, in bytes.
 const TOKEN_BYTES_MAX: usize = 128;
 /// Devices remembered of one person; one more forgets the one used least lately.
-const DEVICES_MAX: i64 = 100;
+pub(super) const DEVICES_MAX: i64 = 100;
 
 /// The device of a session that is being opened.
 pub(super) struct Opened {
@@ -147,6 +148,54 @@ pub(super) async fn known(pool: &PgPool, email: &str, client: &Client) -> Result
     .fetch_optional(pool)
     .await?;
     Ok(row.map(|(device_id,)| device_id))
+}
+
+/// The person's device whose token a request shows.
+pub(super) async fn shown_in_tx(
+    tx: &mut PgConnection,
+    client: &Client,
+    user_id: UserId,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let row: Option<(Uuid,)> =
+        sqlx::query_as("select device_id from identity.devices where user_id = $1 and token_hash = $2")
+            .bind(user_id.uuid())
+            .bind(client.device_hash)
+            .fetch_optional(tx)
+            .await?;
+    Ok(row.map(|(device_id,)| device_id))
+}
+
+/// The device that asks: the person's one that the request shows, else the one that its session was opened on.
+pub(super) async fn asking_in_tx(
+    tx: &mut PgConnection,
+    client: &Client,
+    signed_in: &SignedIn,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    if let Some(device_id) = shown_in_tx(&mut *tx, client, signed_in.user_id).await? {
+        return Ok(Some(device_id));
+    }
+    let row: Option<(Option<Uuid>,)> =
+        sqlx::query_as("select device_id from identity.sessions where session_id = $2 and user_id = $1")
+            .bind(signed_in.user_id.uuid())
+            .bind(signed_in.session_id)
+            .fetch_optional(tx)
+            .await?;
+    Ok(row.and_then(|(device_id,)| device_id))
+}
+
+/// Forgets every device of the person but the one that asks. Their sessions are the caller's to end.
+pub(super) async fn forget_others_in_tx(
+    tx: &mut PgConnection,
+    client: &Client,
+    signed_in: &SignedIn,
+) -> Result<(), sqlx::Error> {
+    let asking = asking_in_tx(&mut *tx, client, signed_in).await?;
+    sqlx::query("delete from identity.devices where user_id = $1 and device_id is distinct from $2")
+        .bind(signed_in.user_id.uuid())
+        .bind(asking)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// The notice about a device that was not seen before.

@@ -8,6 +8,7 @@ mod address;
 mod api_keys;
 mod body;
 mod breached;
+mod device_list;
 mod devices;
 mod factors;
 mod guesses;
@@ -494,6 +495,7 @@ pub fn router(identity: Identity) -> Router {
         .merge(account::routes())
         .merge(phone::routes())
         .merge(providers::routes())
+        .merge(device_list::routes())
         .merge(session_list::routes())
         .merge(step_up::routes())
         .merge(trail::routes())

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    account, api_keys, factors, invitations,
+    account, api_keys, device_list, factors, invitations,
     join::Join,
     pairing, phone,
     profile::{NewProfile, Profile},
@@ -120,6 +120,7 @@ fn routes() -> Vec<Route> {
     routes.extend(account::paths());
     routes.extend(phone::paths());
     routes.extend(providers::paths());
+    routes.extend(device_list::paths());
     routes.extend(session_list::paths());
     routes.extend(step_up::paths());
     routes.extend(trail::paths());
@@ -215,6 +216,7 @@ fn first_routes() -> Vec<Route> {
                 paired device, its own session ends, and all of them only with the device's signature. Everywhere ends every \
                 session and API key, changes of the address, invitations and pairings under way; devices that were signed in on before \
                 are forgotten, too, when the session that asks has a proof of the last ten minutes, and stay known otherwise. \
+                Signing out here leaves the device known; `DELETE /api/v1/auth/devices/{device_id}` forgets it. \
                 Access tokens of the ended session are refused at once here, and within five seconds by every other \
                 process.",
             caller: Caller::Either,

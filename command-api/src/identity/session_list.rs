@@ -92,7 +92,7 @@ pub(super) fn paths() -> Vec<Route> {
             operation_id: "end-session",
             summary: "End one session",
             description: "Who may call: any signed-in person, about their own sessions. Its access tokens are refused at once \
-                here, and within five seconds by every other process. Its device is forgotten, too, when the session that asks has a \
+                here, and within five seconds by every other process. Its device is forgotten, unless another session of it goes on, when the session that asks has a \
                 proof of the last ten minutes, and stays known otherwise.",
             caller: Caller::SignedIn,
             parameters: session_parameter(),

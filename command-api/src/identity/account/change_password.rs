@@ -1,4 +1,5 @@
-//! A signed-in person chooses another password. Every other session ends, and so does every sign-in that is under way.
+//! A signed-in person chooses another password. Every other session ends, and so does every sign-in that is under way; and no other
+//! device is known any more, for somebody else may have known the password there.
 
 use axum::{Router, extract::State, http::StatusCode, response::Response, routing::post};
 use schemars::JsonSchema;
@@ -11,7 +12,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
-        factors,
+        devices, factors,
         guesses::Guesser,
         new_way_in,
         openapi::{Caller, MALFORMED, NOT_SIGNED_IN, Route, TOO_FAST, TOO_LARGE, schema},
@@ -47,7 +48,7 @@ pub(super) fn paths() -> Vec<Route> {
         summary: "Choose another password",
         description: "Who may call: any signed-in person, about themself, with a proof of the last ten minutes, or, where \
             there is no second factor, the old password. Every other session of the person ends, and changes of the address that were \
-            asked for.",
+            asked for; and only the device that asks is known any more.",
         caller: Caller::SignedIn,
         parameters: json!([]),
         body: Some((schema::<ChangePassword>(), true)),
@@ -135,6 +136,9 @@ async fn change(
     )
     .await
     .map_err(IdentityError::Database)?;
+    devices::forget_others_in_tx(&mut tx, &client, &signed_in)
+        .await
+        .map_err(IdentityError::Database)?;
     let event = SecurityEvent::about(Kind::PasswordChanged, signed_in.user_id)
         .in_session(signed_in.session_id)
         .from_address(identity.address_hash(client.address));

@@ -156,6 +156,8 @@ async fn nothing_of_the_account_is_done_by_key() {
     for (method, path) in [
         ("GET", "/api/v1/auth/profile"),
         ("GET", "/api/v1/auth/factors"),
+        ("GET", "/api/v1/auth/devices"),
+        ("DELETE", "/api/v1/auth/devices/7f3c1b0e-2f57-4c0a-9d38-6f4a1f1f6b11"),
         ("GET", API_KEYS),
         ("POST", API_KEYS),
         ("POST", "/api/v1/auth/factors/totp"),

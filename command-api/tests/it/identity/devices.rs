@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use service_kit::testing::{TestDatabase, mailbox::Mailbox};
 use uuid::Uuid;
 
-use super::{Answer, App, PASSWORD, json_request, mailing, quick};
+use super::{Answer, App, PASSWORD, accounts::NEW_PASSWORD, json_request, mailing, quick};
 
 impl App {
     pub(super) async fn sign_in_on(&self, device_token: &Value, email: &str, password: &str) -> Answer {
@@ -173,6 +173,241 @@ async fn a_device_is_known_by_its_token_and_a_new_one_is_told_of_by_mail() {
         .await
         .unwrap();
     assert_eq!(told, 1);
+    app.end().await;
+}
+
+impl App {
+    async fn known_devices(&self, tokens: &Value) -> Vec<Value> {
+        let answer = self.request("GET", tokens, "/api/v1/auth/devices", None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.body["devices"].as_array().unwrap().clone()
+    }
+
+    /// The path of the device that asks.
+    async fn own_device(&self, tokens: &Value) -> String {
+        let devices = self.known_devices(tokens).await;
+        let own = devices.iter().find(|device| device["is_current"] == true).unwrap();
+        format!("/api/v1/auth/devices/{}", own["device_id"].as_str().unwrap())
+    }
+
+    /// As `tokens`, with a device's token beside.
+    async fn ask_on(&self, device_token: &Value, method: &str, tokens: &Value, path: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("kinledger-device", device_token.as_str().unwrap())
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", tokens["access_token"].as_str().unwrap()),
+            );
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// The session goes on, with its last proof eleven minutes old.
+    async fn with_an_old_proof(&self, tokens: &Value) -> Value {
+        sqlx::query("update identity.sessions set proven_at = proven_at - interval '11 minutes'")
+            .execute(&self.database.superuser().await)
+            .await
+            .unwrap();
+        self.refresh(&tokens["refresh_token"], None).await.body
+    }
+}
+
+#[tokio::test]
+async fn a_person_sees_their_known_devices_and_which_of_them_asks() {
+    let app = App::start().await;
+    let ada = app.register("ada@example.org").await;
+    let elsewhere = app.sign_in("ada@example.org", PASSWORD).await.body;
+    app.sign_in_on(&elsewhere["device_token"], "ada@example.org", PASSWORD)
+        .await;
+    let bob = app.register("bob@example.org").await;
+    let sessions = app.sessions(&ada).await;
+    let mine = sessions.iter().find(|session| session["is_current"] == true).unwrap();
+    let path = format!("/api/v1/auth/sessions/{}/device", mine["session_id"].as_str().unwrap());
+    app.request("PUT", &ada, &path, Some(json!({"name": "Kitchen tablet"})))
+        .await;
+
+    let devices = app.known_devices(&ada).await;
+    let fields = [
+        "created_at",
+        "device_id",
+        "is_current",
+        "last_used_at",
+        "name",
+        "sessions",
+    ];
+    for device in &devices {
+        let mut names: Vec<&String> = device.as_object().unwrap().keys().collect();
+        names.sort();
+        assert_eq!(names, fields, "neither the token nor its hash");
+    }
+    let told = |devices: &[Value]| -> Vec<Value> {
+        devices
+            .iter()
+            .map(|device| json!([device["name"], device["is_current"], device["sessions"]]))
+            .collect()
+    };
+    assert_eq!(
+        told(&devices),
+        [json!(["unnamed device", false, 2]), json!(["Kitchen tablet", true, 1])]
+    );
+    // Whatever session asks, a device's own token says which it is.
+    let shown = app
+        .ask_on(&ada["device_token"], "GET", &elsewhere, "/api/v1/auth/devices")
+        .await;
+    assert_eq!(told(shown.body["devices"].as_array().unwrap()), told(&devices));
+    let foreign = app
+        .ask_on(&ada["device_token"], "GET", &bob, "/api/v1/auth/devices")
+        .await;
+    assert_eq!(
+        told(foreign.body["devices"].as_array().unwrap()),
+        [json!(["unnamed device", true, 1])]
+    );
+
+    // Refreshing is use too; signing out leaves the device known.
+    let ada = app.refresh(&ada["refresh_token"], None).await.body;
+    app.request("POST", &elsewhere, "/api/v1/auth/logout", Some(json!({})))
+        .await;
+    assert_eq!(
+        told(&app.known_devices(&ada).await),
+        [json!(["Kitchen tablet", true, 1]), json!(["unnamed device", false, 1])]
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_forgotten_device_is_signed_out_at_once_and_told_as_a_new_one_when_it_comes_again() {
+    let mailbox = Mailbox::start();
+    let app = App::on(TestDatabase::create().await, &mailing(&mailbox), [7; 32]).await;
+    let ada = app.register("ada@example.org").await;
+    let sold = app.sign_in("ada@example.org", PASSWORD).await.body;
+    let also_sold = app
+        .sign_in_on(&sold["device_token"], "ada@example.org", PASSWORD)
+        .await
+        .body;
+    let path = app.own_device(&sold).await;
+    let forgotten = app.request("DELETE", &ada, &path, None).await;
+    assert_eq!(forgotten.status, StatusCode::NO_CONTENT, "{forgotten:?}");
+    for tokens in [&sold, &also_sold] {
+        assert!(!app.is_signed_in(&tokens["access_token"]).await);
+        let refreshed = app
+            .refresh_on(&sold["device_token"], &tokens["refresh_token"], None)
+            .await;
+        assert_eq!(refreshed.problem(), "/problems/invalid-refresh-token");
+    }
+    assert!(app.is_signed_in(&ada["access_token"]).await);
+    assert_eq!(app.known_devices(&ada).await.len(), 1);
+    let again = app.request("DELETE", &ada, &path, None).await;
+    assert_eq!(
+        (again.status, again.problem()),
+        (StatusCode::NOT_FOUND, "/problems/unknown-device")
+    );
+
+    let signed_in = app
+        .sign_in_on(&sold["device_token"], "ada@example.org", PASSWORD)
+        .await
+        .body;
+    assert!(signed_in["device_token"].is_string(), "{signed_in}");
+    let waiting = mailbox.clone();
+    let mails = tokio::task::spawn_blocking(move || waiting.wait_for("ada@example.org", 3))
+        .await
+        .unwrap();
+    let news = mails
+        .iter()
+        .filter(|mail| mail.header("Subject") == "A new device signed in");
+    assert_eq!(news.count(), 2, "when it came first, and now");
+    let trail = app.request("GET", &ada, "/api/v1/auth/security-events", None).await;
+    let told = trail.body["events"].as_array().unwrap();
+    assert!(
+        told.iter()
+            .any(|event| event["kind"] == "device-forgotten" && event["device"] == "unnamed device"),
+        "{trail:?}"
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn nobody_forgets_a_device_of_somebody_else() {
+    let app = App::start().await;
+    let ada = app.register("ada@example.org").await;
+    let bob = app.register("bob@example.org").await;
+    let path = app.own_device(&ada).await;
+    let unknown = format!("/api/v1/auth/devices/{}", Uuid::new_v4());
+    for path in [path.as_str(), unknown.as_str(), "/api/v1/auth/devices/mine"] {
+        let refused = app.ask_on(&ada["device_token"], "DELETE", &bob, path).await;
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::NOT_FOUND, "/problems/unknown-device"),
+            "{path}"
+        );
+    }
+    assert!(app.is_signed_in(&ada["access_token"]).await);
+    assert_eq!(app.known_devices(&ada).await.len(), 1);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn with_an_old_proof_no_device_is_forgotten_but_by_its_own_token() {
+    let app = App::start().await;
+    let ada = app.register("ada@example.org").await;
+    let elsewhere = app.sign_in("ada@example.org", PASSWORD).await.body;
+    let (here, there) = (app.own_device(&ada).await, app.own_device(&elsewhere).await);
+    let ada = &app.with_an_old_proof(&ada).await;
+    // The session alone, as a thief has it, forgets not even the device that it is of.
+    let device_token = &app.sign_in("ada@example.org", PASSWORD).await.body["device_token"];
+    for (path, shown) in [(&there, None), (&here, None), (&here, Some(device_token))] {
+        let refused = match shown {
+            None => app.request("DELETE", ada, path, None).await,
+            Some(shown) => app.ask_on(shown, "DELETE", ada, path).await,
+        };
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::FORBIDDEN, "/problems/step-up-required"),
+            "{path}"
+        );
+    }
+    assert_eq!(app.known_devices(ada).await.len(), 3);
+    assert!(app.is_signed_in(&elsewhere["access_token"]).await);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn who_shows_a_devices_own_token_forgets_it_without_a_fresh_proof() {
+    let app = App::start().await;
+    let registered = app.register("ada@example.org").await;
+    let path = app.own_device(&registered).await;
+    let ada = app.with_an_old_proof(&registered).await;
+    let forgotten = app.ask_on(&registered["device_token"], "DELETE", &ada, &path).await;
+    assert_eq!(forgotten.status, StatusCode::NO_CONTENT, "{forgotten:?}");
+    assert!(!app.is_signed_in(&ada["access_token"]).await);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn another_password_leaves_only_the_device_known_that_chose_it() {
+    let app = App::start().await;
+    for shows_its_token in [true, false] {
+        let email = format!("ada{shows_its_token}@example.org");
+        let ada = app.register(&email).await;
+        let other = app.sign_in(&email, PASSWORD).await.body;
+        let token = format!("Bearer {}", ada["access_token"].as_str().unwrap());
+        let mut headers = vec![("authorization", token.as_str())];
+        if shows_its_token {
+            headers.push(("kinledger-device", ada["device_token"].as_str().unwrap()));
+        }
+        let body = json!({"new_password": NEW_PASSWORD});
+        let changed = app
+            .send(json_request("/api/v1/auth/change-password", &body, &headers))
+            .await;
+        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+        let devices = app.known_devices(&ada).await;
+        assert_eq!(devices.len(), 1, "{devices:?}");
+        assert_eq!(devices[0]["is_current"], true);
+        let again = app.sign_in_on(&ada["device_token"], &email, NEW_PASSWORD).await.body;
+        assert_eq!(again.get("device_token"), None);
+        let other = app.sign_in_on(&other["device_token"], &email, NEW_PASSWORD).await.body;
+        assert!(other["device_token"].is_string(), "a new device: {other}");
+    }
     app.end().await;
 }
 

@@ -35,6 +35,7 @@ const WITHOUT_PROOF: &[&str] = &[
     "end-paired-device",
     "end-session",
     "invitations",
+    "known-devices",
     "list-api-keys",
     "list-factors",
     "list-paired-devices",
@@ -124,6 +125,7 @@ async fn everything(app: &App) -> String {
         "paired_devices",
         "paired_device_passkeys",
         "invitations",
+        "devices",
         "sessions",
     ] {
         let rows: Vec<(String,)> = sqlx::query_as(&format!(
@@ -257,6 +259,7 @@ async fn with_an_old_proof_every_dangerous_operation_is_refused_and_changes_noth
         "unlink-provider",
         "change-phone",
         "remove-phone",
+        "forget-device",
         "close-account-of-person",
         "own-export",
         "member-export",

@@ -12,8 +12,9 @@ use crate::{
 /// Files of a data folder that are there to keep what the process needs.
 const KEPT_FOR_THE_PROCESS: [&str; 3] = ["data/secret", "data/sealing-key", "data/running.json"];
 /// What people see of what is theirs, without the secrets themselves.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "/api/v1/auth/api-keys",
+    "/api/v1/auth/devices",
     "/api/v1/auth/export",
     "/api/v1/auth/export?format=html",
     "/api/v1/auth/factors",

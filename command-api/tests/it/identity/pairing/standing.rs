@@ -306,3 +306,25 @@ async fn a_paired_device_adds_no_way_in_to_an_account_that_has_another_and_none_
     );
     home.app.end().await;
 }
+
+#[tokio::test]
+async fn a_paired_device_neither_lists_nor_forgets_the_known_devices_of_its_account() {
+    let home = Home::with(Role::Child).await;
+    let paired = home.paired(&Device::new(), PIN).await;
+    let token = text(&paired["tokens"]["access_token"]);
+    let listed = home.app.get_as(&token, "/api/v1/auth/devices").await;
+    let path = format!("/api/v1/auth/devices/{}", Uuid::new_v4());
+    let forgotten = home.app.delete_as(&token, &path).await;
+    for refused in [listed, forgotten] {
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (StatusCode::FORBIDDEN, "/problems/paired-account")
+        );
+    }
+    assert_eq!(
+        home.count("select count(*) from identity.devices").await,
+        2,
+        "the parent's and the child's"
+    );
+    home.app.end().await;
+}
