@@ -18,8 +18,8 @@ use super::{Identity, devices};
 pub(super) struct Client {
     pub address: Option<IpAddr>,
     pub device: String,
-    /// The SHA-256 of the device token it shows, if any; see `devices`.
-    pub device_hash: Option<[u8; 32]>,
+    /// The SHA-256 of each device token it shows; a browser that several people share has one of each. See `devices`.
+    pub device_hashes: Vec<[u8; 32]>,
 }
 
 impl FromRequestParts<Identity> for Client {
@@ -34,7 +34,7 @@ impl FromRequestParts<Identity> for Client {
         Ok(Self {
             address: address.map(one_household),
             device: device(&parts.headers),
-            device_hash: devices::shown(&parts.headers),
+            device_hashes: devices::shown(&parts.headers),
         })
     }
 }

@@ -12,16 +12,23 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
+    Identity,
     account::letters,
     address::Client,
+    secret::keyed_hash,
     security_events::{self, Kind, SecurityEvent},
-    sessions::hash_of,
+    sessions::{Tokens, hash_of},
 };
 
 /// The header a device shows its token in.
 pub(super) const DEVICE_HEADER: &str = "kinledger-device";
-/// The cookie a browser shows it in. Its prefix makes browsers refuse it without `Secure`.
+/// The cookie a browser shows it in, with a mark of the account behind it, so that people who share a browser keep one each; those of
+/// before have none. Its prefix makes browsers refuse it without `Secure`.
 const DEVICE_COOKIE: &str = "__Secure-kinledger-device";
+/// Bytes of that mark.
+const MARK_BYTES: usize = 8;
+/// Cookies of a request that are looked at: those that were set last, which browsers name last.
+const COOKIES_MAX: usize = 8;
 /// Browsers keep a cookie for 400 days at most.
 const COOKIE_SECONDS: u32 = 400 * 24 * 60 * 60;
 /// What a device token begins with, so that one that leaked into a file can be found.
@@ -40,27 +47,40 @@ pub(super) struct Opened {
     pub tell: Option<String>,
 }
 
-/// What a device shows, hashed; the token itself is kept nowhere.
-pub(super) fn shown(headers: &HeaderMap) -> Option<[u8; 32]> {
+/// What a device shows, hashed; the tokens themselves are kept nowhere.
+pub(super) fn shown(headers: &HeaderMap) -> Vec<[u8; 32]> {
     let given = headers.get(DEVICE_HEADER).and_then(|value| value.to_str().ok());
-    let token = given.or_else(|| cookie(headers))?;
-    (!token.is_empty() && token.len() <= TOKEN_BYTES_MAX).then(|| hash_of(token))
+    let tokens = given.map_or_else(|| cookies(headers), |token| vec![token]);
+    let is_possible = |token: &&str| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX;
+    tokens.into_iter().filter(is_possible).map(hash_of).collect()
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+fn cookies(headers: &HeaderMap) -> Vec<&str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == DEVICE_COOKIE).then_some(value))
+        .filter(|(name, _)| is_device_cookie(name))
+        .map(|(_, value)| value)
+        .rev()
+        .take(COOKIES_MAX)
+        .collect()
 }
 
-/// The cookie that makes a browser keep its token.
-pub(super) fn set_cookie(token: &str) -> Option<HeaderValue> {
+fn is_device_cookie(name: &str) -> bool {
+    name.strip_prefix(DEVICE_COOKIE)
+        .is_some_and(|mark| mark.is_empty() || mark.starts_with('-'))
+}
+
+/// The cookie that makes a browser keep the token of a new device, beside those of other accounts.
+pub(super) fn set_cookie(identity: &Identity, tokens: &Tokens) -> Option<HeaderValue> {
+    let token = tokens.device_token.as_deref()?;
+    let mark = keyed_hash(identity.device_cookie_key(), &[tokens.user_id.uuid().as_bytes()]);
+    let mark = hex::encode(&mark[..MARK_BYTES]);
     let text = format!(
-        "{DEVICE_COOKIE}={token}; Path=/api/v1/auth; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=Strict"
+        "{DEVICE_COOKIE}-{mark}={token}; Path=/api/v1/auth; Max-Age={COOKIE_SECONDS}; HttpOnly; Secure; SameSite=Strict"
     );
     HeaderValue::from_str(&text).ok()
 }
@@ -76,11 +96,17 @@ pub(super) async fn open_in_tx(
     let known: Option<(Uuid,)> = sqlx::query_as(
         "update identity.devices
          set last_used_at = clock_timestamp()
-         where user_id = $1 and token_hash = $2
+         where device_id = (
+             select device_id
+             from identity.devices
+             where user_id = $1 and token_hash = any($2)
+             order by last_used_at desc
+             limit 1
+         )
          returning device_id",
     )
     .bind(user_id.uuid())
-    .bind(client.device_hash)
+    .bind(&client.device_hashes)
     .fetch_optional(&mut *tx)
     .await?;
     if let Some((device_id,)) = known {
@@ -134,16 +160,18 @@ pub(super) async fn open_in_tx(
 /// The device that a request shows, if it signed in to the account with this address before. For somebody without such a device it
 /// is the same work whether or not there is an account.
 pub(super) async fn known(pool: &PgPool, email: &str, client: &Client) -> Result<Option<Uuid>, sqlx::Error> {
-    let Some(device_hash) = client.device_hash else {
+    if client.device_hashes.is_empty() {
         return Ok(None);
-    };
+    }
     let row: Option<(Uuid,)> = sqlx::query_as(
         "select device_id
          from identity.devices
          join identity.users on users.user_id = devices.user_id
-         where devices.token_hash = $1 and users.email = $2",
+         where devices.token_hash = any($1) and users.email = $2
+         order by devices.last_used_at desc
+         limit 1",
     )
-    .bind(device_hash)
+    .bind(&client.device_hashes)
     .bind(email)
     .fetch_optional(pool)
     .await?;
@@ -156,12 +184,17 @@ pub(super) async fn shown_in_tx(
     client: &Client,
     user_id: UserId,
 ) -> Result<Option<Uuid>, sqlx::Error> {
-    let row: Option<(Uuid,)> =
-        sqlx::query_as("select device_id from identity.devices where user_id = $1 and token_hash = $2")
-            .bind(user_id.uuid())
-            .bind(client.device_hash)
-            .fetch_optional(tx)
-            .await?;
+    let row: Option<(Uuid,)> = sqlx::query_as(
+        "select device_id
+         from identity.devices
+         where user_id = $1 and token_hash = any($2)
+         order by last_used_at desc
+         limit 1",
+    )
+    .bind(user_id.uuid())
+    .bind(&client.device_hashes)
+    .fetch_optional(tx)
+    .await?;
     Ok(row.map(|(device_id,)| device_id))
 }
 
@@ -219,10 +252,25 @@ mod tests {
     fn a_token_is_shown_by_header_or_by_cookie() {
         let by_header = shown(&headers(&[("kinledger-device", "kld_1")]));
         let by_cookie = shown(&headers(&[("cookie", "a=b; __Secure-kinledger-device=kld_1; c=d")]));
-        assert!(by_header.is_some());
+        assert_eq!(by_header.len(), 1);
         assert_eq!(by_header, by_cookie);
-        assert_eq!(shown(&headers(&[("cookie", "kinledger-device=kld_1")])), None);
-        assert_eq!(shown(&headers(&[("kinledger-device", "")])), None);
-        assert_eq!(shown(&headers(&[("kinledger-device", &"x".repeat(200))])), None);
+        let none: Vec<[u8; 32]> = Vec::new();
+        assert_eq!(shown(&headers(&[("cookie", "kinledger-device=kld_1")])), none);
+        assert_eq!(shown(&headers(&[("kinledger-device", "")])), none);
+        assert_eq!(shown(&headers(&[("kinledger-device", &"x".repeat(200))])), none);
+    }
+
+    #[test]
+    fn of_a_shared_browser_the_eight_cookies_are_looked_at_that_were_set_last() {
+        let one = |number: u8| format!("{DEVICE_COOKIE}-{number:016x}=kld_{number}");
+        let all: Vec<String> = (0..20).map(one).collect();
+        let looked_at = shown(&headers(&[("cookie", &all.join("; "))]));
+        let expected: Vec<_> = (12..20).rev().map(|number| hash_of(&format!("kld_{number}"))).collect();
+        assert_eq!(looked_at, expected);
+        let before = format!("{DEVICE_COOKIE}=kld_0; {DEVICE_COOKIE}x=kld_9; {}", one(1));
+        assert_eq!(
+            shown(&headers(&[("cookie", &before)])),
+            [hash_of("kld_1"), hash_of("kld_0")]
+        );
     }
 }

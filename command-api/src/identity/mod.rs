@@ -269,6 +269,7 @@ struct Inner {
     trail_key: [u8; 32],
     invited_key: [u8; 32],
     challenge_key: [u8; 32],
+    device_cookie_key: [u8; 32],
     seeds: Sealing,
     relying_party: RelyingParty,
     providers: SignInProviders,
@@ -309,6 +310,7 @@ impl Identity {
             trail_key: secret.derive("security-trail/1"),
             invited_key: secret.derive("invited-addresses/1"),
             challenge_key: secret.derive("device-challenges/1"),
+            device_cookie_key: secret.derive("device-cookies/1"),
             relying_party: RelyingParty::of(&config.public_url)?,
             seeds: Sealing::for_purpose(secret, "totp-seeds/1"),
             providers: SignInProviders::new(&config.sign_in_providers, secret),
@@ -443,6 +445,11 @@ impl Identity {
     /// What marks the challenges of paired devices as ours.
     fn challenge_key(&self) -> &[u8; 32] {
         &self.inner.challenge_key
+    }
+
+    /// What marks the cookies of devices with their account.
+    fn device_cookie_key(&self) -> &[u8; 32] {
+        &self.inner.device_cookie_key
     }
 
     /// Who we are to an authenticator.

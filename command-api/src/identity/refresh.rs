@@ -52,7 +52,7 @@ struct Found {
     is_used: bool,
     used_with: Option<Vec<u8>>,
     is_just_used: bool,
-    is_own_device: bool,
+    own_device_hash: Option<Vec<u8>>,
     #[sqlx(flatten)]
     proof: Proof,
 }
@@ -83,7 +83,7 @@ pub(super) async fn refresh(
              token.used_at is not null as is_used,
              token.used_with,
              coalesce(token.used_at > clock_timestamp() - make_interval(secs => $2::int4), false) as is_just_used,
-             coalesce(device.token_hash = $3, false) as is_own_device,
+             case when device.token_hash = any($3) then device.token_hash end as own_device_hash,
              floor(extract(epoch from session.proven_at))::bigint as proven_at,
              session.proven_by,
              session.paired_device_id is not null as is_paired
@@ -95,14 +95,14 @@ pub(super) async fn refresh(
     )
     .bind(hash_of(&old))
     .bind(REPEAT_SECONDS)
-    .bind(client.device_hash)
+    .bind(&client.device_hashes)
     .fetch_optional(&mut *tx)
     .await
     .map_err(IdentityError::Database)?;
     let found = found.filter(|found| !found.has_ended).ok_or_else(refused)?;
     let user_id = UserId::from_uuid(found.user_id);
     // The device counts before the request's name: two tabs name their requests differently.
-    let used_with = match client.device_hash.filter(|_| found.is_own_device) {
+    let used_with = match &found.own_device_hash {
         Some(device_hash) => Some(hash_of(&format!("device {}", hex::encode(device_hash)))),
         None => request_id.map(|id| hash_of(&id.to_string())),
     };

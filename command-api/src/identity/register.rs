@@ -114,7 +114,7 @@ pub(super) async fn register(
         .map_err(IdentityError::Database)?;
     account::send_verification(&identity, user_id, &email).await?;
     let tokens = sessions::open(&identity, user_id, &["pwd"], &client).await?;
-    Ok(sessions::handed_over(StatusCode::CREATED, tokens))
+    Ok(sessions::handed_over(&identity, StatusCode::CREATED, tokens))
 }
 
 /// The form in which an e-mail address is stored and looked up.

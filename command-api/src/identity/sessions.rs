@@ -6,7 +6,7 @@
 
 use axum::{
     Json,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -50,14 +50,14 @@ pub(super) struct Tokens {
 }
 
 /// The answer that hands tokens over.
-pub(super) fn handed_over(status: StatusCode, tokens: Tokens) -> Response {
-    let device_token = tokens.device_token.clone();
-    with_device(private((status, Json(tokens))), device_token.as_deref())
+pub(super) fn handed_over(identity: &Identity, status: StatusCode, tokens: Tokens) -> Response {
+    let cookie = devices::set_cookie(identity, &tokens);
+    with_device(private((status, Json(tokens))), cookie)
 }
 
 /// An answer that lets a browser keep the token of its device, where there is a new one.
-pub(super) fn with_device(mut response: Response, device_token: Option<&str>) -> Response {
-    if let Some(cookie) = device_token.and_then(devices::set_cookie) {
+pub(super) fn with_device(mut response: Response, cookie: Option<HeaderValue>) -> Response {
+    if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response

@@ -144,14 +144,16 @@ async fn find_account(identity: &Identity, email: &str, client: &Client) -> Resu
              (
                  select device_id
                  from identity.devices
-                 where devices.user_id = users.user_id and devices.token_hash = $2
+                 where devices.user_id = users.user_id and devices.token_hash = any($2)
+                 order by last_used_at desc
+                 limit 1
              ),
              email_verified_at is not null
          from identity.users
          where email = $1 and password_hash is not null",
     )
     .bind(email)
-    .bind(client.device_hash)
+    .bind(&client.device_hashes)
     .fetch_optional(identity.pool())
     .await?;
     Ok(row.map(

@@ -70,7 +70,7 @@ pub(in super::super) async fn open_since(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    Ok(Some(sessions::handed_over(StatusCode::OK, tokens)))
+    Ok(Some(sessions::handed_over(identity, StatusCode::OK, tokens)))
 }
 
 async fn challenge(

@@ -245,7 +245,7 @@ async fn take(
         account::send_verification(&identity, offered.account, &email).await?;
     }
     let tokens = sessions::open(&identity, offered.account, &["pwd"], &client).await?;
-    Ok(sessions::handed_over(StatusCode::CREATED, tokens))
+    Ok(sessions::handed_over(&identity, StatusCode::CREATED, tokens))
 }
 
 /// What the code offers to who says this is their address.

@@ -16,6 +16,7 @@ use super::{
         Identity, IdentityError,
         address::Client,
         body::Body,
+        devices,
         openapi::{Caller, MALFORMED, Route, TOO_FAST, TOO_LARGE, schema},
         private,
         queue::Visitor,
@@ -183,9 +184,9 @@ async fn finish(
     let tokens = device_session::open(&identity, user_id, device_id, &PIN_METHODS, &client)
         .await?
         .ok_or_else(unknown)?;
-    let device_token = tokens.device_token.clone();
+    let cookie = devices::set_cookie(&identity, &tokens);
     let answer = private(Json(Paired { device_id, tokens }));
-    Ok(with_device(answer, device_token.as_deref()))
+    Ok(with_device(answer, cookie))
 }
 
 /// Whether a PIN may be taken: digits, as many as the age asks for, and not the first that anybody tries.

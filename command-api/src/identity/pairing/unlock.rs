@@ -225,7 +225,7 @@ async fn unlock(
     security_events::record(identity.pool(), event)
         .await
         .map_err(IdentityError::Database)?;
-    Ok(handed_over(StatusCode::OK, tokens))
+    Ok(handed_over(&identity, StatusCode::OK, tokens))
 }
 
 impl Shown {

@@ -102,13 +102,13 @@ async fn start(
              exists (
                  select 1
                  from identity.devices
-                 where devices.user_id = phones.user_id and devices.token_hash = $2
+                 where devices.user_id = phones.user_id and devices.token_hash = any($2)
              )
          from identity.phones
          where number_hash = $1",
     )
     .bind(number_hash)
-    .bind(client.device_hash)
+    .bind(&client.device_hashes)
     .fetch_optional(identity.pool())
     .await
     .map_err(IdentityError::Database)?;

@@ -419,7 +419,8 @@ async fn a_browser_keeps_its_devices_token_where_no_script_reads_it() {
     let response = tower::ServiceExt::oneshot(app.router.clone(), request).await.unwrap();
     let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
     for part in [
-        "__Secure-kinledger-device=kld_",
+        "__Secure-kinledger-device-",
+        "=kld_",
         "HttpOnly",
         "Secure",
         "SameSite=Strict",
@@ -433,6 +434,54 @@ async fn a_browser_keeps_its_devices_token_where_no_script_reads_it() {
         .send(json_request("/api/v1/auth/login", &body, &[("cookie", pair)]))
         .await;
     assert_eq!(known.body.get("device_token"), None);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_two_people_share_is_a_known_device_of_both() {
+    let app = App::start().await;
+    let mut cookies: Vec<String> = Vec::new();
+    let mut tokens = Vec::new();
+    for email in ["ada@example.org", "bob@example.org"] {
+        let body = json!({"email": email, "password": PASSWORD, "display_name": "Ada"});
+        let shown = cookies.join("; ");
+        let registered = app
+            .send(json_request("/api/v1/auth/register", &body, &[("cookie", &shown)]))
+            .await;
+        let cookie = registered.cookie.unwrap();
+        cookies.push(cookie.split(';').next().unwrap().to_owned());
+        tokens.push(registered.body);
+    }
+    let name = |cookie: &str| cookie.split('=').next().unwrap().to_owned();
+    assert_ne!(
+        name(&cookies[0]),
+        name(&cookies[1]),
+        "one does not take the other's place"
+    );
+    let of_before = format!(
+        "__Secure-kinledger-device={}",
+        tokens[0]["device_token"].as_str().unwrap()
+    );
+    let both = cookies.join("; ");
+    let one_of_before = format!("{of_before}; {}", cookies[1]);
+    for shown in [both, one_of_before] {
+        for (email, tokens) in ["ada@example.org", "bob@example.org"].iter().zip(&tokens) {
+            let body = json!({"email": email, "password": PASSWORD});
+            let known = app
+                .send(json_request("/api/v1/auth/login", &body, &[("cookie", &shown)]))
+                .await;
+            assert_eq!((known.status, &known.cookie), (StatusCode::OK, &None), "{email}");
+            assert_eq!(app.known_devices(tokens).await.len(), 1);
+            // Two tabs, in the shared browser.
+            let body = json!({"refresh_token": known.body["refresh_token"]});
+            for _tab in 0..2 {
+                let refreshed = app
+                    .send(json_request("/api/v1/auth/refresh", &body, &[("cookie", &shown)]))
+                    .await;
+                assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
+            }
+        }
+    }
     app.end().await;
 }
 

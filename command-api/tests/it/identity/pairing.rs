@@ -207,7 +207,7 @@ async fn a_child_without_e_mail_gets_a_place_by_a_parent_s_pairing() {
     assert_eq!(finished.caching.as_deref(), Some("no-store"));
     let cookie = finished.cookie.as_deref().unwrap_or_default();
     assert!(
-        cookie.starts_with("__Secure-kinledger-device=kld_") && cookie.contains("HttpOnly"),
+        cookie.starts_with("__Secure-kinledger-device-") && cookie.contains("=kld_") && cookie.contains("HttpOnly"),
         "{cookie}"
     );
     let twice = home.finish(&device, &claimed.body["claim"], PIN).await;

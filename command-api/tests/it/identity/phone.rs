@@ -180,7 +180,7 @@ async fn a_number_is_confirmed_and_signs_in_and_proves_nothing_beyond_it() {
             .cookie
             .as_ref()
             .unwrap()
-            .starts_with("__Secure-kinledger-device=")
+            .starts_with("__Secure-kinledger-device-")
     );
     let by_phone = signed_in.body["access_token"].as_str().unwrap();
     assert!(sending.app.is_signed_in(&signed_in.body["access_token"]).await);
