@@ -1,7 +1,7 @@
 //! A person sees the devices that are known as theirs, and forgets those they gave away or do not know.
 //!
-//! Signing out ends a session and leaves its device known: the next sign-in there is told by no letter, and strangers' guesses do not
-//! slow it. Whoever forgets a device ends its sessions too, for each of them would say that it is known.
+//! Signing out ends a session and leaves its device known: the next sign-in there is told by no letter, and strangers' guesses do
+//! not slow it. Whoever forgets a device ends its sessions too, for each of them would say that it is known.
 
 use axum::{
     Json, Router,
@@ -65,9 +65,9 @@ pub(super) fn paths() -> Vec<Route> {
             method: "get",
             operation_id: "known-devices",
             summary: "The known devices of the signed-in person",
-            description: "Who may call: any signed-in person, about themself, unless by a paired device. A device is known from its \
-                first sign-in on, for 400 days after the last: its sign-ins are told by no letter, and strangers' wrong passwords do not \
-                slow them. Signing out leaves it known.",
+            description: "Who may call: any signed-in person, about themself, unless by a paired device. A device is known from \
+                its first sign-in on, for 400 days after the last: its sign-ins are told by no letter, and strangers' wrong \
+                passwords do not slow them. Signing out leaves it known.",
             caller: Caller::SignedIn,
             parameters: json!([]),
             body: None,
@@ -83,9 +83,10 @@ pub(super) fn paths() -> Vec<Route> {
             method: "delete",
             operation_id: "forget-device",
             summary: "Forget a known device, and end its sessions",
-            description: "Who may call: any signed-in person, about their own devices, unless by a paired device; with a proof of the \
-                last ten minutes, except for the device whose token the request shows. Access tokens of its sessions are refused at \
-                once here, and within five seconds by every other process; its next sign-in is told as that of a new device.",
+            description: "Who may call: any signed-in person, about their own devices, unless by a paired device; with a proof of \
+                the last ten minutes, except for the device whose token the request shows. Access tokens of its sessions are \
+                refused at once here, and within five seconds by every other process; its next sign-in is told as that of a new \
+                device.",
             caller: Caller::SignedIn,
             parameters: json!([{
                 "name": "device_id",

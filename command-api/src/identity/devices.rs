@@ -22,8 +22,8 @@ use super::{
 
 /// The header a device shows its token in.
 pub(super) const DEVICE_HEADER: &str = "kinledger-device";
-/// The cookie a browser shows it in, with a mark of the account behind it, so that people who share a browser keep one each; those of
-/// before have none. Its prefix makes browsers refuse it without `Secure`.
+/// The cookie a browser shows it in, with a mark of the account behind it, so that people who share a browser keep one each; those
+/// of before have none. Its prefix makes browsers refuse it without `Secure`.
 const DEVICE_COOKIE: &str = "__Secure-kinledger-device";
 /// Bytes of that mark.
 const MARK_BYTES: usize = 8;
