@@ -197,8 +197,14 @@ async fn a_sign_in_that_was_under_way_with_the_old_password_opens_nothing() {
         while count(&app, waits).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Way::ChangePassword.take(&app, &owner).await;
-        held.rollback().await.unwrap();
+        let released = async {
+            let changed = "select count(*) from identity.security_events where kind = 'password-changed'";
+            while count(&app, changed).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            held.rollback().await.unwrap();
+        };
+        tokio::join!(Way::ChangePassword.take(&app, &owner), released);
     };
     let (late, ()) = tokio::join!(app.sign_in(EMAIL, PASSWORD), replaced);
     assert_eq!(
