@@ -370,6 +370,8 @@ async fn end_devices_in_tx(tx: &mut PgConnection, offered: &Offered) -> Result<V
         .bind(offered.offer.member_id.uuid())
         .execute(&mut *tx)
         .await?;
+    // A browser that was paired is none that the new account was signed in to on.
+    account::taking_back::forget_devices_in_tx(&mut *tx, offered.account).await?;
     sessions::end_all_in_tx(tx, offered.account, None, "own-account").await
 }
 

@@ -90,6 +90,8 @@ async fn who_is_an_adult_now_takes_a_password_instead_of_a_pin_and_keeps_account
         (&profile["email"], &profile["display_name"]),
         (&json!(EMAIL), &json!("Tilda"))
     );
+    let known = home.app.get_as(&token, "/api/v1/auth/devices").await.body;
+    assert_eq!(known["devices"].as_array().unwrap().len(), 1, "{known}");
     assert_eq!(home.app.sign_in(EMAIL, PASSWORD).await.status, StatusCode::OK);
 
     // What the parent paired is over, and cannot be paired again.
