@@ -127,6 +127,8 @@ async fn make_in_tx(tx: &mut PgConnection, user_id: UserId) -> Result<Vec<String
 
 /// Whether it is one of this person's that was not used. A right one is used up.
 pub(super) async fn use_code(identity: &Identity, user_id: UserId, code: &str) -> Result<bool, IdentityError> {
+    // Together, so that a code whose use could not be written down is good still.
+    let mut tx = identity.pool().begin().await?;
     let used = sqlx::query(
         "update identity.recovery_codes
          set used_at = clock_timestamp()
@@ -134,15 +136,16 @@ pub(super) async fn use_code(identity: &Identity, user_id: UserId, code: &str) -
     )
     .bind(code_hash(code))
     .bind(user_id.uuid())
-    .execute(identity.pool())
+    .execute(&mut *tx)
     .await?;
-    let is_right = used.rows_affected() == 1;
-    if is_right {
-        let event = SecurityEvent::about(Kind::RecoveryCodeUsed, user_id);
-        security_events::record(identity.pool(), event).await?;
-        let letter = letters::recovery_code_used();
-        let notice = Notice::of(identity.pool(), Kind::RecoveryCodeUsed, user_id, letter).await?;
-        notice.send(identity);
+    if used.rows_affected() != 1 {
+        return Ok(false);
     }
-    Ok(is_right)
+    let event = SecurityEvent::about(Kind::RecoveryCodeUsed, user_id);
+    security_events::record(&mut *tx, event).await?;
+    let letter = letters::recovery_code_used();
+    let notice = Notice::of(&mut *tx, Kind::RecoveryCodeUsed, user_id, letter).await?;
+    tx.commit().await?;
+    notice.send(identity);
+    Ok(true)
 }
