@@ -67,17 +67,18 @@ pub(super) async fn run(options: KeyOptions, ledger: &Ledger, data_dir: &Path) -
             let pool = database::connect(&ledger.url, DatabaseRole::Sealer, 2).await?;
             let file = sealing_key_file.unwrap_or_else(|| data_dir.join(KEY_FILE));
             let name = log_name(&pool).await.context("cannot read the log")?;
+            // Before the key is another one: whoever may not write the trail changes nothing.
+            let identities = database::connect(&ledger.url, DatabaseRole::Identity, 1).await?;
             let key = rotate(&pool, &file, &name, lost)
                 .await
                 .context("cannot change the key")?;
             println!("{}", key.verifier_key());
-            let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "sealing");
-            let identities = database::connect(&ledger.url, DatabaseRole::Identity, 1).await?;
-            let told = security_events::record(&identities, event).await;
-            told.context("the key is another one now, but the security trail could not be told")?;
             if lost {
                 eprintln!("tell every auditor this key by hand: the old one does not name it");
             }
+            let event = SecurityEvent::about_all(Kind::KeyRotated).with("key", "sealing");
+            let told = security_events::record(&identities, event).await;
+            told.context("the key is another one now, but the security trail could not be told")?;
         }
     }
     Ok(())
