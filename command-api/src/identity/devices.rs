@@ -27,8 +27,8 @@ pub(super) const DEVICE_HEADER: &str = "kinledger-device";
 const DEVICE_COOKIE: &str = "__Secure-kinledger-device";
 /// Bytes of that mark.
 const MARK_BYTES: usize = 8;
-/// Cookies of a request that are looked at: those that were set last, which browsers name last.
-const COOKIES_MAX: usize = 8;
+/// Cookies of a request that are looked at, the last ones first: more than people share a browser.
+const COOKIES_MAX: usize = 32;
 /// Browsers keep a cookie for 400 days at most.
 const COOKIE_SECONDS: u32 = 400 * 24 * 60 * 60;
 /// What a device token begins with, so that one that leaked into a file can be found.
@@ -261,11 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn of_a_shared_browser_the_eight_cookies_are_looked_at_that_were_set_last() {
+    fn of_a_shared_browser_few_cookies_are_looked_at() {
         let one = |number: u8| format!("{DEVICE_COOKIE}-{number:016x}=kld_{number}");
-        let all: Vec<String> = (0..20).map(one).collect();
+        let all: Vec<String> = (0..40).map(one).collect();
         let looked_at = shown(&headers(&[("cookie", &all.join("; "))]));
-        let expected: Vec<_> = (12..20).rev().map(|number| hash_of(&format!("kld_{number}"))).collect();
+        let expected: Vec<_> = (8..40).rev().map(|number| hash_of(&format!("kld_{number}"))).collect();
         assert_eq!(looked_at, expected);
         let before = format!("{DEVICE_COOKIE}=kld_0; {DEVICE_COOKIE}x=kld_9; {}", one(1));
         assert_eq!(
