@@ -1,8 +1,8 @@
 //! Leave to have a history delivered: asked for again while it is on its way, and given to a few at a time.
 //!
 //! A delivery takes as long as its reader does. Who is removed meanwhile, from whom an account is hidden, or whose session or key
-//! ended, gets no more of it;
-//! and who reads slowly keeps a place among the deliveries only, never one of those who have something replayed.
+//! ended, gets no more of it; and who reads slowly keeps a place among the deliveries only, never one of those who have something
+//! replayed.
 
 use std::{
     collections::HashMap,

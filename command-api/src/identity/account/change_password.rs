@@ -147,7 +147,7 @@ async fn change(
         .map_err(IdentityError::Database)?;
     tx.commit().await.map_err(IdentityError::Database)?;
     ended.refuse(&identity);
-    // Strangers guessed at a password that is none any more; the owner's other devices are strangers until they sign in by the new one.
+    // Strangers guessed at a password that is none any more, and the owner's other devices are strangers now.
     identity.throttle().forgive(&email, client.address);
     identity.guesses().forgive_strangers(&email).await;
     identity.postbox().post(&email, letters::password_changed());
