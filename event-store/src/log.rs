@@ -89,8 +89,8 @@ impl LogError {
     }
 }
 
-/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what is
-/// locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
+/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what
+/// is locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
 fn is_transient(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
         ["08", "40", "53", "55", "57", "58"]

@@ -164,8 +164,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what is
-/// locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
+/// SQLSTATE classes that speak of the server's state and not of the statement: connection (08), rollback (40), resources (53), what
+/// is locked, in use or takes no connections now (55), operator intervention and time-outs (57), system errors (58).
 fn speaks_of_the_server(code: &str) -> bool {
     ["08", "40", "53", "55", "57", "58"]
         .into_iter()

@@ -3,9 +3,9 @@
 //! Beside the pace that `throttle` keeps in memory, each guess is counted in the database before it is looked at; a right one is
 //! taken back. Who is a stranger shares one count for an account, whatever their address. A device that the owner signed in on
 //! before has a count of its own: a stranger who uses up theirs does not lock the owner out of it. So has each session, at the
-//! password and, apart from it, at the codes of an authenticator app: whoever steals one guesses with it. A network address that the
-//! owner was at has none: who shares it could read from it who has an account. Addresses without an account are counted alike, so the
-//! answer tells nothing.
+//! password and, apart from it, at the codes of an authenticator app: whoever steals one guesses with it. A network address that
+//! the owner was at has none: who shares it could read from it who has an account. Addresses without an account are counted alike,
+//! so the answer tells nothing.
 
 use service_kit::problem::Problem;
 use sqlx::PgPool;

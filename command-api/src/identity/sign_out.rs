@@ -34,8 +34,7 @@ pub(super) struct SignOut {
     /// Only for sessions of a paired device, to end all of them by a refresh token: its signature, as for refreshing.
     #[schemars(length(max = 200))]
     device_signature: Option<String>,
-    /// Ends all of the person's sessions and API keys, not only this session; after a proof of the last ten minutes no device is known
-    /// any more either.
+    /// Ends all of the person's sessions and API keys, not only this session; after a fresh proof no device is known either.
     everywhere: bool,
 }
 
@@ -49,8 +48,8 @@ struct Ending {
 /// `POST /api/v1/auth/logout`: whoever holds an access token, or a refresh token of the session.
 ///
 /// An old refresh token ends its own session only, and so does one of a paired device without the device's signature; ending all
-/// takes one that could be exchanged. No proof is asked for, since ending what one does not know must be quick; but without one of the
-/// last ten minutes devices stay known, see [`taking_back`].
+/// takes one that could be exchanged. No proof is asked for, since ending what one does not know must be quick; but without one of
+/// the last ten minutes devices stay known, see [`taking_back`].
 pub(super) async fn sign_out(
     State(identity): State<Identity>,
     client: Client,

@@ -5,9 +5,9 @@
 //! family or a pairing for an account of their own. Each of them ends here, in the transaction of what ends it, after the person's
 //! row was locked: whoever makes one at the same moment locks it too.
 //!
-//! Known devices alone need more than a session to be forgotten: a reset, or a proof of the last ten minutes. By them an owner comes
-//! in while strangers guess; whoever stole a session could otherwise make all of them unknown, use up the strangers' guesses of the
-//! day, and keep the owner out.
+//! Known devices alone need more than a session to be forgotten: a reset, or a proof of the last ten minutes. By them an owner
+//! comes in while strangers guess; whoever stole a session could otherwise make all of them unknown, use up the strangers' guesses
+//! of the day, and keep the owner out.
 
 use domain::id::UserId;
 use sqlx::PgConnection;

@@ -7,10 +7,10 @@
 //!
 //! A code of an authenticator app counts once: its time step is stored by compare-and-set, and only a later one is accepted.
 //! Guesses are counted twice: by the throttle, under the person and not under their e-mail address, and per day in the database,
-//! where no restart forgives them. At sign-in only somebody who has the password gets to guess, so strangers lock nobody out by it; a
-//! session's guesses count for that session alone, so who stole one locks nobody out either. Recovery codes and passkeys are beyond
-//! guessing: they wait with the others, and no day's count is kept of them.
-//! Recovery codes stand in for a lost factor: ten of them, 120 random bits each, good once.
+//! where no restart forgives them. At sign-in only somebody who has the password gets to guess, so strangers lock nobody out by it;
+//! a session's guesses count for that session alone, so who stole one locks nobody out either. Recovery codes and passkeys are
+//! beyond guessing: they wait with the others, and no day's count is kept of them. Recovery codes stand in for a lost factor: ten
+//! of them, 120 random bits each, good once.
 
 pub(super) mod admission;
 mod enrolment;
@@ -108,7 +108,8 @@ impl Offer {
         }
     }
 
-    /// Whether it is this person's, now. What is right is used up by asking. `session` is the one it is offered in; none at sign-in.
+    /// Whether it is this person's, now. What is right is used up by asking. `session` is the one it is offered in; none at
+    /// sign-in.
     ///
     /// # Errors
     /// 429 until midnight (UTC) when the session has guessed too many codes today.

@@ -1,8 +1,8 @@
 //! Whether a code of an authenticator app is right, now, and for the first time.
 //!
-//! Wrong codes are counted by the day, each before it is looked at, so that many at once are no more than many after another. Those of
-//! signing in have one count for a person: only who took the first step gets there. Those of a session have a count of its own, in
-//! `guesses`: an access token is all one needs for them, and whoever stole one must not use up what its owner signs in by.
+//! Wrong codes are counted by the day, each before it is looked at, so that many at once are no more than many after another. Those
+//! of signing in have one count for a person: only who took the first step gets there. Those of a session have a count of its own,
+//! in `guesses`: an access token is all one needs for them, and whoever stole one must not use up what its owner signs in by.
 
 use domain::id::UserId;
 use service_kit::problem::Problem;
@@ -13,8 +13,8 @@ use super::{
     throttle_subject, totp,
 };
 
-/// Wrong codes that are looked at on one day at sign-in (NIST SP 800-63B: at most 100 consecutive failures). With two steps of a million codes
-/// each that leaves a guesser one chance in five thousand a day, and recovery codes to the owner.
+/// Wrong codes that are looked at on one day at sign-in (NIST SP 800-63B: at most 100 consecutive failures). With two steps of a
+/// million codes each that leaves a guesser one chance in five thousand a day, and recovery codes to the owner.
 const ATTEMPTS_MAX: i32 = 100;
 
 /// At sign-in: whether the enrolled app shows this code. A right one is used up.
